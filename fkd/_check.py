@@ -1,0 +1,69 @@
+"""The one place that words an argument error: what was asked, what was given, what to do."""
+
+from collections.abc import Iterable
+
+from jaxtyping import Float
+from torch import Tensor
+
+Scalar = int | float | Float[Tensor, ""]  # a hyperparameter: a number, or a leaf of the state
+
+
+def same_shape(where: str, **tensors: Tensor) -> None:
+    """Raise where two named tensors differ in shape: nothing is ever broadcast."""
+    (a, x), (b, y) = tensors.items()
+    if x.shape != y.shape:
+        raise ValueError(
+            f"{where}: {a} and {b} must have one shape, "
+            f"but {a} is {tuple(x.shape)} and {b} is {tuple(y.shape)}; nothing is broadcast"
+        )
+
+
+def dimensions(where: str, wanted: str, **tensors: Tensor) -> None:
+    """Raise where a named tensor has not as many axes as `wanted` has words, or too few for `...`."""
+    axes = wanted.split()
+    for name, x in tensors.items():
+        fits = x.ndim >= len(axes) - 1 if "..." in axes else x.ndim == len(axes)
+        if not fits:
+            raise ValueError(f"{where}: {name} must be [{wanted}], but its shape is {tuple(x.shape)}")
+
+
+def floating(where: str, **tensors: Tensor) -> None:
+    """Raise where a named tensor does not hold floating-point numbers."""
+    for name, x in tensors.items():
+        if not x.is_floating_point():
+            raise ValueError(f"{where}: {name} must be floating-point, but its dtype is {x.dtype}")
+
+
+def integral(where: str, **tensors: Tensor) -> None:
+    """Raise where a named tensor does not hold whole numbers."""
+    for name, x in tensors.items():
+        if x.is_floating_point() or x.is_complex():
+            raise ValueError(f"{where}: {name} must hold whole numbers, but its dtype is {x.dtype}")
+
+
+def positive(where: str, **values: Scalar) -> None:
+    """Raise where a number is not above zero; tensors pass, for their values are not known here."""
+    for name, value in values.items():
+        if not isinstance(value, Tensor) and not 0 < value < float("inf"):
+            raise ValueError(f"{where}: {name} must be above zero and finite, but it is {value}")
+
+
+def between(where: str, low: float, high: float, **values: Scalar) -> None:
+    """Raise where a number is not in [low, high]; tensors pass, as in `positive`."""
+    for name, value in values.items():
+        if not isinstance(value, Tensor) and not low <= value <= high:
+            raise ValueError(f"{where}: {name} must lie in [{low}, {high}], but it is {value}")
+
+
+def not_negative(where: str, **values: Scalar) -> None:
+    """Raise where a number is below zero or not finite; tensors pass, as in `positive`."""
+    for name, value in values.items():
+        if not isinstance(value, Tensor) and not 0 <= value < float("inf"):
+            raise ValueError(f"{where}: {name} must be zero or more and finite, but it is {value}")
+
+
+def known(where: str, what: str, given: str, allowed: Iterable[str]) -> None:
+    """Raise where a name is not one of those allowed."""
+    allowed = list(allowed)
+    if given not in allowed:
+        raise ValueError(f"{where}: {what} {given!r} is not known; choose from {', '.join(allowed)}")

@@ -1,0 +1,205 @@
+"""Distillation as a pure function of state: `gradient`, a seam where ranks may meet, `update`."""
+
+from __future__ import annotations  # the compiler cannot trace an annotation being evaluated
+
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from fkd import _check, _random
+from fkd.methods import Method, Term
+from fkd.model import Model, Tensors, functional
+from fkd.optim import Optimizer
+
+
+class State(NamedTuple):
+    """All that a student in training is: a pytree of tensors.
+
+    `params` and `buffers` hold `student` (by name) and `heads` (by term, then by name); `hyper`
+    holds each hyperparameter as a scalar, under `kd.temperature` or `lr`.
+    """
+
+    params: dict[str, Any]
+    buffers: dict[str, Any]
+    optimizer: Any
+    hyper: Tensors
+
+
+class Gradient(NamedTuple):
+    """What a batch says: the gradient by `params`, the buffers after it, and means by name.
+
+    `metrics` holds `loss`, the weighted sum, and each term's unweighted mean under its own name.
+    """
+
+    params: dict[str, Any]
+    buffers: dict[str, Any]
+    metrics: Tensors
+
+
+class Distillation(NamedTuple):
+    """How a student starts and how it takes a step, as three pure functions.
+
+    `init(seed, hyper) -> State`, where `hyper` replaces defaults by name;
+    `gradient(state, images, targets) -> Gradient`; `update(state, gradient) -> State`.
+    """
+
+    init: Callable[..., State]
+    gradient: Callable[[State, Tensor, Mapping[str, Tensor]], Gradient]
+    update: Callable[[State, Gradient], State]
+
+
+def distill(
+    student: Model,
+    method: Method,
+    optimizer: Optimizer,
+    images: Tensor,
+    targets: Mapping[str, Tensor],
+) -> Distillation:
+    """Train `student` on what `method` says it must match.
+
+    `images` [batch, ...] and `targets` (`{"labels": [batch]}` and the teacher's outputs) are one
+    example batch, of which only shapes and dtypes are read: every name, shape and number is checked
+    on the meta device before anything runs. Targets receive no gradient.
+
+    Raises ValueError for an empty method, an output or target that is not there, shapes that a loss
+    refuses, a hyperparameter out of its range, or a student that draws random numbers from torch's
+    global generator.
+
+    >>> from fkd import methods, optim
+    >>> net = functional(lambda: torch.nn.Linear(4, 3))
+    >>> images, targets = torch.ones(2, 4), {"labels": torch.tensor([0, 2])}
+    >>> run = distill(net, methods.supervised(), optim.sgd(0.1), images, targets)
+    >>> state, metrics = step(run, run.init(0), images, targets)
+    >>> sorted(metrics)
+    ['ce', 'loss']
+    """
+    heads = _check_and_build_heads(student, method, images, targets)
+    defaults = dict(optimizer.hyper)
+    for name, term in method.items():
+        defaults |= {f"{name}.{key}": value for key, value in _numbers(term).items()}
+
+    def init(seed: int, hyper: Mapping[str, float] | None = None) -> State:
+        for name in hyper or {}:
+            _check.known("init", "hyperparameter", name, defaults)
+        params, buffers = student.init(seed)
+        # A head draws from a stream of its own, so that it is the same in whatever company.
+        made = {
+            name: head.init(int(_random.fold(torch.tensor(seed), zlib.crc32(name.encode()))))
+            for name, head in heads.items()
+        }
+        all_params = {"student": params, "heads": {name: p for name, (p, _) in made.items()}}
+        all_buffers = {"student": buffers, "heads": {name: b for name, (_, b) in made.items()}}
+        numbers = defaults | dict(hyper or {})
+        leaves = {k: torch.tensor(v, dtype=torch.float32) for k, v in numbers.items()}
+        return State(all_params, all_buffers, optimizer.init(all_params), leaves)
+
+    def gradient(state: State, images: Tensor, targets: Mapping[str, Tensor]) -> Gradient:
+        targets = {name: target.detach() for name, target in targets.items()}
+
+        def loss(params: dict[str, Any]) -> tuple[Tensor, tuple[dict[str, Any], Tensors]]:
+            outputs, buffers = student.apply(
+                params["student"], state.buffers["student"], images, train=True
+            )
+            total, means, head_buffers = torch.zeros((), device=images.device), {}, {}
+            for name, term in method.items():
+                output = outputs[term.student]
+                if name in heads:
+                    through, head_buffers[name] = heads[name].apply(
+                        params["heads"][name], state.buffers["heads"][name], output, train=True
+                    )
+                    output = through["logits"]
+                hyper = {key: state.hyper[f"{name}.{key}"] for key in term.hyper}
+                means[name] = term.loss(output, targets[term.target], **hyper).mean()
+                total = total + state.hyper[f"{name}.weight"] * means[name]
+            return total, ({"student": buffers, "heads": head_buffers}, means)
+
+        grads, (total, (buffers, means)) = torch.func.grad_and_value(loss, has_aux=True)(
+            state.params
+        )
+        return Gradient(grads, buffers, {"loss": total} | means)
+
+    def update(state: State, gradient: Gradient) -> State:
+        params, moved = optimizer.update(
+            gradient.params, state.optimizer, state.params, state.hyper
+        )
+        return State(params, gradient.buffers, moved, state.hyper)
+
+    return Distillation(init, gradient, update)
+
+
+def step(
+    distillation: Distillation,
+    state: State,
+    images: Tensor,
+    targets: Mapping[str, Tensor],
+    reduce: Callable[[Gradient], Gradient] = lambda gradient: gradient,
+) -> tuple[State, Tensors]:
+    """One step of training: the gradient, `reduce` where ranks average it, the update."""
+    gradient = reduce(distillation.gradient(state, images, targets))
+    return distillation.update(state, gradient), gradient.metrics
+
+
+def student_of(state: State) -> tuple[Tensors, Tensors]:
+    """The student's own (params, buffers), without the heads: what is kept after training."""
+    return state.params["student"], state.buffers["student"]
+
+
+def _numbers(term: Term) -> dict[str, float]:
+    return {"weight": term.weight} | dict(term.hyper)
+
+
+def _check_and_build_heads(
+    student: Model, method: Method, images: Tensor, targets: Mapping[str, Tensor]
+) -> dict[str, Model]:
+    """Run everything once without data, so that whatever does not fit is named before any work."""
+    if not method:
+        raise ValueError("distill: the method has no terms, so there is nothing to train on")
+    images, targets = tree_map(lambda t: torch.empty_like(t, device="meta"), (images, dict(targets)))
+    outputs = _run_without_data("the student", student, images)
+    heads = {}
+    for name, term in method.items():
+        if term.student not in outputs:
+            raise ValueError(
+                f"term {name!r} wants student output {term.student!r}; "
+                f"this model gives: {', '.join(sorted(outputs))}"
+            )
+        if term.target not in targets:
+            raise ValueError(
+                f"term {name!r} wants target {term.target!r}; "
+                f"these are given: {', '.join(sorted(targets))}"
+            )
+        output, target = outputs[term.student], targets[term.target]
+        try:
+            if term.head is not None:
+                build, shapes = term.head, (output.shape[1:], target.shape[1:])
+                heads[name] = functional(lambda build=build, shapes=shapes: build(*shapes))
+                output = _run_without_data("its head", heads[name], output)["logits"]
+            value = term.loss(output, target, **term.hyper)
+        except ValueError as error:
+            raise ValueError(f"term {name!r}: {error}") from error
+        if value.ndim != 1 or not value.is_floating_point():
+            raise ValueError(
+                f"term {name!r}: a loss must return one floating-point value per example, but this "
+                f"one returned {tuple(value.shape)} of {value.dtype}"
+            )
+    return heads
+
+
+def _run_without_data(what: str, model: Model, x: Tensor) -> Tensors:
+    """The outputs on the meta device, as one member of an ensemble would give them."""
+    params, buffers = tree_map(lambda t: t.to("meta").unsqueeze(0), model.init(0))
+    try:
+        # vmap refuses random operations, which would otherwise read the global generator unseen.
+        outputs = torch.func.vmap(lambda p, b: model.apply(p, b, x, train=True)[0])(params, buffers)
+    except RuntimeError as error:
+        if "randomness" not in str(error):
+            raise
+        raise ValueError(
+            f"{what} draws random numbers from torch's global generator in its forward pass, so a "
+            "run could not be repeated; use nn.Dropout, which is given an explicit key here"
+        ) from error
+    return {name: output[0] for name, output in outputs.items()}

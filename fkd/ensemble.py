@@ -1,0 +1,102 @@
+"""Many students as one: a member axis in front of every leaf of the state."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from fkd import _check
+from fkd.distillation import Distillation, Gradient, State
+
+Layout = Literal["auto", "vmap", "loop"]
+Order = Literal["shared", "own"]
+
+
+def ensemble(
+    distillation: Distillation,
+    *,
+    layout: Layout = "auto",
+    order: Order = "shared",
+    compile: bool = False,
+) -> Distillation:
+    """The same distillation for many members at once, each with a seed of its own.
+
+    `init(seeds, hyper)` takes a list of seeds, and for each hyperparameter named in `hyper` one
+    value a member. With `order="shared"` the members see one batch [batch, ...]; with "own" each
+    its own [members, batch, ...]. A member is the same student as when it is trained alone.
+
+    `layout` says how the members' gradients lie on the hardware, and changes no result beyond
+    rounding: "vmap" is one wide computation; "loop" takes them one by one, which is faster on a
+    CPU, where stacked activations outgrow the caches; "auto" chooses by the images' device.
+    `compile` compiles each half of the step, with `fullgraph=True` and fixed shapes.
+
+    >>> from fkd import methods, optim
+    >>> from fkd.distillation import distill
+    >>> from fkd.model import functional
+    >>> net = functional(lambda: torch.nn.Linear(4, 3))
+    >>> images, targets = torch.ones(2, 4), {"labels": torch.tensor([0, 2])}
+    >>> run = ensemble(distill(net, methods.supervised(), optim.sgd(), images, targets))
+    >>> run.init([0, 1, 2], {"lr": [0.1, 0.2, 0.3]}).params["student"]["weight"].shape
+    torch.Size([3, 3, 4])
+    """
+    _check.known("ensemble", "layout", layout, ("auto", "vmap", "loop"))
+    _check.known("ensemble", "order", order, ("shared", "own"))
+    wrap = partial(torch.compile, fullgraph=True, dynamic=False) if compile else _as_it_is
+    data_axis = None if order == "shared" else 0
+    together = wrap(torch.func.vmap(distillation.gradient, in_dims=(0, data_axis, data_axis)))
+    alone = wrap(distillation.gradient)
+
+    def init(seeds: Sequence[int], hyper: Mapping[str, Sequence[float]] | None = None) -> State:
+        if not seeds:
+            raise ValueError("ensemble: no seeds were given; give at least one")
+        for name, values in (hyper or {}).items():
+            if len(values) != len(seeds):
+                raise ValueError(
+                    f"ensemble: hyperparameter {name!r} must have one value a member, "
+                    f"but there are {len(values)} values and {len(seeds)} seeds"
+                )
+        members = [
+            distillation.init(seed, {name: values[k] for name, values in (hyper or {}).items()})
+            for k, seed in enumerate(seeds)
+        ]
+        return _stack(members)
+
+    def one_by_one(state: State, images: Tensor, targets: Mapping[str, Tensor]) -> Gradient:
+        own = order == "own"
+        return _stack(
+            [
+                alone(member(state, k), *(member((images, targets), k) if own else (images, targets)))
+                for k in range(size(state))
+            ]
+        )
+
+    def gradient(state: State, images: Tensor, targets: Mapping[str, Tensor]) -> Gradient:
+        loop = layout == "loop" or (layout == "auto" and images.device.type == "cpu")
+        return (one_by_one if loop else together)(state, images, targets)
+
+    return Distillation(init, gradient, wrap(torch.func.vmap(distillation.update)))
+
+
+def size(state: State) -> int:
+    """How many members a stacked state holds."""
+    return len(next(iter(state.hyper.values())))
+
+
+def member(tree: Any, k: int) -> Any:
+    """Member `k` of any stacked tree: a view of each leaf.
+
+    >>> member({"w": torch.tensor([[1, 2], [3, 4]])}, 1)
+    {'w': tensor([3, 4])}
+    """
+    return tree_map(lambda leaf: leaf[k], tree)
+
+
+def _stack(members: list[Any]) -> Any:
+    return tree_map(lambda *leaves: torch.stack(leaves), *members)
+
+
+def _as_it_is(function: Callable) -> Callable:
+    return function

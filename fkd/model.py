@@ -1,0 +1,154 @@
+"""Any `nn.Module` as a pair of pure functions, with its random numbers explicit.
+
+What torch keeps inside a module (parameters, running statistics, the state of its dropout) is an
+argument and a result here, so that one model can be many students by `torch.func.vmap`.
+"""
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from fkd import _random
+
+Tensors = dict[str, Tensor]
+
+
+class Apply(Protocol):
+    def __call__(
+        self, params: Tensors, buffers: Tensors, x: Tensor, *, train: bool
+    ) -> tuple[Tensors, Tensors]: ...
+
+
+class Model(NamedTuple):
+    """A model as two pure functions.
+
+    `init(seed) -> (params, buffers)` makes the tensors that `torch.manual_seed(seed)` and building
+    the module would make. `apply(params, buffers, x, train=...) -> (outputs, buffers)` runs it; the
+    outputs go by name, and the buffers that come back are new tensors when training.
+    """
+
+    init: Callable[[int], tuple[Tensors, Tensors]]
+    apply: Apply
+
+
+class Dropout(nn.Module):
+    """Dropout whose mask is a hash of (key, count, position); it stands in for `nn.Dropout`.
+
+    `key` and `count` are buffers, so a mask differs between members by their seeds and between
+    steps by the count, runs under `vmap` and `torch.compile`, and is in a checkpoint. `channels`
+    drops whole channels, as `nn.Dropout2d` does.
+
+    Srivastava et al., "Dropout" (2014), section 4.
+    """
+
+    dropout_key: Tensor
+    dropout_count: Tensor
+
+    def __init__(self, p: float, *, channels: bool = False):
+        super().__init__()
+        self.p = p
+        self.channels = channels
+        self.register_buffer("dropout_key", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("dropout_count", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0:
+            return x
+        key = _random.fold(self.dropout_key, self.dropout_count)
+        self.dropout_count.add_(1)  # in place, on the copy that `apply` made
+        shape = x.shape[:2] + (1,) * (x.ndim - 2) if self.channels else x.shape
+        keep = _random.bits(key, shape) >= self.p * 2**32
+        return torch.where(keep, x / (1 - self.p) if self.p < 1 else x, 0.0)
+
+
+def functional(build: Callable[[], nn.Module]) -> Model:
+    """The module that `build()` makes, as a pair of pure functions.
+
+    The module may return a dict of tensors by name, or one tensor, which is taken as `logits`. Its
+    own state stays on the meta device, so a parameter that was not passed is an error and never a
+    hidden input. Dropout is replaced by one with an explicit key. Parameters that do not require a
+    gradient are held among the buffers, so that no step moves them.
+
+    Raises ValueError for a random layer that has no explicit form, and for a `build` that makes no
+    module.
+
+    >>> model = functional(lambda: nn.Linear(2, 3))
+    >>> params, buffers = model.init(0)
+    >>> outputs, buffers = model.apply(params, buffers, torch.ones(1, 2), train=True)
+    >>> outputs["logits"].shape
+    torch.Size([1, 3])
+    """
+    skeleton = _build(build, 0).to("meta")
+    skeletons = {True: skeleton.train(), False: copy.deepcopy(skeleton).eval()}
+
+    def init(seed: int) -> tuple[Tensors, Tensors]:
+        module = _build(build, seed)
+        params, buffers = {}, dict(module.named_buffers())
+        for name, parameter in module.named_parameters():
+            (params if parameter.requires_grad else buffers)[name] = parameter.detach()
+        return params, buffers
+
+    def apply(
+        params: Tensors, buffers: Tensors, x: Tensor, *, train: bool
+    ) -> tuple[Tensors, Tensors]:
+        if train:  # BatchNorm and dropout write theirs in place, which a pure function must not
+            buffers = {name: value.clone() for name, value in buffers.items()}
+        outputs = functional_call(skeletons[train], params | buffers, (x,))
+        if isinstance(outputs, Tensor):
+            outputs = {"logits": outputs}
+        if not isinstance(outputs, Mapping):
+            raise ValueError(
+                "functional: the module must return a tensor (its logits) or a dict of tensors by "
+                f"name, but it returned a {type(outputs).__name__}"
+            )
+        return dict(outputs), buffers
+
+    return Model(init, apply)
+
+
+def state_dict(params: Tensors, buffers: Tensors) -> Tensors:
+    """What `build().load_state_dict` takes: both dicts in one, without the keys of dropout.
+
+    >>> model = functional(lambda: nn.Sequential(nn.Linear(2, 2), nn.Dropout()))
+    >>> list(state_dict(*model.init(0)))
+    ['0.weight', '0.bias']
+    """
+    ours = ("dropout_key", "dropout_count")
+    return {k: v for k, v in (params | buffers).items() if k.rpartition(".")[2] not in ours}
+
+
+def _build(build: Callable[[], nn.Module], seed: int) -> nn.Module:
+    """Build as after `torch.manual_seed(seed)`, leaving the global generator as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(seed)
+        module = build()
+    if not isinstance(module, nn.Module):
+        raise ValueError(
+            f"functional: build() must return an nn.Module, but it returned a "
+            f"{type(module).__name__}; give the class or a function, not the module itself"
+        )
+    return _with_explicit_dropout(module, seed)
+
+
+_DROPOUT = {nn.Dropout: False, nn.Dropout1d: True, nn.Dropout2d: True, nn.Dropout3d: True}
+
+
+def _with_explicit_dropout(module: nn.Module, seed: int) -> nn.Module:
+    """Replace every dropout layer by one whose key is made of the seed and the layer's place."""
+    layers = [(n, m) for n, m in module.named_modules(remove_duplicate=False) if isinstance(m, nn.modules.dropout._DropoutNd)]
+    for place, (name, layer) in enumerate(layers):
+        if type(layer) not in _DROPOUT:
+            raise ValueError(
+                f"functional: layer {name!r} is a {type(layer).__name__}, which draws from torch's "
+                "global generator and has no explicit form here; use nn.Dropout instead"
+            )
+        explicit = Dropout(layer.p, channels=_DROPOUT[type(layer)])
+        explicit.dropout_key = _random.fold(torch.tensor(seed), place)
+        if not name:
+            return explicit
+        module.set_submodule(name, explicit)
+    return module

@@ -1,0 +1,5 @@
+"""Plain modules whose forward returns `{"logits": ..., and features by name}`."""
+
+from fkd.models._tutorial import DeepNN, LightNN
+
+__all__ = ["DeepNN", "LightNN"]
