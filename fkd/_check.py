@@ -19,12 +19,12 @@ def same_shape(where: str, **tensors: Tensor) -> None:
 
 
 def dimensions(where: str, wanted: str, **tensors: Tensor) -> None:
-    """Raise where a named tensor has not as many axes as `wanted` has words, or too few for `...`."""
+    """Raise where a named tensor has not the axes that `wanted` names; `...` is any number."""
     axes = wanted.split()
     for name, x in tensors.items():
         fits = x.ndim >= len(axes) - 1 if "..." in axes else x.ndim == len(axes)
         if not fits:
-            raise ValueError(f"{where}: {name} must be [{wanted}], but its shape is {tuple(x.shape)}")
+            raise ValueError(f"{where}: {name} must be [{wanted}], but it is {tuple(x.shape)}")
 
 
 def floating(where: str, **tensors: Tensor) -> None:
@@ -66,4 +66,6 @@ def known(where: str, what: str, given: str, allowed: Iterable[str]) -> None:
     """Raise where a name is not one of those allowed."""
     allowed = list(allowed)
     if given not in allowed:
-        raise ValueError(f"{where}: {what} {given!r} is not known; choose from {', '.join(allowed)}")
+        raise ValueError(
+            f"{where}: {what} {given!r} is not known; choose from {', '.join(allowed)}"
+        )

@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
 from fkd import _check, _random
 from fkd.methods import Method, Term
-from fkd.model import Model, Tensors, functional
+from fkd.model import Model, Tensors, functional, outputs_like
 from fkd.optim import Optimizer
 
 
@@ -158,8 +157,8 @@ def _check_and_build_heads(
     """Run everything once without data, so that whatever does not fit is named before any work."""
     if not method:
         raise ValueError("distill: the method has no terms, so there is nothing to train on")
-    images, targets = tree_map(lambda t: torch.empty_like(t, device="meta"), (images, dict(targets)))
-    outputs = _run_without_data("the student", student, images)
+    targets = {name: torch.empty_like(t, device="meta") for name, t in targets.items()}
+    outputs = outputs_like(student, images, train=True)
     heads = {}
     for name, term in method.items():
         if term.student not in outputs:
@@ -177,7 +176,7 @@ def _check_and_build_heads(
             if term.head is not None:
                 build, shapes = term.head, (output.shape[1:], target.shape[1:])
                 heads[name] = functional(lambda build=build, shapes=shapes: build(*shapes))
-                output = _run_without_data("its head", heads[name], output)["logits"]
+                output = outputs_like(heads[name], output, train=True)["logits"]
             value = term.loss(output, target, **term.hyper)
         except ValueError as error:
             raise ValueError(f"term {name!r}: {error}") from error
@@ -187,19 +186,3 @@ def _check_and_build_heads(
                 f"one returned {tuple(value.shape)} of {value.dtype}"
             )
     return heads
-
-
-def _run_without_data(what: str, model: Model, x: Tensor) -> Tensors:
-    """The outputs on the meta device, as one member of an ensemble would give them."""
-    params, buffers = tree_map(lambda t: t.to("meta").unsqueeze(0), model.init(0))
-    try:
-        # vmap refuses random operations, which would otherwise read the global generator unseen.
-        outputs = torch.func.vmap(lambda p, b: model.apply(p, b, x, train=True)[0])(params, buffers)
-    except RuntimeError as error:
-        if "randomness" not in str(error):
-            raise
-        raise ValueError(
-            f"{what} draws random numbers from torch's global generator in its forward pass, so a "
-            "run could not be repeated; use nn.Dropout, which is given an explicit key here"
-        ) from error
-    return {name: output[0] for name, output in outputs.items()}

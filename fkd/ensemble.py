@@ -1,8 +1,9 @@
 """Many students as one: a member axis in front of every leaf of the state."""
 
+import random
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from fkd.distillation import Distillation, Gradient, State
 
 Layout = Literal["auto", "vmap", "loop"]
 Order = Literal["shared", "own"]
+Tree = TypeVar("Tree")  # any pytree of tensors
 
 
 def ensemble(
@@ -65,13 +67,11 @@ def ensemble(
         return _stack(members)
 
     def one_by_one(state: State, images: Tensor, targets: Mapping[str, Tensor]) -> Gradient:
-        own = order == "own"
-        return _stack(
-            [
-                alone(member(state, k), *(member((images, targets), k) if own else (images, targets)))
-                for k in range(size(state))
-            ]
-        )
+        parts = []
+        for k in range(size(state)):
+            batch = (images, targets) if order == "shared" else member((images, targets), k)
+            parts.append(alone(member(state, k), *batch))
+        return _stack(parts)
 
     def gradient(state: State, images: Tensor, targets: Mapping[str, Tensor]) -> Gradient:
         loop = layout == "loop" or (layout == "auto" and images.device.type == "cpu")
@@ -85,13 +85,26 @@ def size(state: State) -> int:
     return len(next(iter(state.hyper.values())))
 
 
-def member(tree: Any, k: int) -> Any:
+def member(tree: Tree, k: int) -> Tree:
     """Member `k` of any stacked tree: a view of each leaf.
 
     >>> member({"w": torch.tensor([[1, 2], [3, 4]])}, 1)
     {'w': tensor([3, 4])}
     """
     return tree_map(lambda leaf: leaf[k], tree)
+
+
+def why_not_compile(device: torch.device) -> str | None:
+    """Why `torch.compile` cannot be used on a device, in a line, or None where it can.
+
+    It is found out by compiling a function that no cache can know; this takes a few seconds.
+    """
+    number = random.random()
+    try:
+        torch.compile(lambda x: (x * number).cos(), fullgraph=True)(torch.ones(8, device=device))
+    except Exception as error:  # compilers fail in as many ways as there are compilers
+        return str(error).strip().split("\n")[0] or type(error).__name__
+    return None
 
 
 def _stack(members: list[Any]) -> Any:

@@ -10,7 +10,8 @@ from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
+from torch.func import functional_call, vmap
+from torch.utils._pytree import tree_map
 
 from fkd import _random
 
@@ -110,6 +111,30 @@ def functional(build: Callable[[], nn.Module]) -> Model:
     return Model(init, apply)
 
 
+def outputs_like(model: Model, x: Tensor, *, train: bool) -> Tensors:
+    """The outputs for `x` on the meta device: their names, shapes and dtypes, without computing.
+
+    Raises ValueError for a model that draws random numbers from torch's global generator.
+
+    >>> model = functional(lambda: nn.Linear(2, 3))
+    >>> outputs_like(model, torch.ones(5, 2), train=True)["logits"].shape
+    torch.Size([5, 3])
+    """
+    params, buffers = tree_map(lambda t: t.to("meta").unsqueeze(0), model.init(0))
+    x = torch.empty_like(x, device="meta")
+    try:
+        # vmap refuses random operations, which would otherwise read the global generator unseen.
+        outputs = vmap(lambda p, b: model.apply(p, b, x, train=train)[0])(params, buffers)
+    except RuntimeError as error:
+        if "randomness" not in str(error):
+            raise
+        raise ValueError(
+            "the model draws random numbers from torch's global generator in its forward pass, so "
+            "a run could not be repeated; use nn.Dropout, which is given an explicit key here"
+        ) from error
+    return {name: output[0] for name, output in outputs.items()}
+
+
 def state_dict(params: Tensors, buffers: Tensors) -> Tensors:
     """What `build().load_state_dict` takes: both dicts in one, without the keys of dropout.
 
@@ -124,7 +149,7 @@ def state_dict(params: Tensors, buffers: Tensors) -> Tensors:
 def _build(build: Callable[[], nn.Module], seed: int) -> nn.Module:
     """Build as after `torch.manual_seed(seed)`, leaving the global generator as it was."""
     with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         module = build()
     if not isinstance(module, nn.Module):
         raise ValueError(
@@ -139,7 +164,8 @@ _DROPOUT = {nn.Dropout: False, nn.Dropout1d: True, nn.Dropout2d: True, nn.Dropou
 
 def _with_explicit_dropout(module: nn.Module, seed: int) -> nn.Module:
     """Replace every dropout layer by one whose key is made of the seed and the layer's place."""
-    layers = [(n, m) for n, m in module.named_modules(remove_duplicate=False) if isinstance(m, nn.modules.dropout._DropoutNd)]
+    modules = module.named_modules(remove_duplicate=False)
+    layers = [(n, m) for n, m in modules if isinstance(m, nn.modules.dropout._DropoutNd)]
     for place, (name, layer) in enumerate(layers):
         if type(layer) not in _DROPOUT:
             raise ValueError(

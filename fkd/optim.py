@@ -30,13 +30,13 @@ class Optimizer(NamedTuple):
     update: Callable[[Any, Any, Any, Hyper], tuple[Any, Any]]
 
 
-def constant(count: Tensor) -> float:
+def constant(steps: Tensor) -> float:
     """The learning rate as given, at every step."""
     return 1.0
 
 
-def warmup_cosine(steps: int, warmup: int = 0) -> Schedule:
-    """A factor that rises linearly over `warmup` steps, then falls as a half cosine to 0 at `steps`.
+def warmup_cosine(total: int, warmup: int = 0) -> Schedule:
+    """A factor that rises linearly over `warmup` steps, then falls as a half cosine to 0.
 
     Loshchilov and Hutter, "SGDR" (2017), section 3, without restarts.
 
@@ -44,12 +44,12 @@ def warmup_cosine(steps: int, warmup: int = 0) -> Schedule:
     >>> [round(float(schedule(torch.tensor(i))), 2) for i in (0, 1, 2, 6, 10)]
     [0.5, 1.0, 1.0, 0.5, 0.0]
     """
-    _check.positive("warmup_cosine", steps=steps)
-    _check.between("warmup_cosine", 0, steps - 1, warmup=warmup)
+    _check.positive("warmup_cosine", total=total)
+    _check.between("warmup_cosine", 0, total - 1, warmup=warmup)
 
-    def factor(count: Tensor) -> Tensor:
-        done = ((count - warmup) / (steps - warmup)).clamp(0, 1)
-        rise = ((count + 1) / max(warmup, 1)).clamp(max=1)
+    def factor(steps: Tensor) -> Tensor:
+        done = ((steps - warmup) / (total - warmup)).clamp(0, 1)
+        rise = ((steps + 1) / max(warmup, 1)).clamp(max=1)
         return rise * (1 + torch.cos(math.pi * done)) / 2
 
     return factor
@@ -58,7 +58,7 @@ def warmup_cosine(steps: int, warmup: int = 0) -> Schedule:
 class AdamState(NamedTuple):
     """How many steps were taken, and the running means of the gradient and of its square."""
 
-    count: Tensor
+    steps: Tensor
     mean: Any
     square: Any
 
@@ -91,15 +91,15 @@ def adam(
 
     def init(params: Any) -> AdamState:
         zeros = tree_map(torch.zeros_like, params)
-        return AdamState(_zero_count(params), zeros, tree_map(torch.zeros_like, params))
+        return AdamState(_zero_steps(params), zeros, tree_map(torch.zeros_like, params))
 
     def update(gradient: Any, state: AdamState, params: Any, hyper: Hyper) -> tuple[Any, AdamState]:
-        rate = hyper["lr"] * schedule(state.count)
+        rate = hyper["lr"] * schedule(state.steps)
         decay = hyper["weight_decay"]
-        count = state.count + 1
-        # 1 - beta^count by expm1: the plain difference loses three digits of float32 at step one.
-        correction1 = -torch.expm1(count * math.log(beta1)) if beta1 else 1.0
-        correction2 = -torch.expm1(count * math.log(beta2)) if beta2 else 1.0
+        steps = state.steps + 1
+        # 1 - beta^steps by expm1: the plain difference loses three digits of float32 at step one.
+        correction1 = -torch.expm1(steps * math.log(beta1)) if beta1 else 1.0
+        correction2 = -torch.expm1(steps * math.log(beta2)) if beta2 else 1.0
         if not decoupled:
             gradient = tree_map(lambda g, p: g + decay * p, gradient, params)
         mean = tree_map(lambda m, g: beta1 * m + (1 - beta1) * g, state.mean, gradient)
@@ -110,7 +110,7 @@ def adam(
                 p = p * (1 - rate * decay)
             return p - rate * (m / correction1) / ((v / correction2).sqrt() + eps)
 
-        return tree_map(move, params, mean, square), AdamState(count, mean, square)
+        return tree_map(move, params, mean, square), AdamState(steps, mean, square)
 
     return Optimizer({"lr": lr, "weight_decay": weight_decay}, init, update)
 
@@ -127,7 +127,7 @@ def adamw(lr: float = 1e-3, *, weight_decay: float = 1e-2, **options: Any) -> Op
 class SgdState(NamedTuple):
     """How many steps were taken, and the velocity, which is empty without momentum."""
 
-    count: Tensor
+    steps: Tensor
     velocity: Any
 
 
@@ -157,10 +157,10 @@ def sgd(
 
     def init(params: Any) -> SgdState:
         velocity = tree_map(torch.zeros_like, params) if momentum else {}
-        return SgdState(_zero_count(params), velocity)
+        return SgdState(_zero_steps(params), velocity)
 
     def update(gradient: Any, state: SgdState, params: Any, hyper: Hyper) -> tuple[Any, SgdState]:
-        rate, decay = hyper["lr"] * schedule(state.count), hyper["weight_decay"]
+        rate, decay = hyper["lr"] * schedule(state.steps), hyper["weight_decay"]
         direction = tree_map(lambda g, p: g + decay * p, gradient, params)
         velocity = state.velocity
         if momentum:
@@ -171,13 +171,13 @@ def sgd(
             else:
                 direction = velocity
         params = tree_map(lambda p, d: p - rate * d, params, direction)
-        return params, SgdState(state.count + 1, velocity)
+        return params, SgdState(state.steps + 1, velocity)
 
     hyper = {"lr": lr, "weight_decay": weight_decay}
     return Optimizer(hyper | ({"momentum": momentum} if momentum else {}), init, update)
 
 
-def _zero_count(params: Any) -> Tensor:
+def _zero_steps(params: Any) -> Tensor:
     leaves = tree_leaves(params)
     device = leaves[0].device if leaves else torch.device("cpu")
     return torch.zeros((), dtype=torch.int64, device=device)

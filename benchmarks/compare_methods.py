@@ -1,0 +1,305 @@
+"""Compare distillation methods over many seeds: which one helps, and how sure are we?
+
+The comparison of PyTorch's knowledge distillation tutorial (a teacher DeepNN, a student LightNN),
+with every method's students trained at once. Seeds are paired: a seed means the same initial
+weights under each method, and all members read the same order of batches. The accuracy is that of
+the last epoch; no epoch is chosen on the test set.
+
+    python benchmarks/compare_methods.py
+    python benchmarks/compare_methods.py --dataset cifar10 --methods ce kd --seeds 3,5,8
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import figures
+import report
+import torch
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+
+from fkd import _check, checkpoint, datasets, evaluate, optim
+from fkd.data import Data, normalize, steps_per_epoch
+from fkd.distillation import State, distill, student_of
+from fkd.ensemble import Order, ensemble, member, why_not_compile
+from fkd.methods import METHODS, Method, supervised
+from fkd.model import Model, Tensors, functional, outputs_like, state_dict
+from fkd.models import DeepNN, LightNN
+from fkd.train import Trained, train
+
+TEACHER_SEED = 42
+
+
+@dataclass(frozen=True)
+class Config:
+    """What was asked, refused here where it makes no sense."""
+
+    dataset: str
+    root: str | None
+    methods: tuple[str, ...]
+    seeds: tuple[int, ...]
+    epochs: int
+    batch_size: int
+    lr: float
+    teacher: str
+    device: str
+    compile: bool
+    order: Order
+    output: str | None
+
+    def __post_init__(self) -> None:
+        _check.known("--dataset", "data set", self.dataset, datasets.DATASETS)
+        for method in self.methods:
+            _check.known("--methods", "method", method, METHODS)
+        for name, values in (("--methods", self.methods), ("--seeds", self.seeds)):
+            if len(set(values)) != len(values):
+                raise ValueError(f"{name}: each is to be named once, but {values} repeats one")
+        _check.positive("--epochs", epochs=self.epochs)
+        _check.positive("--batch-size", batch_size=self.batch_size)
+        _check.positive("--lr", lr=self.lr)
+        _check.known("--device", "device", self.device, ("auto", "cpu", "cuda"))
+        _check.known("--order", "order", self.order, ("shared", "own"))
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise ValueError(
+                "--device: cuda was asked for, but torch finds no GPU; use cpu or auto"
+            )
+        if self.teacher != "train" and not Path(self.teacher).is_file():
+            raise ValueError(
+                f"--teacher: there is no file {self.teacher}; give `train` or a checkpoint's path"
+            )
+
+
+def parse(arguments: Sequence[str] | None = None) -> Config:
+    """The command line as a `Config`; raises ValueError for what makes no sense."""
+    parser = argparse.ArgumentParser(
+        description="Compare distillation methods over many seeds.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--dataset", default="digits", help=f"one of {', '.join(datasets.DATASETS)}")
+    add("--root", help="the folder of images, or where downloads are kept (default: a cache)")
+    add("--methods", nargs="+", default=list(METHODS), help=f"some of {' '.join(METHODS)}")
+    add("--seeds", default="8", help="how many (8), or which (3,5,8)")
+    add("--epochs", type=int, default=10, help="of the teacher too, if it is trained")
+    add("--batch-size", type=int, default=128)
+    add("--lr", type=float, default=1e-3, help="Adam's learning rate")
+    add("--teacher", default="train", help="`train`, or the path of a DeepNN's state_dict")
+    add("--device", default="auto", help="auto, cpu or cuda")
+    add("--order", default="shared", help="whether members share their batches: shared or own")
+    add("--no-compile", dest="compile", action="store_false", help="run without torch.compile")
+    add("--output", help="a new folder for the results (default: runs/DATASET-DATE)")
+    given = vars(parser.parse_args(arguments))
+    return Config(
+        **given | {"methods": tuple(given["methods"]), "seeds": parse_seeds(given["seeds"])}
+    )
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """`8` as the seeds 0 to 7, `3,5,8` as those three, `3,` as that one."""
+    try:
+        numbers = tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        numbers = ()
+    seeds = numbers if "," in text else tuple(range(sum(numbers)))
+    if not seeds or min(numbers) < 0:
+        raise ValueError(
+            f"--seeds: it takes a count above zero (8) or a list of seeds (3,5,8), but got {text!r}"
+        )
+    return seeds
+
+
+class Comparison:
+    """One run of the main job: data, a frozen teacher, then each method's students at once."""
+
+    def __init__(self, config: Config, console: Console):
+        self.config, self.console = config, console
+        self.seconds: dict[str, float] = {}
+        cuda = config.device == "cuda" or (config.device == "auto" and torch.cuda.is_available())
+        self.device = torch.device("cuda" if cuda else "cpu")
+        with self.phase("data"), console.status(f"reading {config.dataset}"):
+            self.data: Data = datasets.load(config.dataset, config.root).to(self.device)
+        examples = len(self.data.train_images)
+        _check.between("--batch-size", 1, examples, batch_size=config.batch_size)
+        classes = len(self.data.classes)
+        self.teacher = functional(lambda: DeepNN(classes))
+        self.student = functional(lambda: LightNN(classes))
+        self.methods: dict[str, Method] = {name: METHODS[name]() for name in config.methods}
+        self.loaded = None if config.teacher == "train" else self.load_teacher(config.teacher)
+        self.shapes = self.check_methods()
+        self.compile = config.compile and self.check_compiler()
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        begin = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - begin
+
+    def load_teacher(self, path: str) -> tuple[Tensors, Tensors]:
+        params, buffers = self.teacher.init(TEACHER_SEED)
+        loaded = checkpoint.load(path, like=state_dict(params, buffers))
+        return (
+            {name: loaded[name].to(self.device) for name in params},
+            {name: loaded.get(name, value).to(self.device) for name, value in buffers.items()},
+        )
+
+    def check_methods(self) -> dict[str, dict[str, tuple[int, ...]]]:
+        """Refuse, before any work, a method that does not fit these models; give their shapes."""
+        images = normalize(self.data.train_images[: self.config.batch_size])
+        taught = outputs_like(self.teacher, images, train=False)
+        targets = {"labels": self.data.train_labels[: self.config.batch_size]} | taught
+        for method in self.methods.values():
+            distill(self.student, method, optim.adam(self.config.lr), images, targets)
+        studied = outputs_like(self.student, images, train=True)
+        return {
+            role: {name: tuple(output.shape) for name, output in outputs.items()}
+            for role, outputs in (("teacher", taught), ("student", studied))
+        }
+
+    def check_compiler(self) -> bool:
+        with self.phase("compiler_check"), self.console.status("trying the compiler"):
+            reason = why_not_compile(self.device)
+        if reason:
+            self.console.print(
+                f"Compilation is not possible here, going on without: {escape(reason)}"
+            )
+        return not reason
+
+    def train_students(
+        self,
+        what: str,
+        model: Model,
+        method: Method,
+        seeds: Sequence[int],
+        targets: Tensors,
+        on_epoch: Callable[[State], dict[str, Tensor]],
+    ) -> Trained:
+        config, images = self.config, self.data.train_images
+        example = normalize(images[: config.batch_size])
+        matched = {name: target[: config.batch_size] for name, target in targets.items()}
+        rule = distill(model, method, optim.adam(config.lr), example, matched)
+        members = ensemble(rule, order=config.order, compile=self.compile)
+        total = config.epochs * steps_per_epoch(len(images), config.batch_size)
+        columns = (
+            *(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()),
+            *(TextColumn("steps, left"), TimeRemainingColumn()),
+        )
+        with Progress(*columns, console=self.console) as progress:
+            task = progress.add_task(what, total=total)
+            return train(
+                *(members, seeds, images, targets),
+                epochs=config.epochs,
+                batch_size=config.batch_size,
+                order=config.order,
+                on_step=partial(progress.advance, task),
+                on_epoch=on_epoch,
+            )
+
+    def run(self, results: dict[str, Any], folder: Path) -> None:
+        """Train all there is to train, and put into `results` what is known as it comes."""
+        config, data = self.config, self.data
+        results |= {
+            "data": {
+                "classes": len(data.classes),
+                "train": len(data.train_images),
+                "test": len(data.test_images),
+            },
+            "device": str(self.device),
+            "compiled": self.compile,
+            "parameters": {"teacher": _count(self.teacher), "student": _count(self.student)},
+            "shapes": self.shapes,
+            "baseline": "ce" if "ce" in config.methods else config.methods[0],
+            "seconds": self.seconds,
+        }
+        say = self.console.print
+        say(f"Teacher DeepNN: {results['parameters']['teacher']:,} parameters")
+        say(f"Student LightNN: {results['parameters']['student']:,} parameters")
+        for name, title in (("hidden", "hidden representation"), ("feature_map", "feature map")):
+            for role, shapes in self.shapes.items():
+                say(f"Shape of the {role}'s {title}: {shapes[name]}")
+
+        teacher, curves = self.loaded, None
+        if teacher is None:
+            with self.phase("teacher_training"):
+                teacher, curves = self.train_teacher()
+            checkpoint.save(folder / "teacher.pt", state_dict(*teacher))
+        wanted = {term.target for method in self.methods.values() for term in method.values()}
+        # Without augmentation the teacher's answers never change: each image is shown to it once.
+        with (
+            self.phase("teacher_outputs"),
+            self.console.status("the teacher reads each image once"),
+        ):
+            ask = partial(evaluate.predict, self.teacher, *teacher)
+            known = ask(data.train_images, names=sorted(wanted - {"labels"}))
+            on_test = ask(data.test_images)["logits"]
+        accuracy = evaluate.accuracy(on_test, data.test_labels).item()
+        results["teacher"] = {"accuracy": accuracy, "curves": curves}
+        say(f"Teacher accuracy: {100 * accuracy:.2f} %")
+
+        def on_epoch(state: State) -> dict[str, Tensor]:
+            logits = evaluate.predict_members(self.student, state, data.test_images)
+            return {
+                "test_accuracy": evaluate.accuracy(logits, data.test_labels),
+                "teacher_agreement": evaluate.agreement(logits, on_test),
+                "calibration_error": evaluate.calibration_error(logits, data.test_labels),
+            }
+
+        targets = {"labels": data.train_labels} | known
+        for number, (name, method) in enumerate(self.methods.items(), start=1):
+            what = f"{name} ({number} of {len(self.methods)}): {len(config.seeds)} students"
+            trained = self.train_students(
+                what, self.student, method, config.seeds, targets, on_epoch
+            )
+            report.add_method(results, name, trained)
+            report.write(folder, results)
+
+    def train_teacher(self) -> tuple[tuple[Tensors, Tensors], dict[str, Any]]:
+        def on_epoch(state: State) -> dict[str, Tensor]:
+            logits = evaluate.predict_members(self.teacher, state, self.data.test_images)
+            return {"test_accuracy": evaluate.accuracy(logits, self.data.test_labels)}
+
+        targets = {"labels": self.data.train_labels}
+        trained = self.train_students(
+            "teacher", self.teacher, supervised(), [TEACHER_SEED], targets, on_epoch
+        )
+        curves = {name: [values[0] for values in curve] for name, curve in trained.curves.items()}
+        return member(student_of(trained.state), 0), curves
+
+
+def _count(model: Model) -> int:
+    return sum(value.numel() for value in model.init(0)[0].values())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the comparison; return 0, or 2 where it was refused, stopped or diverged."""
+    console, folder, results = Console(), None, {}
+    begin = time.perf_counter()
+    try:
+        comparison = Comparison(parse(arguments), console)
+        results = report.start(comparison.config)
+        folder = report.new_folder(comparison.config.output, comparison.config.dataset)
+        comparison.run(results, folder)
+        comparison.seconds["total"] = time.perf_counter() - begin
+        results["complete"] = True
+    except (ValueError, FloatingPointError, KeyboardInterrupt) as error:
+        reason = "stopped" if isinstance(error, KeyboardInterrupt) else str(error)
+        console.print(f"compare_methods: {escape(reason)}", style="bold red", soft_wrap=True)
+    if folder and results["methods"]:  # of a run that was cut short, what was finished
+        report.write(folder, results)
+        figures.write(folder, results)
+        console.print(report.table(results))
+        console.print(report.caption(results))
+        console.print(f"Written to {folder}", soft_wrap=True)
+    return 0 if results.get("complete") else 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,185 @@
+"""What a comparison found, as a dict that becomes results.json, and as a table."""
+
+import json
+import math
+import os
+import platform
+import subprocess
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from fkd import evaluate
+from fkd.train import Trained
+
+Results = dict[str, Any]
+
+
+def start(config: Any) -> Results:
+    """The results of a run that has not yet found anything."""
+    return {
+        "complete": False,
+        "config": asdict(config),
+        "environment": environment(),
+        "methods": {},
+    }
+
+
+def environment() -> dict[str, Any]:
+    """What a figure depends on beside the configuration."""
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": _commit(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("fkd", "torch", "torchvision")},
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def _commit() -> str | None:
+    ask = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def new_folder(asked: str | None, dataset: str) -> Path:
+    """Make a folder that did not exist: the one asked for, or with -2, -3, ... behind its name."""
+    wanted = Path(asked or f"runs/{dataset}-{datetime.now():%Y%m%d-%H%M%S}").expanduser()
+    folder, number = wanted, 1
+    while True:
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+            folder = wanted.with_name(f"{wanted.name}-{number}")
+        except OSError as error:
+            raise ValueError(f"--output: {folder} cannot be made: {error}") from error
+        else:
+            return folder
+
+
+def add_method(results: Results, name: str, trained: Trained) -> None:
+    """Put a method's run into the results: each seed's last epoch, the curves, the comparisons."""
+    seeds = results["config"]["seeds"]
+    last = {metric: curve[-1] for metric, curve in trained.curves.items()}
+    results["methods"][name] = {
+        "seeds": [
+            {"seed": seed} | {metric: values[k] for metric, values in last.items()}
+            for k, seed in enumerate(seeds)
+        ],
+        "curves": trained.curves,
+        "seconds": trained.seconds,
+    }
+    baseline = results["baseline"]
+    for method, found in results["methods"].items():
+        accuracy = final(results, method, "test_accuracy")
+        agreement = final(results, method, "teacher_agreement")
+        found["accuracy"] = evaluate.interval(accuracy)._asdict()
+        found["agreement"] = evaluate.interval(agreement)._asdict()
+        if method != baseline and baseline in results["methods"]:
+            base = final(results, baseline, "test_accuracy")
+            found["difference"] = evaluate.paired(accuracy, base)._asdict()
+
+
+def final(results: Results, method: str, metric: str) -> list[float]:
+    """One number a seed, of the last epoch."""
+    return [seed[metric] for seed in results["methods"][method]["seeds"]]
+
+
+def write(folder: Path, results: Results) -> None:
+    """Write results.json and table.md, each whole or not at all."""
+    _replace(folder / "results.json", json.dumps(results, indent=1, allow_nan=False) + "\n")
+    with open(os.devnull, "w") as nowhere:
+        console = Console(record=True, width=400, file=nowhere)
+        console.print(table(results, box.MARKDOWN))
+        rows = [line.rstrip() for line in console.export_text().splitlines() if line.strip()]
+    _replace(folder / "table.md", "\n".join([*rows, "", caption(results)]) + "\n")
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+def table(results: Results, style: box.Box = box.SIMPLE_HEAD) -> Table:
+    """A row a method: accuracy, how it differs from the baseline, agreement, seconds."""
+    base = results["baseline"]
+    made = Table(box=style)
+    made.add_column("method")
+    columns = ("accuracy %", "deviation", "95 % interval", f"− {base}", "95 % interval", "p")
+    for column in (*columns, "teacher agreement %", "training s"):
+        made.add_column(column, justify="right")
+    for name, found in results["methods"].items():
+        accuracy, difference = found["accuracy"], found.get("difference")
+        made.add_row(
+            name,
+            _percent(accuracy["mean"]),
+            _percent(accuracy["deviation"]),
+            _range(accuracy),
+            *(
+                (_percent(difference["difference"], sign=True), _range(difference, sign=True))
+                if difference
+                else ("", "")
+            ),
+            _p(difference["p"]) if difference else "",
+            _percent(found["agreement"]["mean"]),
+            f"{found['seconds']['first_step'] + found['seconds']['steps']:.1f}",
+        )
+    return made
+
+
+def caption(results: Results) -> str:
+    """What the table's figures are, and where and when they were measured."""
+    config, where, teacher = results["config"], results["environment"], results["teacher"]
+    hardware = where["gpu"] if results["device"] == "cuda" else where["processor"]
+    state = "" if results["complete"] else "INCOMPLETE: the run was cut short. "
+    return (
+        f"{state}{config['dataset']}: {results['data']['train']:,} training and "
+        f"{results['data']['test']:,} test images; {len(config['seeds'])} seeds, "
+        f"{config['epochs']} epochs, batch {config['batch_size']}, Adam {config['lr']:g}; teacher "
+        f"{_percent(teacher['accuracy'])} %. Last-epoch test accuracy; seeds are paired by "
+        f"initial weights, with {config['order']} order of batches; Student's t intervals, and p of "
+        f"a paired t-test, not corrected for the number of methods. Training time is that of all seeds "
+        f"together, with compilation. {where['date'][:10]}, {hardware}, {where['cores']} cores, "
+        f"torch {where['torch']}."
+    )
+
+
+def _percent(share: float | None, sign: bool = False) -> str:
+    if share is None:
+        return "–"
+    return f"{100 * share:{'+' if sign else ''}.2f}"
+
+
+def _range(found: dict[str, float | None], sign: bool = False) -> str:
+    if found["low"] is None:
+        return "–"
+    return f"{_percent(found['low'], sign)} to {_percent(found['high'], sign)}"
+
+
+def _p(p: float | None) -> str:
+    if p is None or math.isnan(p):
+        return "–"
+    return "< 0.0001" if p < 0.0001 else f"{p:.4f}"
