@@ -112,8 +112,8 @@ def write(folder: Path, results: Results) -> None:
     _replace(folder / "results.json", json.dumps(results, indent=1, allow_nan=False) + "\n")
     with open(os.devnull, "w") as nowhere:
         console = Console(record=True, width=400, file=nowhere)
-        console.print(table(results, box.MARKDOWN))
-        rows = [line.rstrip() for line in console.export_text().splitlines() if line.strip()]
+        console.print(table(results, box.MARKDOWN), markup=False)
+        rows = [line.strip() for line in console.export_text().splitlines() if line.strip()]
     _replace(folder / "table.md", "\n".join([*rows, "", caption(results)]) + "\n")
 
 
@@ -125,27 +125,25 @@ def _replace(path: Path, text: str) -> None:
 
 def table(results: Results, style: box.Box = box.SIMPLE_HEAD) -> Table:
     """A row a method: accuracy, how it differs from the baseline, agreement, seconds."""
-    base = results["baseline"]
-    made = Table(box=style)
-    made.add_column("method")
-    columns = ("accuracy %", "deviation", "95 % interval", f"− {base}", "95 % interval", "p")
-    for column in (*columns, "teacher agreement %", "training s"):
-        made.add_column(column, justify="right")
+    # Without padding, four methods fit a terminal of 80 columns.
+    made = Table(box=style, padding=0 if style is box.SIMPLE_HEAD else (0, 1))
+    made.add_column("method", no_wrap=True)
+    against = f"− {results['baseline']}"
+    for column in ("accuracy %", "95 % interval", against, "95 % interval", "p", "agree", "s"):
+        made.add_column(column, justify="right", no_wrap=True)
     for name, found in results["methods"].items():
         accuracy, difference = found["accuracy"], found.get("difference")
+        spread = (
+            f" ± {_percent(accuracy['deviation'])}" if accuracy["deviation"] is not None else ""
+        )
+        paired = ("", "", "")
+        if difference:
+            middle = _percent(difference["difference"], sign=True)
+            paired = (middle, _range(difference, sign=True), _p(difference["p"]))
+        seconds = found["seconds"]["first_step"] + found["seconds"]["steps"]
         made.add_row(
-            name,
-            _percent(accuracy["mean"]),
-            _percent(accuracy["deviation"]),
-            _range(accuracy),
-            *(
-                (_percent(difference["difference"], sign=True), _range(difference, sign=True))
-                if difference
-                else ("", "")
-            ),
-            _p(difference["p"]) if difference else "",
-            _percent(found["agreement"]["mean"]),
-            f"{found['seconds']['first_step'] + found['seconds']['steps']:.1f}",
+            *(name, _percent(accuracy["mean"]) + spread, _range(accuracy)),
+            *(*paired, _percent(found["agreement"]["mean"]), f"{seconds:.1f}"),
         )
     return made
 
@@ -159,11 +157,12 @@ def caption(results: Results) -> str:
         f"{state}{config['dataset']}: {results['data']['train']:,} training and "
         f"{results['data']['test']:,} test images; {len(config['seeds'])} seeds, "
         f"{config['epochs']} epochs, batch {config['batch_size']}, Adam {config['lr']:g}; teacher "
-        f"{_percent(teacher['accuracy'])} %. Last-epoch test accuracy; seeds are paired by "
-        f"initial weights, with {config['order']} order of batches; Student's t intervals, and p of "
-        f"a paired t-test, not corrected for the number of methods. Training time is that of all seeds "
-        f"together, with compilation. {where['date'][:10]}, {hardware}, {where['cores']} cores, "
-        f"torch {where['torch']}."
+        f"{_percent(teacher['accuracy'])} %. Test accuracy after the last epoch: mean ± deviation "
+        f"over seeds, Student's t interval; difference from {results['baseline']} paired by seed "
+        f"(the same initial weights, {config['order']} order of batches), its interval and the "
+        "paired t-test's p, not corrected for the number of methods; agreement with the teacher in %; "
+        "training seconds of all seeds together, with compilation and without evaluation. "
+        f"{where['date'][:10]}, {hardware}, {where['cores']} cores, torch {where['torch']}."
     )
 
 
@@ -176,10 +175,10 @@ def _percent(share: float | None, sign: bool = False) -> str:
 def _range(found: dict[str, float | None], sign: bool = False) -> str:
     if found["low"] is None:
         return "–"
-    return f"{_percent(found['low'], sign)} to {_percent(found['high'], sign)}"
+    return f"[{_percent(found['low'], sign)}, {_percent(found['high'], sign)}]"
 
 
 def _p(p: float | None) -> str:
     if p is None or math.isnan(p):
         return "–"
-    return "< 0.0001" if p < 0.0001 else f"{p:.4f}"
+    return "<0.001" if p < 0.001 else f"{p:.3f}"

@@ -26,7 +26,7 @@ def predict(
     images: Tensor,
     *,
     names: Sequence[str] = ("logits",),
-    batch_size: int = 512,
+    batch_size: int | None = None,
 ) -> Tensors:
     """The named outputs for all uint8 images, in evaluation mode and without gradient.
 
@@ -34,14 +34,14 @@ def predict(
     """
     parts = [
         model.apply(params, buffers, normalize(chunk), train=False)[0]
-        for chunk in images.split(batch_size)
+        for chunk in images.split(batch_size or _chunk(images))
     ]
     return {name: torch.cat([part[name] for part in parts]) for name in names}
 
 
 @torch.no_grad()
 def predict_members(
-    model: Model, state: State, images: Tensor, *, batch_size: int = 512
+    model: Model, state: State, images: Tensor, *, batch_size: int | None = None
 ) -> Float[Tensor, "members examples classes"]:
     """The logits of every member of an ensemble, one after the other on a CPU, at once on a GPU."""
     params, buffers = student_of(state)
@@ -56,8 +56,16 @@ def predict_members(
         return model.apply(params, buffers, x, train=False)[0]["logits"]
 
     together = torch.func.vmap(logits, in_dims=(0, 0, None))
-    parts = [together(params, buffers, normalize(chunk)) for chunk in images.split(batch_size)]
+    parts = [
+        together(params, buffers, normalize(chunk))
+        for chunk in images.split(batch_size or _chunk(images))
+    ]
     return torch.cat(parts, dim=1)
+
+
+def _chunk(images: Tensor) -> int:
+    # On a CPU a chunk's activations should stay in its caches; a GPU wants to be filled.
+    return 64 if images.device.type == "cpu" else 2048
 
 
 def accuracy(logits: Logits, labels: Labels) -> Float[Tensor, "*members"]:
