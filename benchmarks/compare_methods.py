@@ -208,6 +208,7 @@ class Comparison:
         config, data = self.config, self.data
         results |= {
             "data": {
+                "name": data.name,
                 "classes": len(data.classes),
                 "train": len(data.train_images),
                 "test": len(data.test_images),
@@ -255,9 +256,12 @@ class Comparison:
         targets = {"labels": data.train_labels} | known
         for number, (name, method) in enumerate(self.methods.items(), start=1):
             what = f"{name} ({number} of {len(self.methods)}): {len(config.seeds)} students"
-            trained = self.train_students(
-                what, self.student, method, config.seeds, targets, on_epoch
-            )
+            try:
+                trained = self.train_students(
+                    what, self.student, method, config.seeds, targets, on_epoch
+                )
+            except FloatingPointError as error:
+                raise FloatingPointError(f"{name}: {error}") from error
             report.add_method(results, name, trained)
             report.write(folder, results)
 

@@ -129,4 +129,4 @@ def _bounds(found: dict[str, float | None], middle: str) -> tuple[Any, Any, Any]
 
 def _setting(results: Results) -> str:
     config = results["config"]
-    return f"{config['dataset']}, {len(config['seeds'])} seeds, {config['epochs']} epochs"
+    return f"{results['data']['name']}, {len(config['seeds'])} seeds, {config['epochs']} epochs"

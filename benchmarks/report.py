@@ -154,14 +154,14 @@ def caption(results: Results) -> str:
     hardware = where["gpu"] if results["device"] == "cuda" else where["processor"]
     state = "" if results["complete"] else "INCOMPLETE: the run was cut short. "
     return (
-        f"{state}{config['dataset']}: {results['data']['train']:,} training and "
+        f"{state}{results['data']['name']}: {results['data']['train']:,} training and "
         f"{results['data']['test']:,} test images; {len(config['seeds'])} seeds, "
         f"{config['epochs']} epochs, batch {config['batch_size']}, Adam {config['lr']:g}; teacher "
         f"{_percent(teacher['accuracy'])} %. Test accuracy after the last epoch: mean ± deviation "
         f"over seeds, Student's t interval; difference from {results['baseline']} paired by seed "
         f"(the same initial weights, {config['order']} order of batches), its interval and the "
-        "paired t-test's p, not corrected for the number of methods; agreement with the teacher in %; "
-        "training seconds of all seeds together, with compilation and without evaluation. "
+        "paired t-test's p, not corrected for the number of methods; agreement with the teacher "
+        "in %; training seconds of all seeds together, with compilation and without evaluation. "
         f"{where['date'][:10]}, {hardware}, {where['cores']} cores, torch {where['torch']}."
     )
 

@@ -114,7 +114,7 @@ def folder(root: Path | None = None) -> Data:
     """
     if root is None:
         raise ValueError("folder: which folder? give it with --root; it holds train/ and test/")
-    root = root.resolve()
+    name, root = root.name, root.resolve()
     splits = {split: _split(root, split) for split in ("train", "test")}
     classes = {split: tuple(found.classes) for split, found in splits.items()}
     if classes["train"] != classes["test"]:
@@ -128,13 +128,13 @@ def folder(root: Path | None = None) -> Data:
         )
     key = hashlib.sha256(str(root).encode()).hexdigest()[:16]
     cached = cache_dir() / "folder" / f"{key}-{_fingerprint(splits)}.pt"
-    if cached.exists():
+    try:
         tensors = checkpoint.read(cached)
-    else:
+    except ValueError:  # there is none, or a broken one
         tensors = _decode(splits)
         _keep(cached, tensors, stale=f"{key}-*.pt")
     names = ("train_images", "train_labels", "test_images", "test_labels")
-    return Data("folder", classes["train"], *(tensors[name] for name in names))
+    return Data(name or "folder", classes["train"], *(tensors[key] for key in names))
 
 
 def _split(root: Path, split: str) -> tv.ImageFolder:

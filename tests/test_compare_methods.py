@@ -1,0 +1,240 @@
+"""The main job: a whole tiny run with its files read back, and everything it must refuse."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import compare_methods
+import numpy as np
+import pytest
+import report
+import torch
+from PIL import Image
+
+from fkd import checkpoint, methods
+from fkd.model import Model
+from fkd.models import DeepNN
+
+SCRIPT = Path(__file__).parents[1] / "benchmarks" / "compare_methods.py"
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FKD_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+@pytest.fixture
+def images(tmp_path) -> Path:
+    """Forty images of two classes that a student can tell apart: dark and bright."""
+    random = np.random.default_rng(0)
+    for split in ("train", "test"):
+        for label, base in (("dark", 0), ("light", 128)):
+            folder = tmp_path / "images" / split / label
+            folder.mkdir(parents=True)
+            for i in range(10):
+                pixels = base + random.integers(0, 128, (32, 32, 3))
+                Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i}.png")
+    return tmp_path / "images"
+
+
+@pytest.fixture
+def teacher(tmp_path) -> Path:
+    torch.manual_seed(0)
+    checkpoint.save(tmp_path / "deep.pt", DeepNN(2).state_dict())
+    return tmp_path / "deep.pt"
+
+
+def tiny(images: Path, teacher: Path | str, *more: str) -> list[str]:
+    base = ["--dataset", "folder", "--root", str(images), "--teacher", str(teacher)]
+    return [*base, "--epochs", "2", "--batch-size", "10", "--seeds", "3,5", "--no-compile", *more]
+
+
+def run(*arguments: str) -> Path:
+    assert compare_methods.main([*arguments, "--output", "out"]) == 0
+    return Path("out")
+
+
+def test_a_whole_run_and_its_files(images, teacher, capsys):
+    out = run(*tiny(images, teacher))
+    results = json.loads((out / "results.json").read_text())
+    assert results["complete"]
+    assert results["config"]["seeds"] == [3, 5]
+    assert list(results["methods"]) == ["ce", "kd", "cosine", "hint"]
+    for name, found in results["methods"].items():
+        assert [seed["seed"] for seed in found["seeds"]] == [3, 5]
+        curve = found["curves"]["test_accuracy"]
+        assert np.shape(curve) == (2, 2)
+        # the last epoch, never the best
+        assert [seed["test_accuracy"] for seed in found["seeds"]] == curve[-1]
+        assert found["accuracy"]["mean"] == pytest.approx(np.mean(curve[-1]))
+        assert 0 <= found["agreement"]["mean"] <= 1
+        assert found["seconds"]["steps"] > 0
+        if name != "ce":
+            expected = np.mean(curve[-1]) - results["methods"]["ce"]["accuracy"]["mean"]
+            assert found["difference"]["difference"] == pytest.approx(expected)
+    assert results["environment"]["torch"] == torch.__version__.partition("+")[0]
+    assert results["seconds"]["total"] > 0
+    table = (out / "table.md").read_text()
+    assert [line.split("|")[1].strip() for line in table.splitlines()[2:6]] == list(
+        results["methods"]
+    )
+    for picture in ("accuracy.png", "curves.png"):
+        pixels = np.asarray(Image.open(out / picture).convert("L"))
+        assert pixels.shape[1] > 1000 and pixels.std() > 10
+    printed = capsys.readouterr().out
+    assert "Teacher DeepNN: 1,182,882 parameters" in printed
+    assert "Shape of the student's feature map: (10, 16, 8, 8)" in printed
+    assert f"Teacher accuracy: {100 * results['teacher']['accuracy']:.2f} %" in printed
+
+
+def test_a_second_run_does_not_overwrite_the_first(images, teacher):
+    arguments = tiny(images, teacher, "--methods", "ce", "--epochs", "1", "--output", "out")
+    assert compare_methods.main(arguments) == 0
+    first = Path("out/results.json").read_bytes()
+    assert compare_methods.main(arguments) == 0
+    assert Path("out/results.json").read_bytes() == first
+    assert Path("out-2/results.json").exists()
+
+
+def test_the_teacher_sees_each_image_once_however_many_methods_and_seeds(
+    images, teacher, monkeypatch
+):
+    seen = []
+    real = compare_methods.functional
+
+    def counting(build):
+        model = real(build)
+        if not isinstance(build(), DeepNN):
+            return model
+
+        def apply(params, buffers, x, *, train):
+            if x.device.type != "meta":
+                assert not train
+                seen.append(len(x))
+            return model.apply(params, buffers, x, train=train)
+
+        return Model(model.init, apply)
+
+    monkeypatch.setattr(compare_methods, "functional", counting)
+    run(*tiny(images, teacher))
+    assert sum(seen) == 40  # 20 for training and 20 for testing
+
+
+def test_a_teacher_is_trained_kept_and_can_be_given_again(images):
+    out = run(*tiny(images, "train", "--methods", "ce", "--epochs", "1"))
+    first = json.loads((out / "results.json").read_text())
+    DeepNN(2).load_state_dict(torch.load(out / "teacher.pt", weights_only=True))
+    again = tiny(images, out / "teacher.pt", "--methods", "ce", "--epochs", "1", "--output", "next")
+    assert compare_methods.main(again) == 0
+    second = json.loads(Path("next/results.json").read_text())
+    assert second["teacher"]["accuracy"] == first["teacher"]["accuracy"]
+    assert len(first["teacher"]["curves"]["loss"]) == 1
+
+
+def test_a_run_repeats_and_a_seed_is_the_same_in_whatever_company(images, teacher):
+    both = run(*tiny(images, teacher, "--methods", "kd"))
+    alone = tiny(images, teacher, "--methods", "ce", "kd", "--seeds", "5,", "--output", "alone")
+    assert compare_methods.main(alone) == 0
+    one, other = (
+        json.loads((p / "results.json").read_text())["methods"]["kd"] for p in (both, Path("alone"))
+    )
+    for mine, theirs in zip(one["curves"]["loss"], other["curves"]["loss"], strict=True):
+        assert mine[1] == pytest.approx(theirs[0], rel=1e-4)
+
+
+def test_own_order_is_run_and_told(images, teacher):
+    out = run(*tiny(images, teacher, "--methods", "ce", "--order", "own"))
+    assert json.loads((out / "results.json").read_text())["config"]["order"] == "own"
+    assert "own order of batches" in (out / "table.md").read_text()
+
+
+def test_a_diverging_member_stops_the_run_and_finished_methods_are_kept(
+    images, teacher, capsys, monkeypatch
+):
+    monkeypatch.setitem(compare_methods.METHODS, "kd", lambda: methods.kd(weight=3e38))
+    arguments = tiny(images, teacher, "--methods", "ce", "kd", "--output", "out")
+    assert compare_methods.main(arguments) == 2
+    message = "kd: member 0 (seed 3): the loss became inf in epoch 1, step 1 of 2"
+    assert message in capsys.readouterr().out.replace("\n", " ")
+    results = json.loads(Path("out/results.json").read_text())
+    assert not results["complete"]
+    assert list(results["methods"]) == ["ce"]
+    assert "INCOMPLETE" in Path("out/table.md").read_text()
+
+
+def test_without_a_compiler_it_says_so_and_goes_on(images, teacher):
+    path = Path(shutil.which("git") or "/usr/bin/git").parent
+    arguments = tiny(images, teacher, "--methods", "ce", "--epochs", "1", "--output", "out")
+    arguments.remove("--no-compile")
+    environment = {
+        **os.environ,
+        "CXX": "/no/compiler",
+        "TORCHINDUCTOR_CACHE_DIR": str(Path("inductor").absolute()),
+        "PATH": str(path),
+    }
+    found = subprocess.run(
+        [sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True, env=environment
+    )
+    assert found.returncode == 0, found.stderr
+    assert "Compilation is not possible here, going on without" in found.stdout
+    assert json.loads(Path("out/results.json").read_text())["compiled"] is False
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dataset", "mnits"], "--dataset: data set 'mnits' is not known; choose from digits"),
+        (["--methods", "ce", "kdd"], "--methods: method 'kdd' is not known; choose from ce, kd"),
+        (["--methods", "ce", "ce"], "--methods: each is to be named once"),
+        (["--device", "tpu"], "--device: device 'tpu' is not known; choose from auto, cpu, cuda"),
+        (["--seeds", "0"], "--seeds: it takes a count above zero (8) or a list of seeds (3,5,8)"),
+        (["--seeds", "-3"], "--seeds: it takes a count above zero"),
+        (["--seeds", "a"], "--seeds: it takes a count above zero"),
+        (["--seeds", "3,3"], "--seeds: each is to be named once"),
+        (["--epochs", "0"], "--epochs: epochs must be above zero"),
+        (["--batch-size", "0"], "--batch-size: batch_size must be above zero"),
+        (["--batch-size", "900"], "--batch-size: batch_size must lie in [1, 898], but it is 900"),
+        (["--lr", "-1"], "--lr: lr must be above zero"),
+        (["--lr", "nan"], "--lr: lr must be above zero"),
+        (["--teacher", "nowhere.pt"], "--teacher: there is no file nowhere.pt"),
+        (["--dataset", "folder"], "folder: which folder? give it with --root"),
+        (["--dataset", "folder", "--root", "nowhere"], "is missing"),
+    ],
+)
+def test_bad_input_is_refused_before_any_work(arguments, message, capsys, elsewhere):
+    assert compare_methods.main(arguments) == 2
+    assert message in capsys.readouterr().out.replace("\n", " ")
+    assert not Path("runs").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused(capsys):
+    assert compare_methods.main(["--device", "cuda"]) == 2
+    assert "torch finds no GPU" in capsys.readouterr().out
+
+
+def test_a_checkpoint_that_does_not_fit_is_refused_by_name(images, elsewhere, capsys):
+    checkpoint.save("ten.pt", DeepNN(10).state_dict())
+    assert compare_methods.main(tiny(images, "ten.pt")) == 2
+    printed = capsys.readouterr().out
+    assert "classifier.3.bias must be (2,), but is (10,)" in printed
+    assert "features.0.weight" not in printed
+
+
+def test_seeds_are_a_count_or_a_list():
+    assert compare_methods.parse_seeds("8") == tuple(range(8))
+    assert compare_methods.parse_seeds("3,5,8") == (3, 5, 8)
+    assert compare_methods.parse_seeds("3,") == (3,)
+
+
+def test_a_result_is_never_written_over(elsewhere):
+    made = [report.new_folder("x/y", "digits") for _ in range(3)]
+    assert [folder.name for folder in made] == ["y", "y-2", "y-3"]
+    Path("file").write_text("mine")
+    with pytest.raises(ValueError, match="--output: file/sub cannot be made"):
+        report.new_folder("file/sub", "digits")

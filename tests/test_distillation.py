@@ -1,0 +1,214 @@
+"""The step against a loop written by hand with autograd and torch.optim, and its door."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from fkd import losses, methods, optim
+from fkd.distillation import Gradient, distill, step, student_of
+from fkd.methods import Term
+from fkd.model import functional
+
+BATCH, CLASSES = 6, 3
+
+
+class Tiny(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+        self.norm = nn.BatchNorm2d(4)
+        self.fc = nn.Linear(4, CLASSES)
+
+    def forward(self, x):
+        feature_map = self.norm(self.conv(x)).relu()
+        hidden = feature_map.mean((2, 3))
+        return {"logits": self.fc(hidden), "feature_map": feature_map, "hidden": hidden}
+
+
+def batch() -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(BATCH, 3, 5, 5, generator=generator)
+    targets = {
+        "labels": torch.tensor([0, 1, 2, 0, 1, 2]),
+        "logits": torch.randn(BATCH, CLASSES, generator=generator),
+        "hidden": torch.randn(BATCH, 4, generator=generator),
+        "feature_map": torch.randn(BATCH, 7, 5, 5, generator=generator),
+    }
+    return images, targets
+
+
+def by_hand(name: str, seed: int, steps: int) -> tuple[nn.Module, nn.Module | None, list[float]]:
+    """The tutorial's way: a module, an optimizer object, and a loop."""
+    images, targets = batch()
+    torch.manual_seed(seed)
+    model, head = Tiny().train(), None
+    if name == "hint":
+        head = nn.Conv2d(4, 7, 3, padding=1)
+        head.load_state_dict(distillation(name).init(seed).params["heads"]["hint"])
+    parameters = [*model.parameters(), *(head.parameters() if head else ())]
+    optimizer = torch.optim.Adam(parameters, lr=1e-2)
+    trail = []
+    for _ in range(steps):
+        out = model(images)
+        ce = F.cross_entropy(out["logits"], targets["labels"])
+        if name == "ce":
+            loss = ce
+        elif name == "kd":
+            soft = F.softmax(targets["logits"] / 2, -1)
+            matched = -4 * (soft * F.log_softmax(out["logits"] / 2, -1)).sum() / BATCH
+            loss = 0.25 * matched + 0.75 * ce
+        elif name == "cosine":
+            ones = torch.ones(BATCH)
+            matched = F.cosine_embedding_loss(out["hidden"], targets["hidden"], ones)
+            loss = 0.25 * matched + 0.75 * ce
+        else:
+            assert head is not None
+            matched = F.mse_loss(head(out["feature_map"]), targets["feature_map"])
+            loss = 0.25 * matched + 0.75 * ce
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        trail.append(loss.item())
+    return model, head, trail
+
+
+def distillation(name: str):
+    images, targets = batch()
+    return distill(functional(Tiny), methods.METHODS[name](), optim.adam(1e-2), images, targets)
+
+
+@pytest.mark.parametrize("name", ["ce", "kd", "cosine", "hint"])
+def test_five_steps_are_the_tutorials_loop(name):
+    images, targets = batch()
+    run = distillation(name)
+    state, trail = run.init(3), []
+    for _ in range(5):
+        state, metrics = step(run, state, images, targets)
+        trail.append(float(metrics["loss"]))
+    model, head, expected = by_hand(name, 3, 5)
+    assert trail == pytest.approx(expected, rel=1e-4)
+    params, buffers = student_of(state)
+    for twin in (*model.named_parameters(), *model.named_buffers()):
+        torch.testing.assert_close(
+            (params | buffers)[twin[0]], twin[1].detach(), rtol=1e-3, atol=1e-4
+        )
+    if head:
+        for key, value in head.named_parameters():
+            torch.testing.assert_close(
+                state.params["heads"]["hint"][key], value.detach(), rtol=1e-3, atol=1e-4
+            )
+
+
+def test_metrics_are_the_terms_means_and_their_weighted_sum():
+    images, targets = batch()
+    run = distillation("kd")
+    _, metrics = step(run, run.init(0), images, targets)
+    assert sorted(metrics) == ["ce", "kd", "loss"]
+    torch.testing.assert_close(metrics["loss"], 0.25 * metrics["kd"] + 0.75 * metrics["ce"])
+
+
+def test_hyperparameters_are_leaves_that_init_can_replace():
+    images, targets = batch()
+    run = distillation("kd")
+    assert {name: round(float(value), 6) for name, value in run.init(0).hyper.items()} == {
+        "lr": 0.01,
+        "weight_decay": 0.0,
+        "kd.weight": 0.25,
+        "kd.temperature": 2.0,
+        "ce.weight": 0.75,
+    }
+    plain = distillation("ce")
+    only_ce = {"kd.weight": 0.0, "ce.weight": 1.0, "lr": 0.01}
+    mine, _ = step(run, run.init(0, only_ce), images, targets)
+    theirs, _ = step(plain, plain.init(0), images, targets)
+    for name, value in theirs.params["student"].items():
+        torch.testing.assert_close(mine.params["student"][name], value)
+    with pytest.raises(ValueError, match=r"hyperparameter 'kd.heat' is not known; choose from lr"):
+        run.init(0, {"kd.heat": 1.0})
+
+
+def test_a_head_is_the_same_in_whatever_company():
+    images, targets = batch()
+    both = methods.kd() | methods.hint()
+    composed = distill(functional(Tiny), both, optim.adam(), images, targets)
+    one, other = composed.init(5), distillation("hint").init(5)
+    for name, value in other.params["heads"]["hint"].items():
+        assert torch.equal(one.params["heads"]["hint"][name], value)
+
+
+def test_targets_receive_no_gradient():
+    images, targets = batch()
+    targets["logits"].requires_grad_()
+    run = distillation("kd")
+    gradient = run.gradient(run.init(0), images, targets)
+    assert not any(g.requires_grad for g in gradient.params["student"].values())
+
+
+def test_reduce_stands_between_the_two_halves():
+    images, targets = batch()
+    run = distillation("ce")
+    seen = []
+
+    def reduce(gradient: Gradient) -> Gradient:
+        seen.append(gradient)
+        nothing = {name: torch.zeros_like(g) for name, g in gradient.params["student"].items()}
+        return gradient._replace(params={"student": nothing, "heads": {}})
+
+    start = run.init(0)
+    state, _ = step(run, start, images, targets, reduce)
+    assert len(seen) == 1
+    for name, value in start.params["student"].items():
+        assert torch.equal(state.params["student"][name], value)
+
+
+def test_a_step_changes_nothing_it_was_given():
+    images, targets = batch()
+    run = distillation("hint")
+    state = run.init(0)
+    before = run.init(0)
+    step(run, state, images, targets)
+    flat, same = (torch.utils._pytree.tree_leaves(s) for s in (state, before))
+    assert all(torch.equal(a, b) for a, b in zip(flat, same, strict=True))
+
+
+def _own_head(wide: int):
+    return {"x": Term(losses.squared_error, "feature_map", "feature_map",
+                      head=lambda s, t: nn.Conv2d(s[0], wide, 1))}  # fmt: skip
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ({}, "the method has no terms"),
+        (
+            methods.cosine(layer="layer3"),
+            "term 'cosine' wants student output 'layer3'; "
+            "this model gives: feature_map, hidden, logits",
+        ),
+        (
+            {"x": Term(losses.kl_divergence, target="answers")},
+            "term 'x' wants target 'answers'; these are given: feature_map, hidden, labels, logits",
+        ),
+        (
+            {"x": Term(losses.squared_error, "feature_map", "feature_map")},
+            r"term 'x': squared_error: student and teacher must have one shape, but student is "
+            r"\(6, 4, 5, 5\) and teacher is \(6, 7, 5, 5\)",
+        ),
+        (_own_head(5), r"term 'x': squared_error: .* student is \(6, 5, 5, 5\)"),
+        (methods.hint(layer="hidden"), "term 'hint': convolution_regressor: it joins feature maps"),
+        (
+            {"x": Term(losses.kl_divergence, hyper={"temperature": 0.0})},
+            "term 'x': kl_divergence: temperature must be above zero and finite, but it is 0.0",
+        ),
+        (
+            {"x": Term(F.mse_loss)},
+            r"term 'x': a loss must return one floating-point value per example",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_runs(method, message):
+    images, targets = batch()
+    with pytest.raises(ValueError, match=message):
+        distill(functional(Tiny), method, optim.adam(), images, targets)

@@ -1,0 +1,77 @@
+"""The loop: the same steps as by hand, its curves, its calls, and a loss that is not finite."""
+
+import pytest
+import torch
+from torch import nn
+
+from fkd import data, methods, optim
+from fkd.distillation import distill, step
+from fkd.ensemble import Order, ensemble, member
+from fkd.model import functional
+from fkd.train import train
+
+IMAGES = torch.randint(256, (10, 3, 4, 4), generator=torch.Generator().manual_seed(0)).byte()
+TARGETS = {"labels": torch.tensor([0, 1, 2, 0, 1, 2, 0, 1, 2, 0])}
+
+
+def build() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(48, 3), nn.Dropout(0.2))
+
+
+def rule(lr: float = 0.01):
+    example = data.normalize(IMAGES[:4])
+    labels = {"labels": TARGETS["labels"][:4]}
+    return distill(functional(build), methods.supervised(), optim.adam(lr), example, labels)
+
+
+@pytest.mark.parametrize("order", ["shared", "own"])
+def test_training_is_the_steps_by_hand(order: Order):
+    one = rule()
+    trained = train(
+        ensemble(one, order=order), [7, 8], IMAGES, TARGETS, epochs=2, batch_size=4, order=order
+    )
+    state = one.init(8)
+    losses = []
+    for epoch in range(2):
+        for index in data.order(8 if order == "own" else 0, epoch, 10, 4):
+            x, y = data.normalize(IMAGES[index]), {"labels": TARGETS["labels"][index]}
+            state, metrics = step(one, state, x, y)
+            losses.append(float(metrics["loss"]))
+    for name, value in state.params["student"].items():
+        torch.testing.assert_close(member(trained.state, 1).params["student"][name], value)
+    means = [sum(losses[:3]) / 3, sum(losses[3:]) / 3]
+    assert [epoch[1] for epoch in trained.curves["loss"]] == pytest.approx(means, rel=1e-5)
+    assert sorted(trained.curves) == ["ce", "loss"]
+
+
+def test_callers_are_told_of_steps_and_epochs():
+    steps, states = [], []
+
+    def on_epoch(state):
+        states.append(state)
+        return {"score": torch.tensor([1.0, 2.0]) * len(states)}
+
+    trained = train(
+        ensemble(rule()), [0, 1], IMAGES, TARGETS, epochs=3, batch_size=5,
+        on_step=lambda: steps.append(1), on_epoch=on_epoch,
+    )  # fmt: skip
+    assert len(steps) == 6
+    assert trained.curves["score"] == [[1.0, 2.0], [2.0, 4.0], [3.0, 6.0]]
+    assert states[-1] is trained.state
+    assert all(value >= 0 for value in trained.seconds.values())
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_member_epoch_and_step():
+    run = ensemble(rule())
+
+    def spoil(gradient, calls=[]):  # noqa: B006
+        calls.append(1)
+        if len(calls) == 5:  # the update after epoch 2, step 2 (of 3): the next loss is not finite
+            bad = gradient.params["student"]["1.bias"].clone()
+            bad[1] = float("nan")
+            gradient.params["student"]["1.bias"] = bad
+        return gradient
+
+    message = r"member 1 \(seed 9\): the loss became nan in epoch 2, step 3 of 3"
+    with pytest.raises(FloatingPointError, match=message):
+        train(run, [4, 9], IMAGES, TARGETS, epochs=3, batch_size=4, reduce=spoil)
