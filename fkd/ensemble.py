@@ -1,12 +1,13 @@
 """Many students as one: a member axis in front of every leaf of the state."""
 
 import random
+import types
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
+from torch.func import vmap
 from torch.utils._pytree import tree_map
 
 from fkd import _check
@@ -46,10 +47,17 @@ def ensemble(
     """
     _check.known("ensemble", "layout", layout, ("auto", "vmap", "loop"))
     _check.known("ensemble", "order", order, ("shared", "own"))
-    wrap = partial(torch.compile, fullgraph=True, dynamic=False) if compile else _as_it_is
-    data_axis = None if order == "shared" else 0
-    together = wrap(torch.func.vmap(distillation.gradient, in_dims=(0, data_axis, data_axis)))
-    alone = wrap(distillation.gradient)
+    axis = None if order == "shared" else 0
+
+    def together(state: State, images: Tensor, targets: Mapping[str, Tensor]) -> Gradient:
+        return vmap(distillation.gradient, in_dims=(0, axis, axis))(state, images, targets)
+
+    def update(state: State, gradient: Gradient) -> State:
+        return vmap(distillation.update)(state, gradient)
+
+    alone = distillation.gradient
+    if compile:
+        together, alone, update = _compiled(together), _compiled(alone), _compiled(update)
 
     def init(seeds: Sequence[int], hyper: Mapping[str, Sequence[float]] | None = None) -> State:
         if not seeds:
@@ -77,7 +85,7 @@ def ensemble(
         loop = layout == "loop" or (layout == "auto" and images.device.type == "cpu")
         return (one_by_one if loop else together)(state, images, targets)
 
-    return Distillation(init, gradient, wrap(torch.func.vmap(distillation.update)))
+    return Distillation(init, gradient, update)
 
 
 def size(state: State) -> int:
@@ -111,5 +119,14 @@ def _stack(members: list[Any]) -> Any:
     return tree_map(lambda *leaves: torch.stack(leaves), *members)
 
 
-def _as_it_is(function: Callable) -> Callable:
-    return function
+def _compiled(function: Callable) -> Callable:
+    # The compiler keeps what it compiled with the code object, which all closures that one line
+    # made share, and gives up at the eighth: each ensemble gets a code object of its own.
+    own = types.FunctionType(
+        function.__code__.replace(),
+        function.__globals__,
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+    return torch.compile(own, fullgraph=True, dynamic=False)

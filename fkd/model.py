@@ -70,9 +70,9 @@ def functional(build: Callable[[], nn.Module]) -> Model:
     """The module that `build()` makes, as a pair of pure functions.
 
     The module may return a dict of tensors by name, or one tensor, which is taken as `logits`. Its
-    own state stays on the meta device, so a parameter that was not passed is an error and never a
-    hidden input. Dropout is replaced by one with an explicit key. Parameters that do not require a
-    gradient are held among the buffers, so that no step moves them.
+    own state stays on the meta device, so a parameter that was not passed is a RuntimeError and
+    never a hidden input. Dropout is replaced by one with an explicit key. Parameters that do not
+    require a gradient are held among the buffers, so that no step moves them.
 
     Raises ValueError for a random layer that has no explicit form, and for a `build` that makes no
     module.
@@ -98,7 +98,7 @@ def functional(build: Callable[[], nn.Module]) -> Model:
     ) -> tuple[Tensors, Tensors]:
         if train:  # BatchNorm and dropout write theirs in place, which a pure function must not
             buffers = {name: value.clone() for name, value in buffers.items()}
-        outputs = functional_call(skeletons[train], params | buffers, (x,))
+        outputs = functional_call(skeletons[train], params | buffers, (x,), strict=True)
         if isinstance(outputs, Tensor):
             outputs = {"logits": outputs}
         if not isinstance(outputs, Mapping):
@@ -120,11 +120,11 @@ def outputs_like(model: Model, x: Tensor, *, train: bool) -> Tensors:
     >>> outputs_like(model, torch.ones(5, 2), train=True)["logits"].shape
     torch.Size([5, 3])
     """
-    params, buffers = tree_map(lambda t: t.to("meta").unsqueeze(0), model.init(0))
+    members = tree_map(lambda t: t.to("meta").unsqueeze(0), (*model.init(0), torch.empty(())))
     x = torch.empty_like(x, device="meta")
     try:
         # vmap refuses random operations, which would otherwise read the global generator unseen.
-        outputs = vmap(lambda p, b: model.apply(p, b, x, train=train)[0])(params, buffers)
+        outputs = vmap(lambda p, b, _: model.apply(p, b, x, train=train)[0])(*members)
     except RuntimeError as error:
         if "randomness" not in str(error):
             raise

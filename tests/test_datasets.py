@@ -1,8 +1,12 @@
 """Data sets: the embedded digits, torchvision's from local copies, and folders of images."""
 
 import hashlib
+import http.server
 import pickle
 import tarfile
+import threading
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +75,17 @@ def _cifar10_archive(folder: Path) -> tuple[Path, np.ndarray]:
 
 
 @pytest.fixture
-def local_cifar10(tmp_path, monkeypatch) -> np.ndarray:
+def server(tmp_path) -> Iterator[str]:
+    """The address of a web server, on this machine alone, for what is in `tmp_path`."""
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as made:
+        threading.Thread(target=made.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{made.server_address[1]}"
+        made.shutdown()
+
+
+@pytest.fixture
+def local_cifar10(tmp_path, monkeypatch, server) -> np.ndarray:
     source = tmp_path / "source"
     source.mkdir()
     archive, rows = _cifar10_archive(source)
@@ -80,7 +94,7 @@ def local_cifar10(tmp_path, monkeypatch) -> np.ndarray:
         return hashlib.md5(path.read_bytes()).hexdigest()
 
     inner = source / "cifar-10-batches-py"
-    monkeypatch.setattr(tv.CIFAR10, "url", archive.as_uri())
+    monkeypatch.setattr(tv.CIFAR10, "url", f"{server}/source/{archive.name}")
     monkeypatch.setattr(tv.CIFAR10, "tgz_md5", md5(archive))
     for attribute in ("train_list", "test_list"):
         found = [[name, md5(inner / name)] for name, _ in getattr(tv.CIFAR10, attribute)]

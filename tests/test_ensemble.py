@@ -39,9 +39,9 @@ def _run(rule, state: State, steps: int) -> State:
     return state
 
 
-def _assert_same(one: State, other: State, **tolerance: float) -> None:
+def _assert_same(one: State, other: State, rtol: float, atol: float) -> None:
     for a, b in zip(tree_leaves(one), tree_leaves(other), strict=True):
-        torch.testing.assert_close(a, b, **tolerance)
+        torch.testing.assert_close(a, b, rtol=rtol, atol=atol)
 
 
 @pytest.mark.parametrize("layout", ["vmap", "loop"])
@@ -118,6 +118,18 @@ def test_the_vmapped_step_compiles_in_one_graph():
     with torch._dynamo.config.patch(error_on_recompile=True):
         compiled = _run(run, start, 2)
     _assert_same(compiled, _run(ensemble(rule), start, 2), rtol=1e-3, atol=2e-5)
+
+
+@pytest.mark.plain
+def test_many_ensembles_can_be_compiled_in_one_process():
+    images, targets = torch.ones(2, 4), {"labels": torch.tensor([0, 1])}
+    torch._dynamo.reset()
+    with torch._dynamo.config.patch(recompile_limit=1):
+        for rate in (0.1, 0.2, 0.3):
+            net = functional(lambda: nn.Linear(4, 2))
+            rule = distill(net, methods.supervised(), optim.sgd(rate), images, targets)
+            run = ensemble(rule, compile=True)
+            step(run, run.init([0]), images, targets)
 
 
 def test_batchnorm_under_vmap_is_batchnorm():

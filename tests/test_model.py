@@ -64,7 +64,7 @@ def test_a_parameter_that_was_not_passed_is_an_error():
     model = functional(Normed)
     params, buffers = model.init(0)
     del params["4.weight"]
-    with pytest.raises((RuntimeError, NotImplementedError), match="meta"):
+    with pytest.raises(RuntimeError, match=r"Missing key.*4\.weight"):
         model.apply(params, buffers, _images(), train=True)
 
 
@@ -98,7 +98,7 @@ def test_what_is_returned_goes_by_name():
 @pytest.mark.plain
 def test_a_module_instead_of_its_class_is_refused():
     with pytest.raises(ValueError, match=r"must return an nn\.Module, but it returned a Tensor"):
-        functional(lambda: torch.ones(1))
+        functional(lambda: torch.ones(1))  # type: ignore[arg-type, return-value]
 
 
 def _masks(layer: nn.Module, x: torch.Tensor, seed: int, steps: int) -> list[torch.Tensor]:

@@ -16,9 +16,9 @@ PAIRS = [
         partial(torch.optim.Adam, lr=0.01, betas=(0.0, 0.9)),
     ),
     (partial(optim.adamw, **ADAM), partial(torch.optim.AdamW, **ADAM)),
-    (partial(optim.sgd, 0.1), partial(torch.optim.SGD, lr=0.1)),
+    (partial(optim.sgd, 0.01), partial(torch.optim.SGD, lr=0.01)),
     *(
-        (partial(optim.sgd, 0.1, **options), partial(torch.optim.SGD, lr=0.1, **options))
+        (partial(optim.sgd, 0.01, **options), partial(torch.optim.SGD, lr=0.01, **options))
         for options in (
             {"momentum": 0.9},
             {"momentum": 0.9, "weight_decay": 0.01},
@@ -61,7 +61,7 @@ def test_thirty_steps_are_torchs(ours, theirs):
 @pytest.mark.parametrize("ours", [pair[0] for pair in PAIRS])
 def test_members_with_their_own_learning_rates_are_those_alone(ours):
     optimizer = ours()
-    rates = [0.1, 0.001]
+    rates = [0.01, 0.001]
     starts = [_start(0), _start(1)]
     alone = []
     for rate, params in zip(rates, starts, strict=True):
