@@ -23,7 +23,6 @@ import figures
 import report
 import torch
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
@@ -168,9 +167,8 @@ class Comparison:
         with self.phase("compiler_check"), self.console.status("trying the compiler"):
             reason = why_not_compile(self.device)
         if reason:
-            self.console.print(
-                f"Compilation is not possible here, going on without: {escape(reason)}"
-            )
+            text = f"Compilation is not possible here, going on without: {reason}"
+            self.console.print(text, markup=False)
         return not reason
 
     def train_students(
@@ -284,25 +282,28 @@ def _count(model: Model) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the comparison; return 0, or 2 where it was refused, stopped or diverged."""
-    console, folder, results = Console(), None, {}
+    console, errors = Console(), Console(stderr=True, style="bold red", soft_wrap=True)
     begin = time.perf_counter()
     try:
         comparison = Comparison(parse(arguments), console)
-        results = report.start(comparison.config)
         folder = report.new_folder(comparison.config.output, comparison.config.dataset)
+    except ValueError as error:
+        errors.print(f"compare_methods: {error}", markup=False)
+        return 2
+    results = report.start(comparison.config)
+    try:
         comparison.run(results, folder)
-        comparison.seconds["total"] = time.perf_counter() - begin
         results["complete"] = True
-    except (ValueError, FloatingPointError, KeyboardInterrupt) as error:
-        reason = "stopped" if isinstance(error, KeyboardInterrupt) else str(error)
-        console.print(f"compare_methods: {escape(reason)}", style="bold red", soft_wrap=True)
-    if folder and results["methods"]:  # of a run that was cut short, what was finished
+    except (FloatingPointError, KeyboardInterrupt) as error:
+        errors.print(f"compare_methods: {error or 'stopped'}", markup=False)
+    comparison.seconds["total"] = time.perf_counter() - begin
+    if results["methods"]:  # of a run that was cut short, what was finished
         report.write(folder, results)
         figures.write(folder, results)
         console.print(report.table(results))
         console.print(report.caption(results))
-        console.print(f"Written to {folder}", soft_wrap=True)
-    return 0 if results.get("complete") else 2
+    console.print(f"Written to {folder}", soft_wrap=True)
+    return 0 if results["complete"] else 2
 
 
 if __name__ == "__main__":

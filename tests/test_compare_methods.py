@@ -160,7 +160,7 @@ def test_a_diverging_member_stops_the_run_and_finished_methods_are_kept(
     arguments = tiny(images, teacher, "--methods", "ce", "kd", "--output", "out")
     assert compare_methods.main(arguments) == 2
     message = "kd: member 0 (seed 3): the loss became inf in epoch 1, step 1 of 2"
-    assert message in capsys.readouterr().out.replace("\n", " ")
+    assert message in capsys.readouterr().err
     results = json.loads(Path("out/results.json").read_text())
     assert not results["complete"]
     assert list(results["methods"]) == ["ce"]
@@ -208,20 +208,20 @@ def test_without_a_compiler_it_says_so_and_goes_on(images, teacher):
 )
 def test_bad_input_is_refused_before_any_work(arguments, message, capsys, elsewhere):
     assert compare_methods.main(arguments) == 2
-    assert message in capsys.readouterr().out.replace("\n", " ")
+    assert message in capsys.readouterr().err
     assert not Path("runs").exists()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_refused(capsys):
     assert compare_methods.main(["--device", "cuda"]) == 2
-    assert "torch finds no GPU" in capsys.readouterr().out
+    assert "torch finds no GPU" in capsys.readouterr().err
 
 
 def test_a_checkpoint_that_does_not_fit_is_refused_by_name(images, elsewhere, capsys):
     checkpoint.save("ten.pt", DeepNN(10).state_dict())
     assert compare_methods.main(tiny(images, "ten.pt")) == 2
-    printed = capsys.readouterr().out
+    printed = capsys.readouterr().err
     assert "classifier.3.bias must be (2,), but is (10,)" in printed
     assert "features.0.weight" not in printed
 
