@@ -1,32 +1,16 @@
 """Losses of features: a layer of the student against a layer of the teacher, shape by shape."""
 
-from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
 from fkd import _check
-from fkd.losses._precision import widen
+from fkd.losses._numeric import rows, unit
 
 
 def _check_pair(where: str, student: Tensor, teacher: Tensor) -> None:
     _check.dimensions(where, "batch features ...", student=student, teacher=teacher)
     _check.same_shape(where, student=student, teacher=teacher)
     _check.floating(where, student=student, teacher=teacher)
-
-
-def _rows(x: Tensor) -> Tensor:
-    """[batch, ...] as [batch, features], in float32 or wider."""
-    return rearrange(widen(x), "batch ... -> batch (...)")
-
-
-def _unit(x: Tensor) -> Tensor:
-    """Each row over its L2 norm; a row of zeros stays one, and its gradient stays finite."""
-    # Dividing by the largest element first keeps squares from overflow; the result does not depend
-    # on that divisor, so it is held constant.
-    largest = x.detach().abs().amax(-1, keepdim=True)
-    x = x / largest.masked_fill(largest == 0, 1.0)
-    square = x.square().sum(-1, keepdim=True)
-    return x / square.masked_fill(square == 0, 1.0).sqrt()
 
 
 def squared_error(
@@ -46,7 +30,7 @@ def squared_error(
     tensor([2.])
     """
     _check_pair("squared_error", student, teacher)
-    return (_rows(student) - _rows(teacher)).square().mean(-1).to(student.dtype)
+    return (rows(student) - rows(teacher)).square().mean(-1).to(student.dtype)
 
 
 def cosine_distance(
@@ -67,5 +51,5 @@ def cosine_distance(
     tensor([0.0400])
     """
     _check_pair("cosine_distance", student, teacher)
-    cosine = (_unit(_rows(student)) * _unit(_rows(teacher))).sum(-1)
+    cosine = (unit(rows(student)) * unit(rows(teacher))).sum(-1)
     return (1 - cosine).to(student.dtype)

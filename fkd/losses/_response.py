@@ -6,7 +6,7 @@ from torch import Tensor
 
 from fkd import _check
 from fkd._check import Scalar
-from fkd.losses._precision import widen
+from fkd.losses._numeric import widen
 
 
 def _log_softmax(logits: Tensor, temperature: Scalar) -> Tensor:

@@ -1,0 +1,31 @@
+"""What losses share so that they stay finite: wider numbers, and rows of unit length."""
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+HALF = (torch.float16, torch.bfloat16)
+
+
+def widen(x: Tensor) -> Tensor:
+    """`x` in float32 if it is float16 or bfloat16, in which sums and squares overflow."""
+    return x.float() if x.dtype in HALF else x
+
+
+def rows(x: Tensor) -> Tensor:
+    """[batch, ...] as [batch, features], in float32 or wider."""
+    return rearrange(widen(x), "batch ... -> batch (...)")
+
+
+def unit(x: Tensor) -> Tensor:
+    """Each vector along the last axis over its L2 norm.
+
+    A vector of zeros stays one, with the gradient that it would have if its norm were one: there is
+    no limit to take, for the true gradient grows as 1/|x| and depends on the way to zero.
+    """
+    # Dividing by the largest element first keeps squares from overflow; the result does not depend
+    # on that divisor, so it is held constant.
+    largest = x.detach().abs().amax(-1, keepdim=True)
+    x = x / largest.masked_fill(largest == 0, 1.0)
+    square = x.square().sum(-1, keepdim=True)
+    return x / square.masked_fill(square == 0, 1.0).sqrt()
