@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 class Case(NamedTuple):
     """The laws that hold for one public loss, beside those that hold for all.
 
-    `inputs` draws its positional arguments in float64, and `hyper` its keywords: first the student's
+    `inputs` draws its positional arguments in float64 and `hyper` its keywords: first the student's
     tensors, then as many of the target's (`sides` is how many), then labels and the like, then
     those that have no batch axis (`unbatched` is how many).
     `low`, `high`: the bounds of its value, None where there is none.
