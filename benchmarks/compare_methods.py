@@ -154,7 +154,8 @@ class Comparison:
         """Refuse, before any work, a method that does not fit these models; give their shapes."""
         images = normalize(self.data.train_images[: self.config.batch_size])
         taught = outputs_like(self.teacher, images, train=False)
-        targets = {"labels": self.data.train_labels[: self.config.batch_size]} | taught
+        labels = self.data.train_labels[: self.config.batch_size]
+        targets = {"labels": labels, "index": torch.arange(len(labels))} | taught
         for method in self.methods.values():
             distill(self.student, method, optim.adam(self.config.lr), images, targets)
         studied = outputs_like(self.student, images, train=True)
@@ -183,15 +184,17 @@ class Comparison:
         config, images = self.config, self.data.train_images
         example = normalize(images[: config.batch_size])
         matched = {name: target[: config.batch_size] for name, target in targets.items()}
-        rule = distill(model, method, optim.adam(config.lr), example, matched)
+        steps = steps_per_epoch(len(images), config.batch_size)
+        rule = distill(
+            *(model, method, optim.adam(config.lr), example, matched), steps_per_epoch=steps
+        )
         members = ensemble(rule, order=config.order, compile=self.compile)
-        total = config.epochs * steps_per_epoch(len(images), config.batch_size)
         columns = (
             *(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()),
             *(TextColumn("steps, left"), TimeRemainingColumn()),
         )
         with Progress(*columns, console=self.console) as progress:
-            task = progress.add_task(what, total=total)
+            task = progress.add_task(what, total=config.epochs * steps)
             return train(
                 *(members, seeds, images, targets),
                 epochs=config.epochs,
@@ -230,14 +233,15 @@ class Comparison:
             with self.phase("teacher_training"):
                 teacher, curves = self.train_teacher()
             checkpoint.save(folder / "teacher.pt", state_dict(*teacher))
-        wanted = {term.target for method in self.methods.values() for term in method.values()}
+        terms = [term for method in self.methods.values() for term in method.values()]
+        wanted = {name for term in terms for name in term.targets} - {"labels", "index"}
         # Without augmentation the teacher's answers never change: each image is shown to it once.
         with (
             self.phase("teacher_outputs"),
             self.console.status("the teacher reads each image once"),
         ):
             ask = partial(evaluate.predict, self.teacher, *teacher)
-            known = ask(data.train_images, names=sorted(wanted - {"labels"}))
+            known = ask(data.train_images, names=sorted(wanted))
             on_test = ask(data.test_images)["logits"]
         accuracy = evaluate.accuracy(on_test, data.test_labels).item()
         results["teacher"] = {"accuracy": accuracy, "curves": curves}
@@ -251,7 +255,8 @@ class Comparison:
                 "calibration_error": evaluate.calibration_error(logits, data.test_labels),
             }
 
-        targets = {"labels": data.train_labels} | known
+        index = torch.arange(len(data.train_labels), device=self.device)
+        targets = {"labels": data.train_labels, "index": index} | known
         for number, (name, method) in enumerate(self.methods.items(), start=1):
             what = f"{name} ({number} of {len(self.methods)}): {len(config.seeds)} students"
             try:

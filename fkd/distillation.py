@@ -4,10 +4,11 @@ from __future__ import annotations  # the compiler cannot trace an annotation be
 
 import zlib
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fkd import _check, _random
 from fkd.methods import Method, Term
@@ -19,13 +20,14 @@ class State(NamedTuple):
     """All that a student in training is: a pytree of tensors.
 
     `params` and `buffers` hold `student` (by name) and `heads` (by term, then by name); `hyper`
-    holds each hyperparameter as a scalar, under `kd.temperature` or `lr`.
+    holds each hyperparameter as a scalar, under `kd.temperature` or `lr`; `step` counts the steps.
     """
 
     params: dict[str, Any]
     buffers: dict[str, Any]
     optimizer: Any
     hyper: Tensors
+    step: Tensor
 
 
 class Gradient(NamedTuple):
@@ -57,12 +59,15 @@ def distill(
     optimizer: Optimizer,
     images: Tensor,
     targets: Mapping[str, Tensor],
+    *,
+    steps_per_epoch: int = 1,
 ) -> Distillation:
     """Train `student` on what `method` says it must match.
 
     `images` [batch, ...] and `targets` (`{"labels": [batch]}` and the teacher's outputs) are one
     example batch, of which only shapes and dtypes are read: every name, shape and number is checked
-    on the meta device before anything runs. Targets receive no gradient.
+    on the meta device before anything runs. Targets receive no gradient. `steps_per_epoch` is the
+    unit of the terms' warm-up.
 
     Raises ValueError for an empty method, an output or target that is not there, shapes that a loss
     refuses, a hyperparameter out of its range, or a student that draws random numbers from torch's
@@ -79,7 +84,7 @@ def distill(
     heads = _check_and_build_heads(student, method, images, targets)
     defaults = dict(optimizer.hyper)
     for name, term in method.items():
-        defaults |= {f"{name}.{key}": value for key, value in _numbers(term).items()}
+        defaults |= {f"{name}.{key}": value for key, value in term.numbers.items()}
 
     def init(seed: int, hyper: Mapping[str, float] | None = None) -> State:
         for name in hyper or {}:
@@ -94,7 +99,8 @@ def distill(
         all_buffers = {"student": buffers, "heads": {name: b for name, (_, b) in made.items()}}
         numbers = defaults | dict(hyper or {})
         leaves = {k: torch.tensor(v, dtype=torch.float32) for k, v in numbers.items()}
-        return State(all_params, all_buffers, optimizer.init(all_params), leaves)
+        step = torch.zeros((), dtype=torch.int64)
+        return State(all_params, all_buffers, optimizer.init(all_params), leaves, step)
 
     def gradient(state: State, images: Tensor, targets: Mapping[str, Tensor]) -> Gradient:
         targets = {name: target.detach() for name, target in targets.items()}
@@ -105,15 +111,22 @@ def distill(
             )
             total, means, head_buffers = torch.zeros((), device=images.device), {}, {}
             for name, term in method.items():
-                output = outputs[term.student]
+                through = None
                 if name in heads:
-                    through, head_buffers[name] = heads[name].apply(
-                        params["heads"][name], state.buffers["heads"][name], output, train=True
-                    )
-                    output = through["logits"]
+
+                    def through(inputs: tuple[Tensor, ...], name: str = name) -> Tensors:
+                        made, head_buffers[name] = heads[name].apply(
+                            params["heads"][name], state.buffers["heads"][name], inputs, train=True
+                        )
+                        return made
+
                 hyper = {key: state.hyper[f"{name}.{key}"] for key in term.hyper}
-                means[name] = term.loss(output, targets[term.target], **hyper).mean()
-                total = total + state.hyper[f"{name}.weight"] * means[name]
+                means[name] = term.values(outputs, targets, hyper, through).mean()
+                weight = state.hyper[f"{name}.weight"]
+                if term.warmup:
+                    epoch = state.step // steps_per_epoch + 1
+                    weight = weight * (epoch / term.warmup).clamp(max=1)
+                total = total + weight * means[name]
             return total, ({"student": buffers, "heads": head_buffers}, means)
 
         grads, (total, (buffers, means)) = torch.func.grad_and_value(loss, has_aux=True)(
@@ -125,7 +138,7 @@ def distill(
         params, moved = optimizer.update(
             gradient.params, state.optimizer, state.params, state.hyper
         )
-        return State(params, gradient.buffers, moved, state.hyper)
+        return State(params, gradient.buffers, moved, state.hyper, state.step + 1)
 
     return Distillation(init, gradient, update)
 
@@ -147,10 +160,6 @@ def student_of(state: State) -> tuple[Tensors, Tensors]:
     return state.params["student"], state.buffers["student"]
 
 
-def _numbers(term: Term) -> dict[str, float]:
-    return {"weight": term.weight} | dict(term.hyper)
-
-
 def _check_and_build_heads(
     student: Model, method: Method, images: Tensor, targets: Mapping[str, Tensor]
 ) -> dict[str, Model]:
@@ -161,23 +170,24 @@ def _check_and_build_heads(
     outputs = outputs_like(student, images, train=True)
     heads = {}
     for name, term in method.items():
-        if term.student not in outputs:
-            raise ValueError(
-                f"term {name!r} wants student output {term.student!r}; "
-                f"this model gives: {', '.join(sorted(outputs))}"
-            )
-        if term.target not in targets:
-            raise ValueError(
-                f"term {name!r} wants target {term.target!r}; "
-                f"these are given: {', '.join(sorted(targets))}"
-            )
-        output, target = outputs[term.student], targets[term.target]
+        for wanted in term.students:
+            if wanted not in outputs:
+                raise ValueError(
+                    f"term {name!r} wants student output {wanted!r}; "
+                    f"this model gives: {', '.join(sorted(outputs))}"
+                )
+        for wanted in term.targets:
+            if wanted not in targets:
+                raise ValueError(
+                    f"term {name!r} wants target {wanted!r}; "
+                    f"these are given: {', '.join(sorted(targets))}"
+                )
         try:
+            through = None
             if term.head is not None:
-                build, shapes = term.head, (output.shape[1:], target.shape[1:])
-                heads[name] = functional(lambda build=build, shapes=shapes: build(*shapes))
-                output = outputs_like(heads[name], output, train=True)["logits"]
-            value = term.loss(output, target, **term.hyper)
+                head = heads[name] = functional(_head_builder(term, outputs, targets))
+                through = partial(outputs_like, head, train=True)
+            value = term.values(outputs, targets, term.hyper, through)
         except ValueError as error:
             raise ValueError(f"term {name!r}: {error}") from error
         if value.ndim != 1 or not value.is_floating_point():
@@ -186,3 +196,15 @@ def _check_and_build_heads(
                 f"one returned {tuple(value.shape)} of {value.dtype}"
             )
     return heads
+
+
+def _head_builder(
+    term: Term, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]
+) -> Callable[[], nn.Module]:
+    assert term.head is not None
+    students = tuple(outputs[name].shape[1:] for name in term.students)
+    matched = tuple(targets[name].shape[1:] for name in term.targets)
+    one = isinstance(term.student, str), isinstance(term.target, str)
+    return partial(
+        term.head, students[0] if one[0] else students, matched[0] if one[1] else matched
+    )

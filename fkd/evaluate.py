@@ -32,11 +32,12 @@ def predict(
 
     Each image goes through the model once.
     """
-    parts = [
-        model.apply(params, buffers, normalize(chunk), train=False)[0]
-        for chunk in images.split(batch_size or _chunk(images))
-    ]
-    return {name: torch.cat([part[name] for part in parts]) for name in names}
+    parts: dict[str, list[Tensor]] = {name: [] for name in names}
+    for chunk in images.split(batch_size or _chunk(images)):
+        outputs, _ = model.apply(params, buffers, normalize(chunk), train=False)
+        for name in names:
+            parts[name].append(outputs[name])
+    return {name: torch.cat(part) for name, part in parts.items()}
 
 
 @torch.no_grad()

@@ -6,34 +6,75 @@ the state under its name: `kd.weight`, `kd.temperature`.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fkd import _check, losses
 
-Head = Callable[[torch.Size, torch.Size], nn.Module]
+Head = Callable[[Any, Any], nn.Module]  # from shapes: torch.Size, or a tuple of them
 
 
 @dataclass(frozen=True)
 class Term:
-    """`weight` · mean of `loss(head(student output), target, **hyper)` over the batch.
+    """`weight` · mean of `loss(*student outputs, *targets, **hyper)` over the batch.
 
-    `student` names one of the student's outputs, `target` one of the targets: `labels`, or an
-    output of the teacher. `head(student_shape, target_shape)`, given the two shapes without their
-    batch axis, builds a module that is trained with the student and dropped at the end. Raises
-    ValueError for a weight that is negative or not finite.
+    `student` names one of the student's outputs or several, `target` one or several of the targets:
+    `labels`, `index` (the examples' numbers in the data set), or outputs of the teacher.
+
+    `head(student_shape, target_shape)`, given shapes without their batch axis (tuples of them where
+    there are several names), builds a module that is trained with the student and dropped at the
+    end. It takes the student's outputs and returns one tensor that stands in their place; with
+    `joint`, it takes the targets too and returns all that the loss takes, as a dict by argument.
+
+    The weight rises over the first `warmup` epochs as min(epoch / warmup, 1), counted from 1.
+
+    Raises ValueError for a weight that is negative or not finite, or a negative warm-up.
     """
 
     loss: Callable[..., Tensor]
-    student: str = "logits"
-    target: str = "logits"
+    student: str | tuple[str, ...] = "logits"
+    target: str | tuple[str, ...] = "logits"
     weight: float = 1.0
     hyper: Mapping[str, float] = field(default_factory=dict)
     head: Head | None = None
+    joint: bool = False
+    warmup: int = 0
 
     def __post_init__(self) -> None:
-        _check.not_negative("Term", weight=self.weight)
+        _check.not_negative("Term", weight=self.weight, warmup=self.warmup)
+
+    @property
+    def students(self) -> tuple[str, ...]:
+        """The names of the student's outputs."""
+        return (self.student,) if isinstance(self.student, str) else self.student
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The names of the targets."""
+        return (self.target,) if isinstance(self.target, str) else self.target
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """The hyperparameters, the weight among them."""
+        return {"weight": self.weight, **self.hyper}
+
+    def values(
+        self,
+        outputs: Mapping[str, Tensor],
+        targets: Mapping[str, Tensor],
+        hyper: Mapping[str, Any],
+        through: Callable[[tuple[Tensor, ...]], dict[str, Tensor]] | None,
+    ) -> Tensor:
+        """The loss of each example; `through` runs the head."""
+        students = tuple(outputs[name] for name in self.students)
+        matched = tuple(targets[name] for name in self.targets)
+        if through is None:
+            return self.loss(*students, *matched, **hyper)
+        if self.joint:
+            return self.loss(**through((*students, *matched)), **hyper)
+        return self.loss(through(students)["logits"], *matched, **hyper)
 
 
 Method = dict[str, Term]

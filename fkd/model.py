@@ -16,11 +16,12 @@ from torch.utils._pytree import tree_map
 from fkd import _random
 
 Tensors = dict[str, Tensor]
+Inputs = Tensor | tuple[Tensor, ...]  # what a forward takes: one tensor, or several
 
 
 class Apply(Protocol):
     def __call__(
-        self, params: Tensors, buffers: Tensors, x: Tensor, *, train: bool
+        self, params: Tensors, buffers: Tensors, x: Inputs, *, train: bool
     ) -> tuple[Tensors, Tensors]: ...
 
 
@@ -94,11 +95,11 @@ def functional(build: Callable[[], nn.Module]) -> Model:
         return params, buffers
 
     def apply(
-        params: Tensors, buffers: Tensors, x: Tensor, *, train: bool
+        params: Tensors, buffers: Tensors, x: Inputs, *, train: bool
     ) -> tuple[Tensors, Tensors]:
         if train:  # BatchNorm and dropout write theirs in place, which a pure function must not
             buffers = {name: value.clone() for name, value in buffers.items()}
-        outputs = functional_call(skeletons[train], params | buffers, (x,), strict=True)
+        outputs = functional_call(skeletons[train], params | buffers, x, strict=True)
         if isinstance(outputs, Tensor):
             outputs = {"logits": outputs}
         if not isinstance(outputs, Mapping):
@@ -111,7 +112,7 @@ def functional(build: Callable[[], nn.Module]) -> Model:
     return Model(init, apply)
 
 
-def outputs_like(model: Model, x: Tensor, *, train: bool) -> Tensors:
+def outputs_like(model: Model, x: Inputs, *, train: bool) -> Tensors:
     """The outputs for `x` on the meta device: their names, shapes and dtypes, without computing.
 
     Raises ValueError for a model that draws random numbers from torch's global generator.
@@ -121,7 +122,7 @@ def outputs_like(model: Model, x: Tensor, *, train: bool) -> Tensors:
     torch.Size([5, 3])
     """
     members = tree_map(lambda t: t.to("meta").unsqueeze(0), (*model.init(0), torch.empty(())))
-    x = torch.empty_like(x, device="meta")
+    x = tree_map(lambda t: torch.empty_like(t, device="meta"), x)
     try:
         # vmap refuses random operations, which would otherwise read the global generator unseen.
         outputs = vmap(lambda p, b, _: model.apply(p, b, x, train=train)[0])(*members)

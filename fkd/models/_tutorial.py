@@ -23,11 +23,26 @@ def _classifier(features: int, hidden: int, classes: int) -> nn.Sequential:
     )
 
 
+def _features(layers: nn.Sequential, x: Tensor, early: int, last: int) -> dict[str, Tensor]:
+    """The maps on the way: before layer `early`, and behind `last`, the last convolution."""
+    for number in range(early):
+        x = layers[number](x)
+    early_map = x
+    for number in range(early, last + 1):
+        x = layers[number](x)
+    # Pooling before the ReLU gives what pooling after it would, and the map before it as well.
+    pre_activation = layers[last + 2](x)
+    feature_map = layers[last + 1](pre_activation)
+    return {"early_map": early_map, "pre_activation": pre_activation, "feature_map": feature_map}
+
+
 class DeepNN(nn.Module):
     """The teacher: 1,186,986 parameters at 10 classes.
 
     Gives `logits` [batch, classes], `feature_map` [batch, 32, 8, 8] and `hidden` [batch, 1024],
-    the flattened map average-pooled over pairs to the student's width.
+    the flattened map average-pooled over pairs to the student's width; beside these
+    `pre_activation`, the map before its ReLU, and `early_map` [batch, 64, 16, 16], the first
+    block's.
     """
 
     def __init__(self, num_classes: int = 10):
@@ -39,17 +54,17 @@ class DeepNN(nn.Module):
         self.classifier = _classifier(2048, 512, num_classes)
 
     def forward(self, x: Float[Tensor, "batch 3 32 32"]) -> dict[str, Tensor]:
-        feature_map = self.features(x)
-        flat = feature_map.flatten(1)
-        hidden = F.avg_pool1d(flat, 2)
-        return {"logits": self.classifier(flat), "feature_map": feature_map, "hidden": hidden}
+        maps = _features(self.features, x, early=5, last=7)
+        flat = maps["feature_map"].flatten(1)
+        return {"logits": self.classifier(flat), "hidden": F.avg_pool1d(flat, 2), **maps}
 
 
 class LightNN(nn.Module):
     """The student: 267,738 parameters at 10 classes.
 
     Gives `logits` [batch, classes], `feature_map` [batch, 16, 8, 8] and `hidden` [batch, 1024],
-    the flattened map.
+    the flattened map; beside these `pre_activation`, the map before its ReLU, and `early_map`
+    [batch, 16, 16, 16], the first block's.
     """
 
     def __init__(self, num_classes: int = 10):
@@ -60,6 +75,6 @@ class LightNN(nn.Module):
         self.classifier = _classifier(1024, 256, num_classes)
 
     def forward(self, x: Float[Tensor, "batch 3 32 32"]) -> dict[str, Tensor]:
-        feature_map = self.features(x)
-        hidden = feature_map.flatten(1)
-        return {"logits": self.classifier(hidden), "feature_map": feature_map, "hidden": hidden}
+        maps = _features(self.features, x, early=3, last=3)
+        hidden = maps["feature_map"].flatten(1)
+        return {"logits": self.classifier(hidden), "hidden": hidden, **maps}

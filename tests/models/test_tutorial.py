@@ -16,9 +16,10 @@ CHECKPOINT = (
 
 
 @pytest.mark.parametrize(
-    ("build", "parameters", "channels"), [(DeepNN, 1_186_986, 32), (LightNN, 267_738, 16)]
+    ("build", "parameters", "channels", "early"),
+    [(DeepNN, 1_186_986, 32, 64), (LightNN, 267_738, 16, 16)],
 )
-def test_sizes_and_shapes(build, parameters, channels):
+def test_sizes_and_shapes(build, parameters, channels, early):
     model = build()
     assert sum(p.numel() for p in model.parameters()) == parameters
     outputs = model(torch.zeros(2, 3, 32, 32))
@@ -27,6 +28,8 @@ def test_sizes_and_shapes(build, parameters, channels):
         "logits": (2, 10),
         "feature_map": (2, channels, 8, 8),
         "hidden": (2, 1024),
+        "pre_activation": (2, channels, 8, 8),
+        "early_map": (2, early, 16, 16),
     }
 
 
@@ -41,6 +44,16 @@ def test_the_teachers_hidden_layer_is_pooled_over_pairs():
     outputs = model(torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
     flat = outputs["feature_map"].flatten(1)
     torch.testing.assert_close(outputs["hidden"], (flat[:, ::2] + flat[:, 1::2]) / 2)
+
+
+@pytest.mark.parametrize("build", [DeepNN, LightNN])
+def test_the_maps_are_those_of_the_layers_in_their_order(build):
+    model = build()
+    x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    outputs = model(x)
+    torch.testing.assert_close(outputs["feature_map"], model.features(x))
+    torch.testing.assert_close(outputs["pre_activation"].relu(), outputs["feature_map"])
+    assert outputs["pre_activation"].min() < 0
 
 
 def test_classes_are_an_argument():
