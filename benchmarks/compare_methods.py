@@ -10,6 +10,7 @@ the last epoch; no epoch is chosen on the test set.
 """
 
 import argparse
+import copy
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,15 +25,15 @@ import report
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Tensor
+from torch import Tensor, nn
 
-from fkd import _check, checkpoint, datasets, evaluate, optim
+from fkd import _check, checkpoint, datasets, evaluate, heads, optim
 from fkd.data import Data, normalize, steps_per_epoch
 from fkd.distillation import State, distill, student_of
 from fkd.ensemble import Order, ensemble, member, why_not_compile
 from fkd.methods import METHODS, Method, supervised
 from fkd.model import Model, Tensors, functional, outputs_like, state_dict
-from fkd.models import DeepNN, LightNN
+from fkd.models import DeepNN, LightNN, ReusedClassifier
 from fkd.train import Trained, train
 
 TEACHER_SEED = 42
@@ -58,7 +59,9 @@ class Config:
     def __post_init__(self) -> None:
         _check.known("--dataset", "data set", self.dataset, datasets.DATASETS)
         for method in self.methods:
-            _check.known("--methods", "method", method, METHODS)
+            _check.known("--methods", "method", method, [*METHODS, "all"])
+        if "all" in self.methods:
+            object.__setattr__(self, "methods", tuple(METHODS))
         for name, values in (("--methods", self.methods), ("--seeds", self.seeds)):
             if len(set(values)) != len(values):
                 raise ValueError(f"{name}: each is to be named once, but {values} repeats one")
@@ -86,7 +89,12 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
     add = parser.add_argument
     add("--dataset", default="digits", help=f"one of {', '.join(datasets.DATASETS)}")
     add("--root", help="the folder of images, or where downloads are kept (default: a cache)")
-    add("--methods", nargs="+", default=list(METHODS), help=f"some of {' '.join(METHODS)}")
+    add(
+        "--methods",
+        nargs="+",
+        default=["ce", "kd", "cosine", "hint"],
+        help=f"all, or some of {' '.join(METHODS)}",
+    )
     add("--seeds", default="8", help="how many (8), or which (3,5,8)")
     add("--epochs", type=int, default=10, help="of the teacher too, if it is trained")
     add("--batch-size", type=int, default=128)
@@ -131,7 +139,11 @@ class Comparison:
         classes = len(self.data.classes)
         self.teacher = functional(lambda: DeepNN(classes))
         self.student = functional(lambda: LightNN(classes))
-        self.methods: dict[str, Method] = {name: METHODS[name]() for name in config.methods}
+        self.methods: dict[str, Method] = {
+            # CRD's memory banks have a row for each example
+            name: METHODS[name](**({"examples": examples} if name == "crd" else {}))
+            for name in config.methods
+        }
         self.loaded = None if config.teacher == "train" else self.load_teacher(config.teacher)
         self.shapes = self.check_methods()
         self.compile = config.compile and self.check_compiler()
@@ -156,13 +168,31 @@ class Comparison:
         taught = outputs_like(self.teacher, images, train=False)
         labels = self.data.train_labels[: self.config.batch_size]
         targets = {"labels": labels, "index": torch.arange(len(labels))} | taught
-        for method in self.methods.values():
-            distill(self.student, method, optim.adam(self.config.lr), images, targets)
+        teacher = self.loaded or self.teacher.init(TEACHER_SEED)
+        for name, method in self.methods.items():
+            student = self.student_for(name, teacher)
+            distill(student, method, optim.adam(self.config.lr), images, targets)
         studied = outputs_like(self.student, images, train=True)
         return {
             role: {name: tuple(output.shape) for name, output in outputs.items()}
             for role, outputs in (("teacher", taught), ("student", studied))
         }
+
+    def student_for(self, name: str, teacher: tuple[Tensors, Tensors]) -> Model:
+        """LightNN, but for SimKD, whose student ends in the teacher's classifier."""
+        if name != "simkd":
+            return self.student
+        classes = len(self.data.classes)
+        whole = DeepNN(classes)
+        whole.load_state_dict(state_dict(*teacher))
+
+        def build() -> nn.Module:
+            student = LightNN(classes)
+            projector = heads.projector(torch.Size([16, 8, 8]), torch.Size([32, 8, 8]))
+            classifier = nn.Sequential(nn.Flatten(), copy.deepcopy(whole.classifier))
+            return ReusedClassifier(student, projector, classifier)
+
+        return functional(build)
 
     def check_compiler(self) -> bool:
         with self.phase("compiler_check"), self.console.status("trying the compiler"):
@@ -247,8 +277,8 @@ class Comparison:
         results["teacher"] = {"accuracy": accuracy, "curves": curves}
         say(f"Teacher accuracy: {100 * accuracy:.2f} %")
 
-        def on_epoch(state: State) -> dict[str, Tensor]:
-            logits = evaluate.predict_members(self.student, state, data.test_images)
+        def on_epoch(student: Model, state: State) -> dict[str, Tensor]:
+            logits = evaluate.predict_members(student, state, data.test_images)
             return {
                 "test_accuracy": evaluate.accuracy(logits, data.test_labels),
                 "teacher_agreement": evaluate.agreement(logits, on_test),
@@ -260,8 +290,9 @@ class Comparison:
         for number, (name, method) in enumerate(self.methods.items(), start=1):
             what = f"{name} ({number} of {len(self.methods)}): {len(config.seeds)} students"
             try:
+                student = self.student_for(name, teacher)
                 trained = self.train_students(
-                    what, self.student, method, config.seeds, targets, on_epoch
+                    *(what, student, method, config.seeds, targets), partial(on_epoch, student)
                 )
             except FloatingPointError as error:
                 raise FloatingPointError(f"{name}: {error}") from error

@@ -27,6 +27,15 @@ def dimensions(where: str, wanted: str, **tensors: Tensor) -> None:
             raise ValueError(f"{where}: {name} must be [{wanted}], but it is {tuple(x.shape)}")
 
 
+def several(where: str, **tensors: Tensor) -> None:
+    """Raise where a named tensor holds fewer than two examples, which have no relations."""
+    for name, x in tensors.items():
+        if len(x) < 2:
+            raise ValueError(
+                f"{where}: {name} must hold at least two examples, but it is {tuple(x.shape)}"
+            )
+
+
 def floating(where: str, **tensors: Tensor) -> None:
     """Raise where a named tensor does not hold floating-point numbers."""
     for name, x in tensors.items():
@@ -68,4 +77,15 @@ def known(where: str, what: str, given: str, allowed: Iterable[str]) -> None:
     if given not in allowed:
         raise ValueError(
             f"{where}: {what} {given!r} is not known; choose from {', '.join(allowed)}"
+        )
+
+
+def agree(where: str, axes: str, **tensors: Tensor) -> None:
+    """Raise where two named tensors differ in their first axes, those that `axes` names."""
+    (a, x), (b, y) = tensors.items()
+    first = len(axes.split())
+    if x.shape[:first] != y.shape[:first]:
+        raise ValueError(
+            f"{where}: {a} and {b} must agree in [{axes}], "
+            f"but {a} is {tuple(x.shape)} and {b} is {tuple(y.shape)}; nothing is broadcast"
         )

@@ -213,3 +213,40 @@ def test_what_does_not_fit_is_refused_before_anything_runs(method, message):
     images, targets = batch()
     with pytest.raises(ValueError, match=message):
         distill(functional(Tiny), method, optim.adam(), images, targets)
+
+
+class Scaled(nn.Module):
+    """A joint head: it gives the loss its arguments by name, one of them its own."""
+
+    def __init__(self, student, target):
+        super().__init__()
+        assert tuple(student) == (CLASSES,) and [tuple(t) for t in target] == [(CLASSES,), ()]
+        self.log_temperature = nn.Parameter(torch.zeros(()))
+
+    def forward(self, student, teacher, labels):
+        temperature = self.log_temperature.exp()
+        return {"student": student, "teacher": teacher, "temperature": temperature}
+
+
+def test_a_joint_head_sees_both_sides_and_gives_the_losss_arguments():
+    images, targets = batch()
+    term = Term(losses.kl_divergence, target=("logits", "labels"), head=Scaled, joint=True)
+    run = distill(functional(Tiny), {"x": term}, optim.sgd(), images, targets)
+    gradient = run.gradient(run.init(0), images, targets)
+    assert gradient.params["heads"]["x"]["log_temperature"].abs() > 0
+    outputs = functional(Tiny)
+    logits = outputs.apply(*outputs.init(0), images, train=True)[0]["logits"]
+    expected = losses.kl_divergence(logits, targets["logits"], temperature=1.0).mean()
+    torch.testing.assert_close(gradient.metrics["x"], expected)
+
+
+def test_a_weight_warms_up_by_epochs_counted_from_one():
+    images, targets = batch()
+    term = Term(losses.cross_entropy, target="labels", weight=2.0, warmup=3)
+    net = functional(Tiny)
+    run = distill(net, {"x": term}, optim.sgd(0.0), images, targets, steps_per_epoch=2)
+    state, shares = run.init(0), []
+    for _ in range(8):
+        state, metrics = step(run, state, images, targets)
+        shares.append(float(metrics["loss"] / metrics["x"]))
+    assert shares == pytest.approx([2 / 3, 2 / 3, 4 / 3, 4 / 3, 2, 2, 2, 2], rel=1e-5)

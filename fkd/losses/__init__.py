@@ -5,13 +5,85 @@ sides, nothing is broadcast, and float16 and bfloat16 are computed in float32 an
 student's dtype. Every loss runs under `torch.func.vmap` and `grad` and `torch.compile`.
 """
 
-from fkd.losses._feature import cosine_distance, squared_error
-from fkd.losses._response import cross_entropy, kl_divergence, soft_cross_entropy
+from fkd.losses._contrastive import crd, info_nce
+from fkd.losses._correlation import (
+    batch_correlation,
+    class_correlation,
+    dist_inter,
+    dist_intra,
+)
+from fkd.losses._decoupled import dkd, nkd, wsld
+from fkd.losses._feature import (
+    activation_boundary,
+    cosine_distance,
+    factor_transfer,
+    ofd,
+    squared_error,
+    vid,
+)
+from fkd.losses._map import (
+    attention_transfer,
+    attention_transfer_squared,
+    channel_wise_divergence,
+    fsp,
+    hierarchical_context,
+    inter_channel_correlation,
+    nst,
+    pkd,
+)
+from fkd.losses._relation import (
+    cka_distance,
+    correlation_congruence,
+    pkt,
+    rkd_angle,
+    rkd_distance,
+    similarity,
+)
+from fkd.losses._response import (
+    cross_entropy,
+    jensen_shannon,
+    kl_divergence,
+    reverse_kl_divergence,
+    soft_cross_entropy,
+    standardized_kl_divergence,
+    total_variation,
+)
 
 __all__ = [
+    "activation_boundary",
+    "attention_transfer",
+    "attention_transfer_squared",
+    "batch_correlation",
+    "channel_wise_divergence",
+    "cka_distance",
+    "class_correlation",
+    "correlation_congruence",
     "cosine_distance",
+    "crd",
     "cross_entropy",
+    "dist_inter",
+    "dist_intra",
+    "dkd",
+    "factor_transfer",
+    "fsp",
+    "hierarchical_context",
+    "info_nce",
+    "inter_channel_correlation",
+    "jensen_shannon",
     "kl_divergence",
+    "nkd",
+    "nst",
+    "ofd",
+    "pkd",
+    "pkt",
+    "reverse_kl_divergence",
+    "rkd_angle",
+    "rkd_distance",
+    "similarity",
     "soft_cross_entropy",
     "squared_error",
+    "standardized_kl_divergence",
+    "total_variation",
+    "vid",
+    "wsld",
 ]

@@ -1,16 +1,37 @@
 """Losses of features: a layer of the student against a layer of the teacher, shape by shape."""
 
+import math
+
+import torch
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
 from fkd import _check
-from fkd.losses._numeric import rows, unit
+from fkd._check import Scalar
+from fkd.losses._numeric import rows, unit, widen
 
 
 def _check_pair(where: str, student: Tensor, teacher: Tensor) -> None:
     _check.dimensions(where, "batch features ...", student=student, teacher=teacher)
     _check.same_shape(where, student=student, teacher=teacher)
     _check.floating(where, student=student, teacher=teacher)
+
+
+def _check_channels(where: str, student: Tensor, teacher: Tensor, **values: Tensor) -> None:
+    _check_pair(where, student, teacher)
+    _check.dimensions(where, "batch channels ...", student=student)
+    _check.floating(where, **values)
+    for name, x in values.items():
+        if x.shape != student.shape[1:2]:
+            raise ValueError(
+                f"{where}: {name} must be [channels] of student, "
+                f"but {name} is {tuple(x.shape)} and student is {tuple(student.shape)}"
+            )
+
+
+def _positions(x: Tensor) -> Tensor:
+    return rearrange(widen(x), "batch channels ... -> batch channels (...)")
 
 
 def squared_error(
@@ -53,3 +74,145 @@ def cosine_distance(
     _check_pair("cosine_distance", student, teacher)
     cosine = (unit(rows(student)) * unit(rows(teacher))).sum(-1)
     return (1 - cosine).to(student.dtype)
+
+
+def activation_boundary(
+    student: Float[Tensor, "batch *features"],
+    teacher: Float[Tensor, "batch *features"],
+    *,
+    margin: Scalar = 1.0,
+) -> Float[Tensor, " batch"]:
+    """Σ_i (μ + s_i)₊² where t_i ≤ 0 and (μ − s_i)₊² where t_i > 0, in squared feature units.
+
+    Both are [batch, ...] of one shape and from before the activation; μ is `margin` ≥ 0. The value
+    is not negative, and zero where every s_i lies μ beyond zero on its t_i's side; the gradient is
+    ±2(μ ± s_i)₊ to the student and zero to the teacher, of whom only the signs count. Raises
+    ValueError for shapes that differ, dtypes, or μ < 0. Memory: a few times the features. Summed
+    over the elements, as in the paper and its code.
+
+    Heo et al., "Knowledge Transfer via Distillation of Activation Boundaries Formed by Hidden
+    Neurons" (2019).
+
+    >>> import torch
+    >>> activation_boundary(torch.tensor([[0.5, 0.5, 3.0]]), torch.tensor([[-1.0, 2.0, 9.0]]))
+    tensor([2.5000])
+    """
+    _check_pair("activation_boundary", student, teacher)
+    _check.not_negative("activation_boundary", margin=margin)
+    s = rows(student)
+    short = torch.where(rows(teacher) > 0, margin - s, margin + s).relu()
+    return short.square().sum(-1).to(student.dtype)
+
+
+def factor_transfer(
+    student: Float[Tensor, "batch *features"], teacher: Float[Tensor, "batch *features"]
+) -> Float[Tensor, " batch"]:
+    """Σ_i |s_i / |s| − t_i / |t||, with |·| the L2 norm over an example's elements, without unit.
+
+    Both are factors [batch, ...] of one shape: the teacher's from a paraphraser, the student's from
+    a translator. The value lies in [0, 2√n] for n elements, and is zero with a zero gradient where
+    s is a positive multiple of t; a factor of zeros stays zero and its gradient finite. Kinks where
+    elements meet take the subgradient zero. Raises ValueError for shapes that differ or dtypes.
+    Memory: a few times the features. The norm of the paper, with p = 1; RepDistiller takes the mean
+    over elements.
+
+    Kim, Park and Kwak, "Paraphrasing Complex Network: Network Compression via Factor Transfer"
+    (2018).
+
+    >>> import torch
+    >>> factor_transfer(torch.tensor([[3.0, 4.0]]), torch.tensor([[-4.0, 3.0]]))
+    tensor([1.6000])
+    """
+    _check_pair("factor_transfer", student, teacher)
+    return (unit(rows(student)) - unit(rows(teacher))).abs().sum(-1).to(student.dtype)
+
+
+def vid(
+    student: Float[Tensor, "batch channels *positions"],
+    teacher: Float[Tensor, "batch channels *positions"],
+    variance: Float[Tensor, " channels"],
+) -> Float[Tensor, " batch"]:
+    """(1/n) Σ_cp ½ ((s_cp − t_cp)² / v_c + log v_c) over an example's n elements, in nats.
+
+    Student (the mean that its regressor predicts) and teacher are [batch, channels, ...] of one
+    shape, v is `variance` [channels] > 0, trained with the student. The value has no lower bound
+    as v goes to zero; for given v it is least at s = t, and for given errors at v_c their mean
+    square. The student's gradient is (s − t)/(n v). Raises ValueError for shapes that do not fit or
+    dtypes. Memory: a few times the features. Up to a constant it is the paper's −log q(t|s); that
+    is summed over the elements, where published code takes this mean.
+
+    Ahn et al., "Variational Information Distillation for Knowledge Transfer" (2019).
+
+    >>> import torch
+    >>> vid(torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 4.0]]), torch.ones(2))
+    tensor([1.])
+    """
+    _check_channels("vid", student, teacher, variance=variance)
+    v = widen(variance)
+    squared = (_positions(student) - _positions(teacher)).square()
+    return (0.5 * ((squared / v[:, None]).mean((1, 2)) + v.log().mean())).to(student.dtype)
+
+
+def ofd(
+    student: Float[Tensor, "batch channels *positions"],
+    teacher: Float[Tensor, "batch channels *positions"],
+    margin: Float[Tensor, " channels"],
+) -> Float[Tensor, " batch"]:
+    """Σ_i (s_i − t'_i)² except 0 where s_i ≤ t'_i ≤ 0, with t' = max(t, margin of its channel).
+
+    Student and teacher are [batch, channels, ...] of one shape from before the ReLU, `margin` is
+    [channels] ≤ 0: `batchnorm_margin` of the teacher's last layer, or `mean_negative` of its maps.
+    The value, in squared feature units, is not negative, and zero with a zero gradient at equality;
+    the student's gradient is 2(s − t') or 0. Raises ValueError for shapes that do not fit or
+    dtypes. Memory: a few times the features. Summed over the elements, as in the paper and its
+    code, which then divides by 1000.
+
+    Heo et al., "A Comprehensive Overhaul of Feature Distillation" (2019).
+
+    >>> import torch
+    >>> s, t = torch.tensor([[1.0, -5.0, 1.0]]), torch.tensor([[3.0, -4.0, -4.0]])
+    >>> ofd(s, t, torch.tensor([-1.0, -1.0, -1.0]))
+    tensor([8.])
+    """
+    _check_channels("ofd", student, teacher, margin=margin)
+    s, t = _positions(student), torch.maximum(_positions(teacher), widen(margin)[:, None])
+    difference = (s - t).masked_fill((s <= t) & (t <= 0), 0.0)
+    return difference.square().sum((1, 2)).to(student.dtype)
+
+
+def batchnorm_margin(
+    weight: Float[Tensor, " channels"], bias: Float[Tensor, " channels"]
+) -> Float[Tensor, " channels"]:
+    """b − |w| φ(b/|w|) / Φ(−b/|w|): the mean of the negative part of N(b, w²), for `ofd`.
+
+    `weight` and `bias` are those of the teacher's BatchNorm, [channels]. Where Φ ≤ 0.001, and
+    hardly a response is negative, it is −3|w|, as in the authors' code; where w = 0, min(b, 0).
+
+    >>> import torch
+    >>> batchnorm_margin(torch.tensor([1.0, -1.0, 0.0]), torch.tensor([0.0, 9.0, -2.0]))
+    tensor([-0.7979, -3.0000, -2.0000])
+    """
+    _check.same_shape("batchnorm_margin", weight=weight, bias=bias)
+    _check.floating("batchnorm_margin", weight=weight, bias=bias)
+    w, b = widen(weight).abs(), widen(bias)
+    # So far from zero φ is below rounding; w = 0 and a quotient that overflows are among them.
+    far = b.abs() > 10 * w
+    z = b.masked_fill(far, 0.0) / w.masked_fill(far | (w == 0), 1.0)
+    rare = (far & (b > 0)) | (torch.special.ndtr(-z) <= 0.001)
+    z = z.masked_fill(rare, 0.0)
+    ratio = (-z.square() / 2 - torch.special.log_ndtr(-z)).exp() / math.sqrt(2 * math.pi)
+    margin = torch.where(far, b, b - w * ratio)
+    return torch.where(rare, -3 * w, margin).to(weight.dtype)
+
+
+def mean_negative(maps: Float[Tensor, "batch channels *positions"]) -> Float[Tensor, " channels"]:
+    """The mean of each channel's negative responses, 0 where it has none, for `ofd`.
+
+    >>> import torch
+    >>> mean_negative(torch.tensor([[-1.0, 2.0], [-3.0, 4.0], [8.0, 0.0]]))
+    tensor([-2.,  0.])
+    """
+    _check.dimensions("mean_negative", "batch channels ...", maps=maps)
+    _check.floating("mean_negative", maps=maps)
+    x = _positions(maps)
+    return (x.clamp(max=0).sum((0, 2)) / (x < 0).sum((0, 2)).clamp(min=1)).to(maps.dtype)

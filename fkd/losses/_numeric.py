@@ -29,3 +29,13 @@ def unit(x: Tensor) -> Tensor:
     x = x / largest.masked_fill(largest == 0, 1.0)
     square = x.square().sum(-1, keepdim=True)
     return x / square.masked_fill(square == 0, 1.0).sqrt()
+
+
+def product(x: Tensor, y: Tensor) -> Tensor:
+    """x yᵀ over the last two axes, in their own precision under autocast too.
+
+    Differences are taken of such matrices, and bfloat16 would leave nothing of them.
+    """
+    device = "cpu" if x.device.type == "meta" else x.device.type  # autocast knows no meta device
+    with torch.autocast(device, enabled=False):
+        return x @ y.mT

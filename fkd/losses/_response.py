@@ -1,23 +1,47 @@
 """Losses of logits: what the student answers against what the teacher or the label says."""
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from fkd import _check
 from fkd._check import Scalar
-from fkd.losses._numeric import widen
+from fkd.losses._numeric import unit, widen
 
 
-def _log_softmax(logits: Tensor, temperature: Scalar) -> Tensor:
+def log_softmax(logits: Tensor, temperature: Scalar) -> Tensor:
+    """log softmax(logits / T) in float32 or wider."""
     return F.log_softmax(widen(logits) / temperature, dim=-1)
 
 
-def _check_pair(where: str, student: Tensor, teacher: Tensor, temperature: Scalar) -> None:
+def cross(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """−Σ_c p_c log q_c of log-probabilities; where p_c is zero (log p = −inf) its term is too."""
+    return -(log_p.exp() * log_q.masked_fill(log_p.isneginf(), 0.0)).sum(-1)
+
+
+def kl(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """Σ_c p_c log(p_c / q_c) of log-probabilities; where p_c is zero its term is too."""
+    # Of the difference of the logs, and not of two sums, which would cancel near p = q.
+    return (log_p.exp() * (log_p - log_q).masked_fill(log_p.isneginf(), 0.0)).sum(-1)
+
+
+def check_pair(where: str, student: Tensor, teacher: Tensor, temperature: Scalar) -> None:
+    """Raise unless both are logits [batch, classes] of one shape and T is above zero."""
     _check.dimensions(where, "batch classes", student=student, teacher=teacher)
     _check.same_shape(where, student=student, teacher=teacher)
     _check.floating(where, student=student, teacher=teacher)
     _check.positive(where, temperature=temperature)
+
+
+def check_labels(where: str, student: Tensor, labels: Tensor) -> None:
+    """Raise unless there is one whole-number label for each row of the student's logits."""
+    _check.integral(where, labels=labels)
+    if labels.shape != student.shape[:1]:
+        raise ValueError(
+            f"{where}: student must be [batch, classes] and labels [batch], "
+            f"but student is {tuple(student.shape)} and labels is {tuple(labels.shape)}"
+        )
 
 
 def cross_entropy(
@@ -40,14 +64,9 @@ def cross_entropy(
     """
     _check.dimensions("cross_entropy", "batch classes", student=student)
     _check.floating("cross_entropy", student=student)
-    _check.integral("cross_entropy", labels=labels)
     _check.between("cross_entropy", 0, 1, label_smoothing=label_smoothing)
-    if labels.shape != student.shape[:1]:
-        raise ValueError(
-            "cross_entropy: student must be [batch, classes] and labels [batch], "
-            f"but student is {tuple(student.shape)} and labels is {tuple(labels.shape)}"
-        )
-    log_q = _log_softmax(student, 1.0)
+    check_labels("cross_entropy", student, labels)
+    log_q = log_softmax(student, 1.0)
     right = log_q.gather(-1, labels.long().unsqueeze(-1)).squeeze(-1)
     loss = -(1 - label_smoothing) * right - label_smoothing * log_q.mean(-1)
     return loss.to(student.dtype)
@@ -71,9 +90,9 @@ def soft_cross_entropy(
     >>> soft_cross_entropy(torch.zeros(1, 2), torch.zeros(1, 2), temperature=2.0)
     tensor([2.7726])
     """
-    _check_pair("soft_cross_entropy", student, teacher, temperature)
-    log_q, log_p = _log_softmax(student, temperature), _log_softmax(teacher, temperature)
-    return (-(temperature**2) * (log_p.exp() * log_q).sum(-1)).to(student.dtype)
+    check_pair("soft_cross_entropy", student, teacher, temperature)
+    log_q, log_p = log_softmax(student, temperature), log_softmax(teacher, temperature)
+    return (temperature**2 * cross(log_p, log_q)).to(student.dtype)
 
 
 def kl_divergence(
@@ -95,8 +114,138 @@ def kl_divergence(
     >>> kl_divergence(torch.tensor([[0.0, 0.0]]), torch.tensor([[0.0, 1.0]]).log())
     tensor([0.6931])
     """
-    _check_pair("kl_divergence", student, teacher, temperature)
-    log_q, log_p = _log_softmax(student, temperature), _log_softmax(teacher, temperature)
-    # A teacher's probability of exactly zero has log p = -inf; its term's limit is zero.
-    difference = (log_p - log_q).masked_fill(log_p.isneginf(), 0.0)
-    return (temperature**2 * (log_p.exp() * difference).sum(-1)).to(student.dtype)
+    check_pair("kl_divergence", student, teacher, temperature)
+    log_q, log_p = log_softmax(student, temperature), log_softmax(teacher, temperature)
+    return (temperature**2 * kl(log_p, log_q)).to(student.dtype)
+
+
+def reverse_kl_divergence(
+    student: Float[Tensor, "batch classes"],
+    teacher: Float[Tensor, "batch classes"],
+    *,
+    temperature: Scalar = 1.0,
+) -> Float[Tensor, " batch"]:
+    """T² · Σ_c q_c log(q_c / p_c), with p = softmax(teacher/T) and q = softmax(student/T), in nats.
+
+    Both are logits [batch, classes], T is `temperature` > 0. The value is not negative, and zero
+    with a zero gradient where the logits agree up to a constant; with r = log(q/p) the student's
+    gradient is T q (r − Σ_c q_c r_c), which keeps the student from what the teacher finds unlikely.
+    Raises ValueError for shapes that differ, dtypes, or T ≤ 0.
+
+    Gu et al., "MiniLLM: Knowledge Distillation of Large Language Models" (2024), for sequences; T²
+    is that of `kl_divergence`.
+
+    >>> import torch
+    >>> reverse_kl_divergence(torch.tensor([[0.0, 1.0]]).log(), torch.tensor([[0.0, 0.0]]))
+    tensor([0.6931])
+    """
+    check_pair("reverse_kl_divergence", student, teacher, temperature)
+    log_q, log_p = log_softmax(student, temperature), log_softmax(teacher, temperature)
+    return (temperature**2 * kl(log_q, log_p)).to(student.dtype)
+
+
+def _log_shares(beta: Scalar, like: Tensor) -> tuple[Tensor, Tensor]:
+    """log β and log(1 − β); at the ends, where one is −inf, without a gradient.
+
+    None is missing there: the mixture m minimises the value, so it passes nothing on to β.
+    """
+    beta = torch.as_tensor(beta, dtype=like.dtype, device=like.device)
+    inside = (beta > 0) & (beta < 1)
+    safe, end = beta.masked_fill(~inside, 0.5), beta.detach()
+    log = torch.where(inside, safe.log(), end.log())
+    return log, torch.where(inside, torch.log1p(-safe), torch.log1p(-end))
+
+
+def jensen_shannon(
+    student: Float[Tensor, "batch classes"],
+    teacher: Float[Tensor, "batch classes"],
+    *,
+    beta: Scalar = 0.5,
+    temperature: Scalar = 1.0,
+) -> Float[Tensor, " batch"]:
+    """β KL(p‖m) + (1−β) KL(q‖m), m = βp + (1−β)q, p = softmax(teacher/T), q = softmax(student/T).
+
+    Both are logits [batch, classes], β is `beta` in [0, 1] and T is `temperature` > 0; there is no
+    factor T². The value lies in [0, log 2] nats (at most the entropy of β), is zero with a zero
+    gradient where the logits agree up to a constant, and is the same with the sides exchanged and
+    1−β for β. It is zero at β = 0 and β = 1; over β it goes to KL(p‖q) as β → 0, over 1−β to
+    KL(q‖p) as β → 1. Raises ValueError for shapes that differ, dtypes, β or T out of range.
+
+    Agarwal et al., "On-Policy Distillation of Language Models: Learning from Self-Generated
+    Mistakes" (2024), equation of the generalised divergence. This is the paper's form; TRL's code
+    defines β = 0 and β = 1 as those limits, which are `kl_divergence` and `reverse_kl_divergence`.
+
+    >>> import torch
+    >>> jensen_shannon(torch.tensor([[0.0, 1.0]]).log(), torch.tensor([[1.0, 0.0]]).log())
+    tensor([0.6931])
+    """
+    check_pair("jensen_shannon", student, teacher, temperature)
+    _check.between("jensen_shannon", 0, 1, beta=beta)
+    log_q, log_p = log_softmax(student, temperature), log_softmax(teacher, temperature)
+    log_beta, log_rest = _log_shares(beta, log_q)
+    sides = torch.stack([log_p + log_beta, log_q + log_rest])
+    nowhere = sides.isneginf().all(0)  # m is zero there, and so is what the class adds
+    log_m = sides.masked_fill(nowhere, 0.0).logsumexp(0)
+    # p log(p/m) at p > 0 = m happens only at β = 0, times β; the same for q.
+    from_p = kl(log_p, torch.where(nowhere, log_p, log_m))
+    from_q = kl(log_q, torch.where(nowhere, log_q, log_m))
+    return (beta * from_p + (1 - beta) * from_q).to(student.dtype)
+
+
+def total_variation(
+    student: Float[Tensor, "batch classes"],
+    teacher: Float[Tensor, "batch classes"],
+    *,
+    temperature: Scalar = 1.0,
+) -> Float[Tensor, " batch"]:
+    """½ Σ_c |p_c − q_c|, with p = softmax(teacher/T) and q = softmax(student/T).
+
+    Both are logits [batch, classes], T is `temperature` > 0; there is no factor T². The value, the
+    largest difference in probability that the two give any set of classes, lies in [0, 1] and is
+    zero where the logits agree up to a constant. It has a kink wherever p_c = q_c, where the class
+    adds a gradient of zero. Raises ValueError for shapes that differ, dtypes, or T ≤ 0.
+
+    Wen et al., "f-Divergence Minimization for Sequence-Level Knowledge Distillation" (2023).
+
+    >>> import torch
+    >>> total_variation(torch.tensor([[1.0, 1.0]]).log(), torch.tensor([[1.0, 3.0]]).log())
+    tensor([0.2500])
+    """
+    check_pair("total_variation", student, teacher, temperature)
+    q, p = log_softmax(student, temperature).exp(), log_softmax(teacher, temperature).exp()
+    return (0.5 * (p - q).abs().sum(-1)).to(student.dtype)
+
+
+def _standardized(logits: Tensor) -> Tensor:
+    """(z − mean) / std of each row; zeros for a row of equal logits, whose std is zero."""
+    z = widen(logits)
+    z = z - z[..., :1]  # so that equal logits are zeros exactly, whatever the mean rounds to
+    centred = z - z.mean(-1, keepdim=True)
+    return unit(centred) * (logits.shape[-1] - 1) ** 0.5
+
+
+def standardized_kl_divergence(
+    student: Float[Tensor, "batch classes"],
+    teacher: Float[Tensor, "batch classes"],
+    *,
+    temperature: Scalar = 2.0,
+) -> Float[Tensor, " batch"]:
+    """T² · KL(p‖q) of p = softmax(z(teacher)/T), q = softmax(z(student)/T), z(x) = (x − mean)/std.
+
+    Both are logits [batch, classes], T is `temperature` > 0, std is the unbiased one (over
+    classes − 1). The value is not negative, and zero with a zero gradient where one side is a
+    positive multiple of the other up to a constant; the student's gradient is orthogonal to z and
+    to a constant, and grows as 1/std. A row of equal logits has z = 0 and a finite gradient. Raises
+    ValueError for shapes that differ, dtypes, or T ≤ 0.
+
+    Sun et al., "Logit Standardization in Knowledge Distillation" (2024). This is the paper's z;
+    its code divides by std + 1e-7.
+
+    >>> import torch
+    >>> standardized_kl_divergence(torch.tensor([[0.0, 1.0]]), torch.tensor([[7.0, 9.0]]))
+    tensor([0.])
+    """
+    check_pair("standardized_kl_divergence", student, teacher, temperature)
+    log_q = log_softmax(_standardized(student), temperature)
+    log_p = log_softmax(_standardized(teacher), temperature)
+    return (temperature**2 * kl(log_p, log_q)).to(student.dtype)

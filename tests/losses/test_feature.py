@@ -1,11 +1,15 @@
-"""Losses of features against torch.nn.functional and numbers worked by hand."""
+"""Losses of features against torch.nn.functional, NumPy, SciPy and numbers worked by hand."""
 
 import math
 
+import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F
+from scipy import integrate, stats
 
 from fkd import losses
+from fkd.losses._feature import batchnorm_margin, mean_negative
 
 
 def _maps() -> tuple[torch.Tensor, torch.Tensor]:
@@ -64,3 +68,160 @@ def test_cosine_distance_of_rows_whose_squares_overflow_or_vanish():
     for size in (1e-30, 1e30):
         value = losses.cosine_distance(row * size, row.flip(-1))
         torch.testing.assert_close(value, torch.tensor([1 - 24 / 25]))
+
+
+def test_activation_boundary_by_hand():
+    # off and off by less than the margin, off but on, on and on by less, on but off, a zero is off
+    student = torch.tensor([[-2.0, -0.5, 1.0, 3.0, 0.5, -1.0, -0.5]])
+    teacher = torch.tensor([[-9.0, -0.1, -1.0, 9.0, 0.1, 1.0, 0.0]])
+    value = losses.activation_boundary(student, teacher)
+    torch.testing.assert_close(value, torch.tensor([0 + 0.25 + 4 + 0 + 0.25 + 4 + 0.25]))
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.3, 1, 2.0])
+def test_activation_boundary_is_numpys_with_its_gradient(margin):
+    student, teacher = _maps()
+    value = losses.activation_boundary(student, teacher, margin=margin)
+    s, on = student.numpy(), teacher.numpy() > 0
+    short = np.where(on, np.maximum(margin - s, 0), np.maximum(s + margin, 0))
+    torch.testing.assert_close(value, torch.from_numpy((short**2).sum((1, 2, 3))))
+    gradients = torch.func.grad(
+        lambda s, t: losses.activation_boundary(s, t, margin=margin).sum(), (0, 1)
+    )(student, teacher)
+    expected = torch.from_numpy(2 * short * np.where(on, -1, 1))
+    torch.testing.assert_close(gradients, (expected, torch.zeros_like(teacher)))
+
+
+def _difference_quotients(f, x: np.ndarray, step: float = 1e-6) -> torch.Tensor:
+    """The gradient of a NumPy function by central differences."""
+    slopes = np.empty_like(x)
+    for i in np.ndindex(x.shape):
+        up, down = x.copy(), x.copy()
+        up[i], down[i] = x[i] + step, x[i] - step
+        slopes[i] = (f(up) - f(down)) / (2 * step)
+    return torch.from_numpy(slopes)
+
+
+def _factor_transfer(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
+    s, t = (x.reshape(len(x), -1) for x in (student, teacher))
+    s, t = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (s, t))
+    return np.abs(s - t).sum(1)
+
+
+def test_factor_transfer_is_numpys_with_its_gradient():
+    student, teacher = _maps()
+    s, t = student.numpy(), teacher.numpy()
+    value = losses.factor_transfer(student, teacher)
+    torch.testing.assert_close(value, torch.from_numpy(_factor_transfer(s, t)))
+    gradients = torch.func.grad(lambda s, t: losses.factor_transfer(s, t).sum(), (0, 1))(
+        student, teacher
+    )
+    expected = (
+        _difference_quotients(lambda s: _factor_transfer(s, t).sum(), s),
+        _difference_quotients(lambda t: _factor_transfer(s, t).sum(), t),
+    )
+    torch.testing.assert_close(gradients, expected, atol=1e-7, rtol=1e-5)
+
+
+def test_factor_transfer_of_a_dead_layer_is_the_other_factors_size():
+    teacher = torch.tensor([[3.0, 4.0], [0.0, 0.0]])
+    gradient, value = torch.func.grad_and_value(lambda s: losses.factor_transfer(s, teacher).sum())(
+        torch.zeros(2, 2)
+    )
+    torch.testing.assert_close(value, torch.tensor(7 / 5))
+    assert gradient.abs().max() <= 1
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (6, 4, 3, 2)])
+def test_vid_is_torchs_gaussian_nll_with_its_gradients(shape):
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = torch.randn(2, *shape, generator=generator, dtype=torch.float64)
+    variance = 0.1 + torch.rand(4, generator=generator, dtype=torch.float64)
+
+    def expected(s, t, v):
+        wide = v.reshape(4, *[1] * (len(shape) - 2)).expand(shape)
+        return F.gaussian_nll_loss(s, t, wide)
+
+    arguments = [x.requires_grad_() for x in (student, teacher, variance)]
+    ours, torchs = losses.vid(student, teacher, variance).mean(), expected(*arguments)
+    torch.testing.assert_close(ours, torchs)
+    torch.testing.assert_close(
+        torch.autograd.grad(ours, arguments), torch.autograd.grad(torchs, arguments)
+    )
+
+
+def test_vid_is_least_at_the_errors_mean_square():
+    student, teacher = _maps()
+    variance = (student - teacher).square().mean((0, 2, 3))
+    gradient = torch.func.grad(lambda v: losses.vid(student, teacher, v).sum())(variance)
+    torch.testing.assert_close(gradient, torch.zeros(4, dtype=torch.float64))
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize("name", ["vid", "ofd"])
+def test_what_is_not_one_number_a_channel_is_refused(name):
+    maps = torch.zeros(2, 3, 4, 4)
+    for wrong in (torch.ones(()), torch.ones(1), torch.ones(2), torch.ones(3, 1, 1)):
+        with pytest.raises(ValueError, match=r"must be \[channels\] of student.*\(2, 3, 4, 4\)"):
+            getattr(losses, name)(maps, maps, wrong)
+    with pytest.raises(ValueError, match="must be floating-point"):
+        getattr(losses, name)(maps, maps, torch.ones(3, dtype=torch.long))
+
+
+def test_ofd_by_hand():
+    # each with margin -1: below the margin; between; left out; both negative, not left out; on
+    teacher = torch.tensor([[-5.0, -0.5, -0.5, -0.5, 2.0, 2.0, 0.0, 0.0]])
+    student = torch.tensor([[-1.0, -0.5, -3.0, -0.2, 5.0, -1.0, -1.0, 1.0]])
+    value = losses.ofd(student, teacher, torch.full((8,), -1.0))
+    torch.testing.assert_close(value, torch.tensor([0 + 0 + 0 + 0.09 + 9 + 9 + 0 + 1]))
+
+
+def test_ofd_is_numpys_with_its_gradients():
+    student, teacher = (2 * x for x in _maps())
+    margin = torch.tensor([-0.1, -0.5, -1.0, 0.0], dtype=torch.float64)
+    s, t, m = student.numpy(), teacher.numpy(), margin.numpy()[None, :, None, None]
+    raised = np.maximum(t, m)
+    counts = (s > raised) | (raised > 0)
+    torch.testing.assert_close(
+        losses.ofd(student, teacher, margin),
+        torch.from_numpy(((s - raised) ** 2 * counts).sum((1, 2, 3))),
+    )
+    gradients = torch.func.grad(lambda s, t, m: losses.ofd(s, t, m).sum(), (0, 1, 2))(
+        student, teacher, margin
+    )
+    slope = 2 * (s - raised) * counts
+    expected = (slope, -slope * (t > m), (-slope * (t < m)).sum((0, 2, 3)))
+    torch.testing.assert_close(gradients, tuple(torch.from_numpy(x) for x in expected))
+
+
+def test_batchnorm_margin_is_the_mean_of_the_negative_part():
+    weight = torch.tensor([1.0, -0.5, 2.0, 0.3, 1.0], dtype=torch.float64)
+    bias = torch.tensor([0.0, 0.7, -3.0, 0.9, 3.05], dtype=torch.float64)
+    for w, b, value in zip(weight, bias, batchnorm_margin(weight, bias), strict=True):
+        normal = {"loc": b.item(), "scale": abs(w.item())}
+        whole, _ = integrate.quad(lambda x, n=normal: x * stats.norm.pdf(x, **n), -30, 0)
+        assert value.item() == pytest.approx(whole / stats.norm.cdf(0, **normal), rel=1e-7)
+
+
+def test_batchnorm_margin_where_hardly_a_response_is_negative():
+    # Φ(-3.05) = 0.00114 and Φ(-3.1) = 0.00097 stand on either side of 0.001
+    value = batchnorm_margin(torch.tensor([2.0, 2.0]), torch.tensor([6.1, 6.2]))
+    assert -1.0 < value[0] < 0
+    assert value[1] == -6
+
+
+def test_batchnorm_margin_of_extremes_is_finite_with_its_gradient():
+    weight = torch.tensor([0.0, 0.0, 0.0, 1e-30, 1e-30, 1e30])
+    bias = torch.tensor([-2.0, 3.0, 0.0, 1e10, -1e10, -1.0])
+    expected = torch.tensor([-2.0, 0.0, 0.0, -3e-30, -1e10, -math.sqrt(2 / math.pi) * 1e30])
+    torch.testing.assert_close(batchnorm_margin(weight, bias), expected)
+    gradients = torch.func.grad(lambda w, b: batchnorm_margin(w, b).sum(), (0, 1))(weight, bias)
+    assert all(x.isfinite().all() for x in gradients)
+
+
+def test_mean_negative_is_that_of_each_channels_negative_responses():
+    maps, _ = _maps()
+    maps[:, 2] = maps[:, 2].abs()
+    channels = maps.movedim(1, 0).numpy()
+    expected = [x[x < 0].mean() if (x < 0).any() else 0.0 for x in channels]
+    torch.testing.assert_close(mean_negative(maps), torch.tensor(expected, dtype=torch.float64))

@@ -1,11 +1,13 @@
-"""Losses of logits against torch.nn.functional, NumPy and numbers worked by hand."""
+"""Losses of logits against torch.nn.functional, NumPy, SciPy and numbers worked by hand."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy.spatial.distance import jensenshannon
 
 from fkd import losses
 
@@ -19,6 +21,65 @@ def _pair(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
 def _softmax(x: np.ndarray) -> np.ndarray:
     e = np.exp(x - x.max(-1, keepdims=True))
     return e / e.sum(-1, keepdims=True)
+
+
+def _differences(f, x: torch.Tensor, step: float = 1e-6) -> torch.Tensor:
+    """The gradient of a NumPy function's sum by central differences."""
+    gradient = np.zeros(x.numel())
+    for i in range(x.numel()):
+        move = np.zeros(x.numel())
+        move[i] = step
+        move = move.reshape(x.shape)
+        gradient[i] = (f(x.numpy() + move) - f(x.numpy() - move)).sum() / (2 * step)
+    return torch.from_numpy(gradient.reshape(x.shape))
+
+
+def _kl(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    return (p * np.log(p / q)).sum(-1)
+
+
+def _generalised(s, t, temperature, beta=0.5):
+    q, p = _softmax(s / temperature), _softmax(t / temperature)
+    m = beta * p + (1 - beta) * q
+    return beta * _kl(p, m) + (1 - beta) * _kl(q, m)
+
+
+def _standardized(s, t, temperature):
+    s, t = ((x - x.mean(-1, keepdims=True)) / x.std(-1, keepdims=True, ddof=1) for x in (s, t))
+    return temperature**2 * _kl(_softmax(t / temperature), _softmax(s / temperature))
+
+
+FORMULAS: dict[str, Callable[..., np.ndarray]] = {
+    "reverse_kl_divergence": lambda s, t, temperature: (
+        temperature**2 * _kl(_softmax(s / temperature), _softmax(t / temperature))
+    ),
+    "jensen_shannon": _generalised,
+    "total_variation": lambda s, t, temperature: (
+        np.abs(_softmax(s / temperature) - _softmax(t / temperature)).sum(-1) / 2
+    ),
+    "standardized_kl_divergence": _standardized,
+}
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1, 3.0])
+@pytest.mark.parametrize("name", FORMULAS)
+def test_a_divergence_and_its_gradients_are_numpys(name, temperature):
+    student, teacher = _pair()
+
+    def loss(s, t):
+        return getattr(losses, name)(s, t, temperature=temperature)
+
+    def formula(s, t):
+        return FORMULAS[name](s, t, temperature)
+
+    expected = torch.from_numpy(formula(student.numpy(), teacher.numpy()))
+    torch.testing.assert_close(loss(student, teacher), expected)
+    both = torch.func.grad(lambda s, t: loss(s, t).sum(), argnums=(0, 1))(student, teacher)
+    by_differences = (
+        _differences(lambda s: formula(s, teacher.numpy()), student),
+        _differences(lambda t: formula(student.numpy(), t), teacher),
+    )
+    torch.testing.assert_close(both, by_differences, atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
@@ -103,3 +164,150 @@ def test_wrong_axes_and_dtypes_are_refused():
         losses.cross_entropy(torch.zeros(1, 2), torch.zeros(1))
     with pytest.raises(ValueError, match=r"label_smoothing must lie in \[0, 1\], but it is 2"):
         losses.cross_entropy(torch.zeros(1, 2), torch.tensor([0]), label_smoothing=2)
+
+
+def test_the_gradient_of_kl_goes_to_that_of_centred_squared_error_as_t_grows():
+    student, teacher = _pair()
+    gradient = torch.func.grad(lambda s: losses.kl_divergence(s, teacher, temperature=1e5).sum())(
+        student
+    )
+    difference = (student - student.mean(-1, keepdim=True)) - (
+        teacher - teacher.mean(-1, keepdim=True)
+    )
+    torch.testing.assert_close(gradient, difference / 5, atol=1e-4, rtol=1e-3)
+
+
+def test_soft_cross_entropy_of_a_class_that_neither_side_has():
+    absent = torch.tensor([[0.0, 0.0, -math.inf]])
+    torch.testing.assert_close(
+        losses.soft_cross_entropy(absent, absent), torch.tensor([math.log(2)])
+    )
+
+
+def test_reverse_kl_is_kl_with_the_sides_exchanged():
+    student, teacher = _pair()
+    torch.testing.assert_close(
+        losses.reverse_kl_divergence(student, teacher, temperature=3.0),
+        losses.kl_divergence(teacher, student, temperature=3.0),
+    )
+
+
+@pytest.mark.parametrize("beta", [0.1, 0.7])
+def test_jensen_shannon_of_other_shares_is_numpys(beta):
+    student, teacher = _pair()
+    expected = torch.from_numpy(_generalised(student.numpy(), teacher.numpy(), 2.0, beta))
+    actual = losses.jensen_shannon(student, teacher, beta=beta, temperature=2.0)
+    torch.testing.assert_close(actual, expected)
+    exchanged = losses.jensen_shannon(teacher, student, beta=1 - beta, temperature=2.0)
+    torch.testing.assert_close(exchanged, expected)
+
+
+def test_jensen_shannon_is_the_square_of_scipys_distance():
+    student, teacher = _pair()
+    q, p = _softmax(student.numpy()), _softmax(teacher.numpy())
+    expected = torch.tensor([jensenshannon(a, b) ** 2 for a, b in zip(p, q, strict=True)])
+    torch.testing.assert_close(losses.jensen_shannon(student, teacher), expected)
+
+
+def test_jensen_shannon_over_its_smaller_share_goes_to_a_kl_divergence():
+    student, teacher = _pair()
+    forward = losses.jensen_shannon(student, teacher, beta=1e-7) / 1e-7
+    torch.testing.assert_close(forward, losses.kl_divergence(student, teacher), rtol=1e-4, atol=0)
+    backward = losses.jensen_shannon(student, teacher, beta=1 - 1e-7) / 1e-7
+    torch.testing.assert_close(
+        backward, losses.reverse_kl_divergence(student, teacher), rtol=1e-4, atol=0
+    )
+
+
+@pytest.mark.parametrize("beta", [0, 1, 0.0, 1.0])
+def test_jensen_shannon_is_zero_at_both_ends(beta):
+    student, teacher = _pair()
+    gradient, value = torch.func.grad_and_value(
+        lambda s: losses.jensen_shannon(1e4 * s, 1e4 * teacher, beta=beta).sum()
+    )(student)
+    assert value == 0
+    assert (gradient == 0).all()
+
+
+def test_the_slope_of_jensen_shannon_at_its_ends_is_a_kl_divergence():
+    student, teacher = _pair()
+    slope = torch.func.grad(lambda beta: losses.jensen_shannon(student, teacher, beta=beta).sum())
+    at_zero, at_one = (slope(torch.tensor(end, dtype=torch.float64)) for end in (0.0, 1.0))
+    torch.testing.assert_close(at_zero, losses.kl_divergence(student, teacher).sum())
+    torch.testing.assert_close(at_one, -losses.reverse_kl_divergence(student, teacher).sum())
+    middle = _differences(
+        lambda b: _generalised(student.numpy(), teacher.numpy(), 1.0, b),
+        torch.tensor(0.3, dtype=torch.float64),
+    )
+    torch.testing.assert_close(slope(torch.tensor(0.3, dtype=torch.float64)), middle)
+
+
+def test_jensen_shannon_of_classes_that_a_side_has_not():
+    # p = [1, 0, 0] and q = [1/2, 1/2, 0], so m = [3/4, 1/4, 0]
+    student = torch.tensor([[0.0, 0.0, -math.inf]])
+    teacher = torch.tensor([[0.0, -math.inf, -math.inf]])
+    gradient, value = torch.func.grad_and_value(lambda s: losses.jensen_shannon(s, teacher).sum())(
+        student
+    )
+    expected = (math.log(4 / 3) + math.log(2 / 3) / 2 + math.log(2) / 2) / 2
+    torch.testing.assert_close(value, torch.tensor(expected))
+    # q (g - <q, g>) / 2 with g = log(q/m) = [log 2/3, log 2, .]
+    torch.testing.assert_close(gradient, torch.tensor([[-math.log(3) / 8, math.log(3) / 8, 0.0]]))
+    for beta in (0, 1):
+        assert losses.jensen_shannon(student, teacher, beta=beta) == 0
+
+
+def test_jensen_shannon_has_a_finite_hessian_where_the_sides_part():
+    student, teacher = torch.tensor([500.0, 0.0]), torch.tensor([0.0, 500.0])
+    hessian = torch.func.jacrev(
+        torch.func.grad(lambda s: losses.jensen_shannon(s[None], teacher[None]).sum())
+    )(student)
+    torch.testing.assert_close(hessian, torch.zeros(2, 2))
+
+
+def test_total_variation_by_hand():
+    # [1/2, 1/4, 1/4] and [1/8, 1/8, 3/4]: the two differ most on the first two classes
+    student = torch.tensor([[2.0, 1.0, 1.0]]).log()
+    teacher = torch.tensor([[1.0, 1.0, 6.0]]).log()
+    torch.testing.assert_close(losses.total_variation(student, teacher), torch.tensor([0.5]))
+
+
+def test_total_variation_of_equal_logits_has_no_gradient():
+    student, _ = _pair()
+    gradient = torch.func.grad(lambda s: losses.total_variation(s, student).sum())(student)
+    assert (gradient == 0).all()
+
+
+def test_standardized_logits_of_any_size_but_zero_have_one_value():
+    teacher = torch.tensor([[3.0, 1.0, 0.0]])
+    student = torch.tensor([[1.0, 2.0, 4.0]])
+    expected = losses.standardized_kl_divergence(student, teacher)
+    for size in (1e-30, 1e-3, 1e30):
+        actual = losses.standardized_kl_divergence(student * size, teacher)
+        torch.testing.assert_close(actual, expected)
+
+
+@pytest.mark.parametrize("level", [0.0, 0.1, 1e4])
+def test_equal_logits_are_standardized_to_zeros_with_a_gradient_of_size_one(level):
+    teacher = torch.tensor([[1.0, -1.0, 0.0]])  # its z is itself: std is 1
+    gradient, value = torch.func.grad_and_value(
+        lambda s: losses.standardized_kl_divergence(s, teacher, temperature=1.0).sum()
+    )(torch.full((1, 3), level))
+    p = F.softmax(teacher, -1)
+    torch.testing.assert_close(value, math.log(3) + (p * p.log()).sum())
+    # as if std were 1 / sqrt(2), the norm of the centred logits being taken as one
+    torch.testing.assert_close(gradient, math.sqrt(2) * (1 / 3 - p))
+
+
+@pytest.mark.parametrize("name", [*FORMULAS, "kl_divergence", "soft_cross_entropy"])
+@pytest.mark.parametrize("size", [40.0, 1e4])
+def test_large_logits_have_finite_values_and_gradients(name, size):
+    student, teacher = (x.float() * size for x in _pair())
+    both = torch.func.grad_and_value(lambda s: getattr(losses, name)(s, teacher).sum())(student)
+    assert all(part.isfinite().all() for part in both)
+
+
+@pytest.mark.plain
+def test_a_share_out_of_range_is_refused():
+    with pytest.raises(ValueError, match=r"jensen_shannon: beta must lie in \[0, 1\]"):
+        losses.jensen_shannon(torch.zeros(1, 2), torch.zeros(1, 2), beta=1.5)

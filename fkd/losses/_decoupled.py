@@ -1,0 +1,144 @@
+"""Losses of logits that treat the labelled class apart from the others, or weigh examples by it."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from fkd import _check
+from fkd._check import Scalar
+from fkd.losses._response import check_labels, check_pair, cross, kl, log_softmax
+
+
+def _check_labelled(
+    where: str, student: Tensor, teacher: Tensor, labels: Tensor, temperature: Scalar
+) -> None:
+    check_pair(where, student, teacher, temperature)
+    check_labels(where, student, labels)
+    if student.shape[-1] < 2:
+        raise ValueError(
+            f"{where}: there must be at least two classes, but student is {tuple(student.shape)}"
+        )
+
+
+def _split(log_p: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-probabilities of [label, not the label], and of the other classes renormalised.
+
+    The second is −inf at the label. All in the log domain: 1 − p_y is a sum over the other classes,
+    so that neither a certain teacher nor a certain student leaves 0/0.
+    """
+    labels = labels.long().unsqueeze(-1)
+    right = log_p.gather(-1, labels)
+    classes = torch.arange(log_p.shape[-1], device=log_p.device)
+    others = log_p.masked_fill(classes == labels, float("-inf"))
+    wrong = others.logsumexp(-1, keepdim=True)
+    return torch.cat([right, wrong], -1), others - wrong
+
+
+def dkd(
+    student: Float[Tensor, "batch classes"],
+    teacher: Float[Tensor, "batch classes"],
+    labels: Int[Tensor, " batch"],
+    *,
+    alpha: Scalar = 1.0,
+    beta: Scalar = 8.0,
+    temperature: Scalar = 4.0,
+) -> Float[Tensor, " batch"]:
+    """T² · [α KL((p_y, 1−p_y) ‖ (q_y, 1−q_y)) + β KL(p̂ ‖ q̂)], p = softmax(teacher/T), q likewise.
+
+    p̂ and q̂ are p and q over the classes other than the label y, renormalised. `student` and
+    `teacher` are logits [batch, classes], `labels` whole numbers [batch] in [0, classes), α is
+    `alpha` ≥ 0, β is `beta` ≥ 0, T is `temperature` > 0. The value is not negative, and zero with a
+    zero gradient where the logits agree up to a constant; with α = 1 and β = 1 − p_y it is
+    `kl_divergence`, and with two classes its second part is zero. Gradients are finite with respect
+    to the teacher and T too. Raises ValueError for shapes that do not fit, fewer than two classes,
+    dtypes, or numbers out of range.
+
+    Zhao et al., "Decoupled Knowledge Distillation" (2022), section 3. The factor T² is that of its
+    code, which also lets the term grow over the first 20 epochs: that is the caller's to do.
+
+    >>> import torch
+    >>> uniform, teacher = torch.zeros(1, 3), torch.tensor([[2.0, 1.0, 1.0]]).log()
+    >>> dkd(uniform, teacher, torch.tensor([0]), temperature=1.0)  # ½ log(3/2) + ½ log(3/4)
+    tensor([0.0589])
+    """
+    _check_labelled("dkd", student, teacher, labels, temperature)
+    _check.not_negative("dkd", alpha=alpha, beta=beta)
+    binary_q, other_q = _split(log_softmax(student, temperature), labels)
+    binary_p, other_p = _split(log_softmax(teacher, temperature), labels)
+    loss = alpha * kl(binary_p, binary_q) + beta * kl(other_p, other_q)
+    return (temperature**2 * loss).to(student.dtype)
+
+
+def nkd(
+    student: Float[Tensor, "batch classes"],
+    teacher: Float[Tensor, "batch classes"],
+    labels: Int[Tensor, " batch"],
+    *,
+    gamma: Scalar = 1.5,
+    temperature: Scalar = 1.0,
+) -> Float[Tensor, " batch"]:
+    """−p_y log q_y − γ T² Σ_{c≠y} p̂_c log q̂_c, with p, q at temperature 1 and p̂, q̂ at T.
+
+    p̂ and q̂ are the softmax of teacher/T and student/T over the classes other than the label y,
+    renormalised. `student` and `teacher` are logits [batch, classes], `labels` whole numbers
+    [batch] in [0, classes), γ is `gamma` ≥ 0, T is `temperature` > 0. The value is not negative. It
+    is no divergence: at equal logits it is positive, and its first part still pulls q_y towards 1.
+    With two classes its second part is zero. Raises ValueError for shapes that do not fit, fewer
+    than two classes, dtypes, or numbers out of range.
+
+    Yang et al., "From Knowledge Distillation to Self-Knowledge Distillation: A Unified Approach
+    with Normalized Loss and Customized Soft Labels" (2023), the normalised loss NKD.
+
+    >>> import torch
+    >>> uniform, teacher = torch.zeros(1, 3), torch.tensor([[2.0, 1.0, 1.0]]).log()
+    >>> nkd(uniform, teacher, torch.tensor([0]))  # ½ log 3 + 1.5 log 2
+    tensor([1.5890])
+    """
+    _check_labelled("nkd", student, teacher, labels, temperature)
+    _check.not_negative("nkd", gamma=gamma)
+    index = labels.long().unsqueeze(-1)
+    right_q, right_p = (log_softmax(x, 1.0).gather(-1, index) for x in (student, teacher))
+    _, other_q = _split(log_softmax(student, temperature), labels)
+    _, other_p = _split(log_softmax(teacher, temperature), labels)
+    others = gamma * temperature**2 * cross(other_p, other_q)
+    return (cross(right_p, right_q) + others).to(student.dtype)
+
+
+def _log_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """log(−log q_y) = log log(1 + e^d), d the log odds against the label; d far below."""
+    binary, _ = _split(log_softmax(logits, 1.0), labels)
+    odds = binary[..., 1] - binary[..., 0]
+    return torch.where(odds < -40, odds, (-F.logsigmoid(-odds.clamp(min=-40))).log())
+
+
+def wsld(
+    student: Float[Tensor, "batch classes"],
+    teacher: Float[Tensor, "batch classes"],
+    labels: Int[Tensor, " batch"],
+    *,
+    temperature: Scalar = 2.0,
+) -> Float[Tensor, " batch"]:
+    """w · T² · −Σ_c p_c log q_c, with w = 1 − exp(−CE(student, y) / CE(teacher, y)) held constant.
+
+    p and q are the softmax of teacher/T and student/T; the cross-entropies CE with the label y in w
+    are at temperature 1. `student` and `teacher` are logits [batch, classes], `labels` whole
+    numbers [batch] in [0, classes), T is `temperature` > 0. The value is not negative, and w lies
+    in [0, 1]: an example that the student already finds easier than the teacher does counts less.
+    No gradient flows through w; with respect to the student it is w T (q − p). Raises ValueError
+    for shapes that do not fit, fewer than two classes, dtypes, or T ≤ 0.
+
+    Zhou et al., "Rethinking Soft Labels for Knowledge Distillation: A Bias-Variance Tradeoff
+    Perspective" (2021), the weighted soft labels. Its code adds 1e-7 to CE(teacher, y); here the
+    ratio is taken of logarithms, so that it is right where both cross-entropies round to zero.
+
+    >>> import torch
+    >>> uniform = torch.zeros(1, 2)
+    >>> wsld(uniform, uniform, torch.tensor([0]), temperature=1.0)  # (1 − 1/e) log 2
+    tensor([0.4382])
+    """
+    _check_labelled("wsld", student, teacher, labels, temperature)
+    own, teachers = (_log_cross_entropy(x.detach(), labels) for x in (student, teacher))
+    weight = -torch.expm1(-(own - teachers).exp())
+    log_q, log_p = log_softmax(student, temperature), log_softmax(teacher, temperature)
+    return (weight * temperature**2 * cross(log_p, log_q)).to(student.dtype)

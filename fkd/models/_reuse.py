@@ -1,0 +1,30 @@
+"""A student that ends in its teacher's classifier."""
+
+from torch import Tensor, nn
+
+
+class ReusedClassifier(nn.Module):
+    """`student`'s map `layer` through a trainable `projector` into the teacher's frozen classifier.
+
+    Gives what the student gives, with `projected`, the map that is to match the teacher's, and with
+    the classifier's `logits`; the student's own classifier lies idle.
+
+    Chen et al., "Knowledge Distillation with the Reused Teacher Classifier" (2022), section 3.2.
+    """
+
+    def __init__(
+        self,
+        student: nn.Module,
+        projector: nn.Module,
+        classifier: nn.Module,
+        layer: str = "feature_map",
+    ):
+        super().__init__()
+        self.student, self.projector = student, projector
+        self.classifier = classifier.requires_grad_(False)
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        outputs = self.student(x)
+        projected = self.projector(outputs[self.layer])
+        return {**outputs, "projected": projected, "logits": self.classifier(projected)}

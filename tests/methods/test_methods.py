@@ -1,0 +1,91 @@
+"""Methods are data: the tutorial's and the papers' weights, and every one of them trains."""
+
+import pytest
+import torch
+
+from fkd import losses, methods, optim
+from fkd.distillation import distill, step
+from fkd.ensemble import ensemble
+from fkd.methods import METHODS, Term, cosine, hint, kd, supervised
+from fkd.model import functional
+from fkd.models import DeepNN, LightNN
+
+
+def _make(name: str) -> methods.Method:
+    return METHODS[name](**({"examples": 64} if name == "crd" else {}))
+
+
+@pytest.fixture(scope="module")
+def batch() -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    torch.manual_seed(0)
+    images = torch.randn(6, 3, 32, 32)
+    labels, index = torch.tensor([0, 1, 2, 0, 1, 2]), torch.arange(6)
+    with torch.no_grad():
+        taught = DeepNN(3).eval()(images)
+    return images, {"labels": labels, "index": index, **taught}
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "simkd"])
+def test_every_method_takes_steps_alike_in_either_layout(name, batch):
+    images, targets = batch
+    rule = distill(functional(lambda: LightNN(3)), _make(name), optim.sgd(1e-4), images, targets)
+    found = []
+    for layout in ("vmap", "loop"):
+        run = ensemble(rule, layout=layout)
+        state = run.init([0, 1])
+        for _ in range(2):
+            state, metrics = step(run, state, images, targets)
+        assert metrics["loss"].isfinite().all()
+        found.append(metrics["loss"])
+    torch.testing.assert_close(*found, rtol=1e-3, atol=1e-4)
+
+
+def test_all_parameters_of_a_method_are_trained(batch):
+    images, targets = batch
+    for name in METHODS:
+        if name == "simkd":
+            continue
+        rule = distill(functional(lambda: LightNN(3)), _make(name), optim.sgd(), images, targets)
+        gradient = rule.gradient(rule.init(0), images, targets)
+        for term, head in gradient.params["heads"].items():
+            for parameter, value in head.items():
+                assert value.abs().max() > 0, f"{name}: {term}.{parameter} has no gradient"
+
+
+def test_the_tutorials_weights_are_the_defaults():
+    weights = {
+        name: {term: t.weight for term, t in METHODS[name]().items()}
+        for name in ("ce", "kd", "cosine", "hint")
+    }
+    assert weights == {
+        "ce": {"ce": 1.0},
+        "kd": {"kd": 0.25, "ce": 0.75},
+        "cosine": {"cosine": 0.25, "ce": 0.75},
+        "hint": {"hint": 0.25, "ce": 0.75},
+    }
+    assert kd()["kd"].hyper == {"temperature": 2.0}
+
+
+def test_methods_compose():
+    both = kd() | hint(weight=0.1)
+    assert list(both) == ["kd", "ce", "hint"]
+    assert both["hint"].weight == 0.1
+
+
+def test_layers_are_arguments():
+    assert cosine(layer="x")["cosine"].student == "x"
+    assert hint(layer="y")["hint"].target == "y"
+
+
+@pytest.mark.parametrize("weight", [-0.1, float("nan"), float("inf")])
+def test_bad_weights_are_refused(weight):
+    with pytest.raises(ValueError, match="weight must be zero or more and finite"):
+        supervised(weight)
+    with pytest.raises(ValueError, match="weight must be zero or more and finite"):
+        Term(losses.kl_divergence, weight=weight)
+
+
+@pytest.mark.parametrize("temperature", [0.0, -2.0, float("nan")])
+def test_bad_temperatures_are_refused(temperature):
+    with pytest.raises(ValueError, match="kd: temperature must be above zero"):
+        kd(temperature=temperature)

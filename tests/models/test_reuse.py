@@ -1,0 +1,41 @@
+"""A student that ends in its teacher's classifier: what it gives, and what stays as it was."""
+
+import copy
+
+import torch
+from torch import nn
+
+from fkd import heads, methods, optim
+from fkd.distillation import distill, step, student_of
+from fkd.model import functional, state_dict
+from fkd.models import DeepNN, LightNN, ReusedClassifier
+
+
+def test_the_logits_are_the_classifiers_and_only_the_rest_is_trained():
+    torch.manual_seed(0)
+    teacher = DeepNN(3).eval()
+    images = torch.randn(4, 3, 32, 32)
+    with torch.no_grad():
+        targets = teacher(images)
+
+    def build() -> nn.Module:
+        classifier = nn.Sequential(nn.Flatten(), copy.deepcopy(teacher.classifier))
+        student = LightNN(3)
+        projector = heads.projector(torch.Size([16, 8, 8]), torch.Size([32, 8, 8]))
+        return ReusedClassifier(student, projector, classifier)
+
+    model = functional(build)
+    rule = distill(model, methods.simkd(), optim.adam(1e-2), images, targets)
+    state, values = rule.init(0), []
+    for _ in range(10):
+        state, metrics = step(rule, state, images, targets)
+        values.append(float(metrics["simkd"]))
+    assert values[-1] < values[0]
+    params, buffers = student_of(state)
+    outputs, _ = model.apply(params, buffers, images, train=False)
+    with torch.no_grad():
+        expected = teacher.classifier(outputs["projected"].flatten(1))
+    torch.testing.assert_close(outputs["logits"], expected)
+    module = build()
+    module.load_state_dict(state_dict(params, buffers))
+    torch.testing.assert_close(module.eval()(images)["logits"], outputs["logits"])

@@ -1,0 +1,111 @@
+"""Heads: what they give to their losses, what is trained in them, and what is not."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from fkd import heads
+
+SMALL, LARGE = torch.Size([4, 6, 6]), torch.Size([8, 6, 6])
+
+
+def _maps(batch: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return (
+        torch.randn(batch, *SMALL, generator=generator),
+        torch.randn(batch, *LARGE, generator=generator),
+    )
+
+
+@pytest.mark.parametrize(
+    "build", [heads.convolution_regressor, heads.pointwise, heads.connector, heads.projector]
+)
+def test_plain_heads_join_the_channels(build):
+    assert build(SMALL, LARGE)(_maps()[0]).shape == (3, *LARGE)
+    with pytest.raises(ValueError, match=r"it joins feature maps .* the student's is \(10,\)"):
+        build(torch.Size([10]), LARGE)
+
+
+def test_vids_variance_starts_at_five_and_is_trained():
+    head = heads.Variational(SMALL, LARGE)
+    given = head(*_maps())
+    torch.testing.assert_close(given["variance"], torch.full((8,), 5.0))
+    assert given["variance"].requires_grad
+    assert given["student"].shape == (3, *LARGE)
+
+
+def test_ctkds_temperature_is_within_its_bounds_and_its_gradient_is_reversed():
+    head = heads.Temperature(torch.Size([10]), torch.Size([10]))
+    given = head(torch.zeros(2, 10), torch.zeros(2, 10))
+    expected = 1 + 20 * torch.sigmoid(torch.ones(()))
+    torch.testing.assert_close(given["temperature"].detach(), expected)
+    (gradient,) = torch.autograd.grad(given["temperature"], head.theta)
+    share = torch.sigmoid(torch.ones(()))
+    torch.testing.assert_close(gradient, -20 * share * (1 - share))
+
+
+def test_fts_factor_carries_no_gradient_and_is_rebuilt_to_the_map():
+    head = heads.Factors(SMALL, LARGE)
+    given = head(*_maps())
+    assert given["student"].shape == given["teacher"].shape == (3, 4, 6, 6)
+    assert not given["teacher"].requires_grad
+    assert given["rebuilt"].shape == given["map"].shape
+    F.mse_loss(given["rebuilt"], given["map"]).backward()
+    assert all(p.grad is not None for p in head.encoder.parameters())
+    assert all(p.grad is None for p in head.translator.parameters())
+
+
+def test_ofds_margin_is_the_mean_negative_response_over_the_batches():
+    head = heads.Margin(SMALL, LARGE)
+    student, teacher = _maps(8)
+    means = []
+    for part in (teacher[:4], teacher[4:]):
+        negative = [channel[channel < 0].mean() for channel in part.transpose(0, 1)]
+        means.append(torch.stack(negative))
+        given = head(student[:4], part)
+    torch.testing.assert_close(given["margin"], (means[0] + means[1]) / 2)
+
+
+def test_ofds_margin_may_be_given():
+    margin = -torch.arange(8.0)
+    head = heads.Margin(SMALL, LARGE, margin)
+    assert torch.equal(head(*_maps())["margin"], margin)
+
+
+def test_reviews_levels_are_fused_from_below():
+    shapes = (
+        (torch.Size([4, 6, 6]), torch.Size([5, 3, 3])),
+        (torch.Size([8, 6, 6]), torch.Size([9, 3, 3])),
+    )
+    head = heads.Fusion(*shapes, width=7).eval()
+    maps = [torch.randn(2, *shape) for side in shapes for shape in side]
+    given = head(*maps)
+    assert {name: tuple(x.shape[1:]) for name, x in given.items()} == {
+        "student_0": (8, 6, 6), "teacher_0": (8, 6, 6),
+        "student_1": (9, 3, 3), "teacher_1": (9, 3, 3),
+    }  # fmt: skip
+    deeper = [maps[0], maps[1] + 1, *maps[2:]]
+    assert not torch.allclose(head(*deeper)["student_0"], given["student_0"])
+    shallower = [maps[0] + 1, *maps[1:]]
+    torch.testing.assert_close(head(*shallower)["student_1"], given["student_1"])
+
+
+def test_crds_banks_move_half_way_and_its_constants_are_those_of_the_first_batch():
+    torch.manual_seed(0)
+    shape = torch.Size([12])
+    head = heads.Memory(shape, (shape, torch.Size([])), examples=10, negatives=6, width=5)
+    before = head.student_bank.clone()
+    student, teacher, index = torch.randn(3, 12), torch.randn(3, 12), torch.tensor([7, 2, 5])
+    given = head(student, teacher, index)
+    assert given["student_negatives"].shape == (3, 6, 5)
+    rows = F.normalize(head.embeddings.student(student), dim=1)
+    moved = F.normalize((before[index] + rows) / 2, dim=1)
+    torch.testing.assert_close(head.student_bank[index], moved.detach())
+    others = [i for i in range(10) if i not in index.tolist()]
+    assert torch.equal(head.student_bank[others], before[others])
+    # Z is the number of examples times the mean of e^(cosine / T) over the first batch
+    cosines = torch.einsum("bd,bkd->bk", rows, given["teacher_negatives"])
+    torch.testing.assert_close(given["teacher_scale"], 10 * (cosines / 0.07).exp().mean().detach())
+    again = head(student, teacher, index)
+    assert torch.equal(again["teacher_scale"], given["teacher_scale"])
+    assert not torch.equal(again["student_negatives"], given["student_negatives"])
