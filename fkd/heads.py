@@ -288,8 +288,8 @@ class Memory(nn.Module):
         # each side's rows against what the other side's bank holds, as `losses.crd` has them
         found = torch.stack(
             [
-                self._constant(both["teacher"], arguments["student_negatives"]),
                 self._constant(both["student"], arguments["teacher_negatives"]),
+                self._constant(both["teacher"], arguments["student_negatives"]),
             ]
         )
         scales = torch.where(self.count == 0, found, self.scales).detach()

@@ -231,7 +231,7 @@ def related_embeddings() -> st.SearchStrategy[Arguments]:
 
 
 def contrasted_embeddings() -> st.SearchStrategy[Arguments]:
-    """Student and teacher embeddings [batch, width], and negatives [batch, count, width] of each."""
+    """Student and teacher [batch, width], and negatives [batch, count, width] of each."""
 
     def four(n: tuple[int, int, int]) -> st.SearchStrategy[Arguments]:
         batch, count, width = n

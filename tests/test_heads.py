@@ -105,7 +105,7 @@ def test_crds_banks_move_half_way_and_its_constants_are_those_of_the_first_batch
     assert torch.equal(head.student_bank[others], before[others])
     # Z is the number of examples times the mean of e^(cosine / T) over the first batch
     cosines = torch.einsum("bd,bkd->bk", rows, given["teacher_negatives"])
-    torch.testing.assert_close(given["teacher_scale"], 10 * (cosines / 0.07).exp().mean().detach())
+    torch.testing.assert_close(given["student_scale"], 10 * (cosines / 0.07).exp().mean().detach())
     again = head(student, teacher, index)
     assert torch.equal(again["teacher_scale"], given["teacher_scale"])
     assert not torch.equal(again["student_negatives"], given["student_negatives"])

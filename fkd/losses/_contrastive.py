@@ -9,8 +9,12 @@ from torch import Tensor
 
 from fkd import _check
 from fkd._check import Scalar
-from fkd.losses._numeric import rows, unit, widen
-from fkd.losses._relation import inner
+from fkd.losses._numeric import product, rows, unit, widen
+
+
+def _inner(a: Tensor, b: Tensor) -> Tensor:
+    dtype = torch.promote_types(a.dtype, b.dtype)
+    return product(a.to(dtype), b.to(dtype))
 
 
 def info_nce(
@@ -39,7 +43,7 @@ def info_nce(
     _check.floating("info_nce", student=student, teacher=teacher)
     _check.several("info_nce", student=student)
     _check.positive("info_nce", temperature=temperature)
-    logits = inner(unit(rows(student)), unit(rows(teacher))) / temperature
+    logits = _inner(unit(rows(student)), unit(rows(teacher))) / temperature
     own = torch.arange(len(student), device=student.device).unsqueeze(-1)
     return -F.log_softmax(logits, -1).gather(-1, own).squeeze(-1).to(student.dtype)
 
@@ -110,7 +114,7 @@ def crd(
     ):
         # e / (e + share) is the sigmoid of log e - log share, so nothing is exponentiated.
         offset = _log(scale) + _log(share)
-        negative = inner(anchor.unsqueeze(-2), widen(others)).squeeze(-2) / temperature
+        negative = _inner(anchor.unsqueeze(-2), widen(others)).squeeze(-2) / temperature
         loss = loss - F.logsigmoid(positive - offset)
         loss = loss - F.logsigmoid(offset - negative).sum(-1)
     return loss.to(student.dtype)

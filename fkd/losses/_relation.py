@@ -23,11 +23,6 @@ def _check_pair(where: str, student: Tensor, teacher: Tensor) -> None:
     _check.several(where, student=student)
 
 
-def inner(a: Tensor, b: Tensor) -> Tensor:
-    """a bᵀ over the last two axes, in the dtype of its arguments under autocast too."""
-    return product(a, b)
-
-
 def _scaled(x: Tensor) -> Tensor:
     """`x` over its largest element, for losses that no positive scale changes: squares stay finite.
 
@@ -37,9 +32,19 @@ def _scaled(x: Tensor) -> Tensor:
     return x / largest.masked_fill(largest == 0, 1.0)
 
 
-def _differences(x: Tensor) -> Tensor:
-    """x_i − x_j, [batch, batch, width]: zero exactly where rows are equal."""
-    return rearrange(x, "i width -> i 1 width") - rearrange(x, "j width -> 1 j width")
+def _squared_distances(x: Tensor) -> Tensor:
+    """|x_i − x_j|² [batch, batch], in float64, up to the scale that `_scaled` takes off.
+
+    By inner products, so that no [batch, batch, width] is held; float64 leaves the digits that
+    their difference loses in float32. Rows nearer than about 3e-7 of their length, where float32
+    could not tell them apart, are equal: their distance is zero, with a zero gradient.
+    """
+    x = _scaled(rows(x)).double()
+    x = x - x.mean(0)  # no shift matters, and small numbers lose less
+    square = x.square().sum(-1)
+    both = rearrange(square, "i -> i 1") + rearrange(square, "j -> 1 j")
+    distance = both - 2 * product(x, x)
+    return distance.masked_fill(distance <= 1e-13 * both, 0.0)
 
 
 def _smooth_l1(difference: Tensor) -> Tensor:
@@ -49,7 +54,7 @@ def _smooth_l1(difference: Tensor) -> Tensor:
 
 def _relative_distances(x: Tensor) -> Tensor:
     """Euclidean distances [batch, batch] over the mean of those that are positive."""
-    square = _differences(_scaled(rows(x))).square().sum(-1)
+    square = _squared_distances(x)
     zero = square == 0
     distance = square.masked_fill(zero, 1.0).sqrt().masked_fill(zero, 0.0)
     # Where there is no positive distance, all are zero, and so they stay.
@@ -67,7 +72,7 @@ def rkd_distance(
     and may differ in width. The value is not negative, and zero with a zero gradient where the
     sides are one up to a rotation, a shift and a positive scale. Equal rows have distance 0 with a
     zero gradient; if all are equal, so have all. Raises ValueError for batches that differ or are
-    below two, or dtypes. Memory: [batch, batch, width], which a compiled loss need not hold.
+    below two, or dtypes. Memory: a few [batch, batch].
 
     Park et al., "Relational Knowledge Distillation" (2019), the distance-wise loss.
 
@@ -80,6 +85,19 @@ def rkd_distance(
     return _smooth_l1(difference).mean(-1).to(student.dtype)
 
 
+def _cosines(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """<x_j − x_i, x_k − x_i> / (|x_j − x_i| |x_k − x_i|) at [i, j, k], by the law of cosines, as
+    the factors [i, j, 2] and [i, 2, k] of one part, and the other part [i, j, k] to be taken off.
+    """
+    square = _squared_distances(x)
+    zero = square == 0
+    inverse = square.masked_fill(zero, 1.0).rsqrt().masked_fill(zero, 0.0)
+    left = torch.stack([square * inverse, inverse], dim=-1) / 2
+    right = torch.stack([inverse, square * inverse], dim=-2)
+    third = rearrange(inverse, "i k -> i 1 k") * rearrange(square / 2, "j k -> 1 j k")
+    return left, right, rearrange(inverse, "i j -> i j 1") * third
+
+
 def rkd_angle(
     student: Float[Tensor, "batch *student"], teacher: Float[Tensor, "batch *teacher"]
 ) -> Float[Tensor, " batch"]:
@@ -89,9 +107,9 @@ def rkd_angle(
     e_ij = (x_j − x_i) / |x_j − x_i|, zero between equal rows, with a finite gradient. Both are
     [batch, ...], and may differ in width. The value lies in [0, 3/2], and is zero with a zero
     gradient where the sides are one up to a rotation, a shift and a positive scale. Raises
-    ValueError for batches that differ or are below two, or dtypes. Memory: [batch, batch, width]
-    for the directions of each side, and of [batch, batch, batch] only the difference of cosines,
-    which one product makes and the backward keeps, and the loss of it.
+    ValueError for batches that differ or are below two, or dtypes. Memory: whatever the width, of
+    [batch, batch, batch] the backward keeps the difference of cosines and a factor of each side
+    that has a gradient, in float64.
 
     Park et al., "Relational Knowledge Distillation" (2019), the angle-wise loss; published code
     takes the mean over all B³ triplets, as here.
@@ -102,8 +120,9 @@ def rkd_angle(
     tensor([0.1111])
     """
     _check_pair("rkd_angle", student, teacher)
-    s, t = (unit(_differences(rows(x))) for x in (student, teacher))
-    difference = inner(torch.cat([s, t], -1), torch.cat([s, -t], -1))
+    (left_s, right_s, third_s), (left_t, right_t, third_t) = _cosines(student), _cosines(teacher)
+    outer = torch.cat([left_s, -left_t], dim=-1) @ torch.cat([right_s, right_t], dim=-2)
+    difference = outer - third_s + third_t
     return _smooth_l1(difference).mean((-2, -1)).to(student.dtype)
 
 
@@ -125,13 +144,13 @@ def similarity(
     """
     _check_pair("similarity", student, teacher)
     s, t = (_scaled(rows(x)) for x in (student, teacher))
-    difference = unit(inner(s, s)) - unit(inner(t, t))
+    difference = unit(product(s, s)) - unit(product(t, t))
     return difference.square().mean(-1).to(student.dtype)
 
 
 def _taylor_gaussian(x: Tensor, gamma: Scalar, order: int) -> Tensor:
     u = unit(rows(x))
-    exponent = 2 * gamma * inner(u, u)
+    exponent = 2 * gamma * product(u, u)
     kernel = torch.ones_like(exponent)
     for power in range(order, 0, -1):  # Horner
         kernel = 1 + kernel * exponent / power
@@ -171,13 +190,12 @@ def correlation_congruence(
 
 
 def _log_affinities(x: Tensor) -> Tensor:
-    """log of each row of (cos + 1)/2 over its sum, leaving the example itself out at -inf."""
-    u = unit(rows(x))
-    # 1 + cos = |u + v|²/2 for unit vectors, and has no cancellation; a row of zeros lacks its one.
-    sums = rearrange(u, "i width -> i 1 width") + rearrange(u, "j width -> 1 j width")
-    dead = (u == 0).all(-1).to(u.dtype)
-    missing = rearrange(dead, "i -> i 1") + rearrange(dead, "j -> 1 j")
-    kernel = ((sums.square().sum(-1) + missing) / 4).clamp(min=1e-7)
+    """log of each row of (cos + 1)/2 over its sum, leaving the example itself out at -inf.
+
+    In float64, for rows that all point one way give probabilities that hardly differ.
+    """
+    u = unit(rows(x).double())
+    kernel = ((1 + product(u, u)) / 2).clamp(min=1e-7)
     itself = torch.eye(len(u), dtype=torch.bool, device=u.device)
     return F.log_softmax(kernel.log().masked_fill(itself, -math.inf), -1)
 
@@ -192,7 +210,7 @@ def pkt(
     do in a batch of two. Where rows point in opposite ways K would be zero and the value infinite:
     K is held at 1e-7 or more, with no gradient below. The cosine with a row of zeros is taken as
     zero, and its gradient stays finite. Raises ValueError for batches that differ or are below two,
-    or dtypes. Memory: [batch, batch, width], which a compiled loss need not hold.
+    or dtypes. Memory: a few [batch, batch].
 
     Passalis and Tefas, "Learning Deep Representations with Probabilistic Knowledge Transfer"
     (2018). The paper sums over the batch; published code counts j = i in and takes the mean over
@@ -214,7 +232,7 @@ def _centred_kernel(x: Tensor) -> Tensor:
     x = rows(x)
     x = x - x[:1].detach()  # equal rows become zero exactly; no shift changes the rest
     x = _scaled(x - x.mean(0))
-    kernel = inner(x, x)
+    kernel = product(x, x)
     return unit(kernel.flatten()).reshape(kernel.shape)
 
 

@@ -124,7 +124,10 @@ def test_crd_is_the_published_one_with_its_constants():
 def test_crd_has_the_gradient_of_the_differences_of_numpys(side):
     given = (*_pair(), *_negatives())
     found = torch.func.grad(
-        lambda *x: losses.crd(*x, temperature=0.5, share=6 / EXAMPLES).sum(), argnums=side
+        lambda s, t, one, two: losses.crd(
+            s, t, one, two, temperature=0.5, share=6 / EXAMPLES
+        ).sum(),
+        argnums=side,
     )(*given)
     arrays = [x.numpy() for x in given]
 
