@@ -17,6 +17,7 @@ from typing import Any
 
 import report
 import torch
+import torch.utils.benchmark
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -149,7 +150,9 @@ def peak_bytes(run: Callable[[], Any], device: torch.device) -> int:
         run()
     assert found.profiler is not None and found.profiler.kineto_results is not None
     held, most = 0, 0
-    events = [e for e in found.profiler.kineto_results.events() if e.name() == "[memory]"]
+    events: list[Any] = [
+        e for e in found.profiler.kineto_results.events() if e.name() == "[memory]"
+    ]
     for event in sorted(events, key=lambda e: e.start_ns()):
         held += event.nbytes()
         most = max(most, held)

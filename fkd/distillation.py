@@ -110,18 +110,17 @@ def distill(
                 params["student"], state.buffers["student"], images, train=True
             )
             total, means, head_buffers = torch.zeros((), device=images.device), {}, {}
+
+            def through(name: str, inputs: tuple[Tensor, ...]) -> Tensors:
+                made, head_buffers[name] = heads[name].apply(
+                    params["heads"][name], state.buffers["heads"][name], inputs, train=True
+                )
+                return made
+
             for name, term in method.items():
-                through = None
-                if name in heads:
-
-                    def through(inputs: tuple[Tensor, ...], name: str = name) -> Tensors:
-                        made, head_buffers[name] = heads[name].apply(
-                            params["heads"][name], state.buffers["heads"][name], inputs, train=True
-                        )
-                        return made
-
+                head = partial(through, name) if name in heads else None
                 hyper = {key: state.hyper[f"{name}.{key}"] for key in term.hyper}
-                means[name] = term.values(outputs, targets, hyper, through).mean()
+                means[name] = term.values(outputs, targets, hyper, head).mean()
                 weight = state.hyper[f"{name}.weight"]
                 if term.warmup:
                     epoch = state.step // steps_per_epoch + 1
