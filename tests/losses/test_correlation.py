@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from oracles import differences
 
 from fkd import losses
 
@@ -37,17 +38,6 @@ FORMULAS: dict[str, Callable[..., np.ndarray]] = {
 }
 
 
-def _differences(f, x: torch.Tensor, step: float = 1e-6) -> torch.Tensor:
-    """The gradient of a NumPy function's sum by central differences."""
-    gradient = np.zeros(x.numel())
-    for i in range(x.numel()):
-        move = np.zeros(x.numel())
-        move[i] = step
-        move = move.reshape(x.shape)
-        gradient[i] = (f(x.numpy() + move) - f(x.numpy() - move)).sum() / (2 * step)
-    return torch.from_numpy(gradient.reshape(x.shape))
-
-
 @pytest.mark.parametrize("temperature", [0.5, 1, 4.0])
 @pytest.mark.parametrize("name", NAMES)
 def test_the_value_and_its_gradients_are_numpys(name, temperature):
@@ -63,8 +53,8 @@ def test_the_value_and_its_gradients_are_numpys(name, temperature):
     torch.testing.assert_close(loss(student, teacher), expected)
     both = torch.func.grad(lambda s, t: loss(s, t).sum(), argnums=(0, 1))(student, teacher)
     by_differences = (
-        _differences(lambda s: formula(s, teacher.numpy()), student),
-        _differences(lambda t: formula(student.numpy(), t), teacher),
+        differences(lambda s: formula(s, teacher.numpy()), student),
+        differences(lambda t: formula(student.numpy(), t), teacher),
     )
     torch.testing.assert_close(both, by_differences, atol=1e-6, rtol=1e-5)
 

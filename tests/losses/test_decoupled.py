@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from oracles import differences
 
 from fkd import losses
 
@@ -50,17 +51,6 @@ def _rows(formula, s, t, labels, **hyper) -> np.ndarray:
     return np.array([formula(*row, **hyper) for row in zip(s, t, labels.tolist(), strict=True)])
 
 
-def _differences(f, x: torch.Tensor, step: float = 1e-6) -> torch.Tensor:
-    """The gradient of a NumPy function's sum by central differences."""
-    gradient = np.zeros(x.numel())
-    for i in range(x.numel()):
-        move = np.zeros(x.numel())
-        move[i] = step
-        move = move.reshape(x.shape)
-        gradient[i] = (f(x.numpy() + move) - f(x.numpy() - move)).sum() / (2 * step)
-    return torch.from_numpy(gradient.reshape(x.shape))
-
-
 CHOICES = [
     ("dkd", _dkd, {}),
     ("dkd", _dkd, {"alpha": 0.5, "beta": 2.0, "temperature": 1.0}),
@@ -86,8 +76,8 @@ def test_the_gradients_are_numpys(name, formula, hyper):
         lambda *x: getattr(losses, name)(*x, LABELS, **hyper).sum(), argnums=(0, 1)
     )(student, teacher)
     by_differences = (
-        _differences(lambda s: _rows(formula, s, teacher.numpy(), LABELS, **hyper), student),
-        _differences(lambda t: _rows(formula, student.numpy(), t, LABELS, **hyper), teacher),
+        differences(lambda s: _rows(formula, s, teacher.numpy(), LABELS, **hyper), student),
+        differences(lambda t: _rows(formula, student.numpy(), t, LABELS, **hyper), teacher),
     )
     torch.testing.assert_close(both, by_differences, atol=1e-6, rtol=1e-5)
 

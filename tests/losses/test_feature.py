@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from oracles import differences
 from scipy import integrate, stats
 
 from fkd import losses
@@ -92,16 +93,6 @@ def test_activation_boundary_is_numpys_with_its_gradient(margin):
     torch.testing.assert_close(gradients, (expected, torch.zeros_like(teacher)))
 
 
-def _difference_quotients(f, x: np.ndarray, step: float = 1e-6) -> torch.Tensor:
-    """The gradient of a NumPy function by central differences."""
-    slopes = np.empty_like(x)
-    for i in np.ndindex(x.shape):
-        up, down = x.copy(), x.copy()
-        up[i], down[i] = x[i] + step, x[i] - step
-        slopes[i] = (f(up) - f(down)) / (2 * step)
-    return torch.from_numpy(slopes)
-
-
 def _factor_transfer(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
     s, t = (x.reshape(len(x), -1) for x in (student, teacher))
     s, t = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (s, t))
@@ -117,8 +108,8 @@ def test_factor_transfer_is_numpys_with_its_gradient():
         student, teacher
     )
     expected = (
-        _difference_quotients(lambda s: _factor_transfer(s, t).sum(), s),
-        _difference_quotients(lambda t: _factor_transfer(s, t).sum(), t),
+        differences(lambda s: _factor_transfer(s, t).sum(), s),
+        differences(lambda t: _factor_transfer(s, t).sum(), t),
     )
     torch.testing.assert_close(gradients, expected, atol=1e-7, rtol=1e-5)
 

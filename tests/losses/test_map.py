@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from oracles import differences
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -129,20 +130,6 @@ ORACLES = [
 ]
 
 
-def _difference_quotients(f: Callable[..., Array], arguments: list[Array], at: int) -> Tensor:
-    """The gradient of a NumPy function with respect to one argument, by central differences."""
-    x, step = arguments[at], 1e-6
-    slopes = np.empty_like(x)
-    for i in np.ndindex(x.shape):
-        ends = []
-        for move in (step, -step):
-            moved = x.copy()
-            moved[i] += move
-            ends.append(f(*arguments[:at], moved, *arguments[at + 1 :]).sum())
-        slopes[i] = (ends[0] - ends[1]) / (2 * step)
-    return torch.from_numpy(slopes)
-
-
 @pytest.mark.parametrize(("loss", "oracle", "shapes"), ORACLES)
 def test_a_loss_is_numpys_with_its_gradients(loss, oracle, shapes):
     maps = _maps(*shapes)
@@ -151,7 +138,9 @@ def test_a_loss_is_numpys_with_its_gradients(loss, oracle, shapes):
     every = tuple(range(len(maps)))
     gradients = torch.func.grad(lambda *x: loss(*x).sum(), every)(*maps)
     for at, gradient in enumerate(gradients):
-        expected = _difference_quotients(oracle, arrays, at)
+        expected = differences(
+            lambda x, at=at: oracle(*arrays[:at], x, *arrays[at + 1 :]), arrays[at]
+        )
         torch.testing.assert_close(gradient, expected, atol=1e-6, rtol=1e-5)
 
 

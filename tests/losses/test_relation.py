@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from oracles import differences
 from torch import Tensor
 
 from fkd import losses
@@ -90,13 +91,6 @@ ORACLES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 every = pytest.mark.parametrize("name", ORACLES)
 
 
-def _differences(f: Callable[[np.ndarray], Any], x: np.ndarray) -> Tensor:
-    """The gradient of f by central differences."""
-    steps = 1e-6 * np.eye(x.size).reshape(-1, *x.shape)
-    found = [(f(x + step) - f(x - step)) / 2e-6 for step in steps]
-    return torch.tensor(found, dtype=torch.float64).reshape(x.shape)
-
-
 def _gradient(name: str, student: Tensor, teacher: Tensor) -> Any:
     return torch.func.grad(lambda s: getattr(losses, name)(s, teacher).sum())(student)
 
@@ -117,8 +111,8 @@ def test_gradients_are_the_differences_of_numpys(name):
     )
     s, t, w = student.numpy(), teacher.numpy(), weight.numpy()
     expected = (
-        _differences(lambda x: w @ ORACLES[name](x, t), s),
-        _differences(lambda x: w @ ORACLES[name](s, x), t),
+        differences(lambda x: w @ ORACLES[name](x, t), s),
+        differences(lambda x: w @ ORACLES[name](s, x), t),
     )
     torch.testing.assert_close(found, expected, atol=1e-7, rtol=1e-6)
 
@@ -197,7 +191,7 @@ def test_equal_rows_leave_the_gradient_of_the_other_distances():
     student, teacher = _pair()
     student[1] = student[0]
     s, t = student.numpy(), teacher.numpy()
-    together = _differences(lambda x: _rkd_distance(np.concatenate([x[:1], x]), t).sum(), s[1:])
+    together = differences(lambda x: _rkd_distance(np.concatenate([x[:1], x]), t).sum(), s[1:])
     found = _gradient("rkd_distance", student, teacher)
     torch.testing.assert_close(
         torch.cat([found[:1] + found[1:2], found[2:]]), together, atol=1e-7, rtol=1e-6

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from oracles import differences
 from scipy.spatial.distance import jensenshannon
 
 from fkd import losses
@@ -21,17 +22,6 @@ def _pair(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
 def _softmax(x: np.ndarray) -> np.ndarray:
     e = np.exp(x - x.max(-1, keepdims=True))
     return e / e.sum(-1, keepdims=True)
-
-
-def _differences(f, x: torch.Tensor, step: float = 1e-6) -> torch.Tensor:
-    """The gradient of a NumPy function's sum by central differences."""
-    gradient = np.zeros(x.numel())
-    for i in range(x.numel()):
-        move = np.zeros(x.numel())
-        move[i] = step
-        move = move.reshape(x.shape)
-        gradient[i] = (f(x.numpy() + move) - f(x.numpy() - move)).sum() / (2 * step)
-    return torch.from_numpy(gradient.reshape(x.shape))
 
 
 def _kl(p: np.ndarray, q: np.ndarray) -> np.ndarray:
@@ -76,8 +66,8 @@ def test_a_divergence_and_its_gradients_are_numpys(name, temperature):
     torch.testing.assert_close(loss(student, teacher), expected)
     both = torch.func.grad(lambda s, t: loss(s, t).sum(), argnums=(0, 1))(student, teacher)
     by_differences = (
-        _differences(lambda s: formula(s, teacher.numpy()), student),
-        _differences(lambda t: formula(student.numpy(), t), teacher),
+        differences(lambda s: formula(s, teacher.numpy()), student),
+        differences(lambda t: formula(student.numpy(), t), teacher),
     )
     torch.testing.assert_close(both, by_differences, atol=1e-6, rtol=1e-5)
 
@@ -235,8 +225,8 @@ def test_the_slope_of_jensen_shannon_at_its_ends_is_a_kl_divergence():
     at_zero, at_one = (slope(torch.tensor(end, dtype=torch.float64)) for end in (0.0, 1.0))
     torch.testing.assert_close(at_zero, losses.kl_divergence(student, teacher).sum())
     torch.testing.assert_close(at_one, -losses.reverse_kl_divergence(student, teacher).sum())
-    middle = _differences(
-        lambda b: _generalised(student.numpy(), teacher.numpy(), 1.0, b),
+    middle = differences(
+        lambda b: _generalised(student.numpy(), teacher.numpy(), 1.0, float(b)),
         torch.tensor(0.3, dtype=torch.float64),
     )
     torch.testing.assert_close(slope(torch.tensor(0.3, dtype=torch.float64)), middle)
