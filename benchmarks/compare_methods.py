@@ -336,7 +336,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if results["methods"]:  # of a run that was cut short, what was finished
         report.write(folder, results)
         figures.write(folder, results)
-        console.print(report.table(results))
+        report.show(console, results)
         console.print(report.caption(results))
     console.print(f"Written to {folder}", soft_wrap=True)
     return 0 if results["complete"] else 2

@@ -1,5 +1,10 @@
-"""The pictures of a comparison: accuracy by method with every seed, and the training curves."""
+"""The pictures of a comparison: accuracy by method with every seed, and the training curves.
 
+`python benchmarks/figures.py FOLDER` draws them anew from the folder's results.json.
+"""
+
+import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +12,11 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from report import Results, final
 
-INK, FAINT = "#222222", "#9a9a9a"
+INK, FAINT, BASE = "#222222", "#9a9a9a", "#555555"
+FEW = 9  # methods that can be told apart by color, and whose curves fit one panel
 STYLE: Any = {
     "font.size": 10,
     "axes.spines.top": False,
@@ -17,32 +24,42 @@ STYLE: Any = {
     "axes.edgecolor": FAINT,
     "axes.titlelocation": "left",
     "axes.titlesize": 11,
+    "axes.axisbelow": True,
+    "grid.color": "#eeeeee",
     "xtick.color": INK,
     "ytick.color": INK,
-    "svg.hashsalt": "fkd",
 }
 
 
 def write(folder: Path, results: Results) -> None:
     """Write accuracy.png and curves.png."""
+    curves = curves_together if len(results["methods"]) <= FEW else curves_apart
     with matplotlib.rc_context(STYLE):
         for name, draw in (("accuracy", accuracy), ("curves", curves)):
             draw(results).savefig(folder / f"{name}.png", dpi=150, bbox_inches="tight")
 
 
 def accuracy(results: Results) -> Figure:
-    """Left, each seed's accuracy and the mean's interval; right, the paired differences."""
+    """Left, each seed's accuracy and the mean's interval; right, the paired differences.
+
+    Many methods stand in the order of their means; the frame follows the seeds, and an interval
+    that reaches beyond it is cut.
+    """
     methods, base = results["methods"], results["baseline"]
-    figure = Figure(figsize=(10, 1.4 + 0.45 * len(methods)), layout="constrained")
+    names = list(methods) if len(methods) <= FEW else _by_accuracy(results)
+    height = 0.45 if len(methods) <= FEW else 0.28
+    figure = Figure(figsize=(10, 1.4 + height * len(methods)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    for row, (name, color) in enumerate(_colors(results).items()):
+    colors = _colors(results)
+    for row, name in enumerate(names):
         values = 100 * np.array(final(results, name, "test_accuracy"))
-        _row(left, row, values, _bounds(methods[name]["accuracy"], "mean"), color)
+        _row(left, row, values, _bounds(methods[name]["accuracy"], "mean"), colors[name])
         if "difference" in methods[name]:
             values = values - 100 * np.array(final(results, base, "test_accuracy"))
-            _row(right, row, values, _bounds(methods[name]["difference"], "difference"), color)
-    left.set_yticks(range(len(methods)), list(methods))
-    left.set_ylim(len(methods) - 0.4, -0.6)
+            bounds = _bounds(methods[name]["difference"], "difference")
+            _row(right, row, values, bounds, colors[name])
+    left.set_yticks(range(len(names)), names)
+    left.set_ylim(len(names) - 0.4, -0.6)
     left.set_xlabel("test accuracy, %")
     right.set_xlabel(f"difference from {base} with the same seed, points")
     right.axvline(0, color=FAINT, linewidth=1, zorder=0)
@@ -50,14 +67,10 @@ def accuracy(results: Results) -> Figure:
     left.set_title(f"Accuracy after the last epoch (teacher {teacher:.2f} %)")
     right.set_title(f"Paired with {base}")
     for axes in (left, right):
-        axes.grid(axis="x", color="#eeeeee")
-        axes.set_axisbelow(True)
+        _frame(axes)
+        axes.grid(axis="x")
         axes.tick_params(axis="y", length=0)
-    figure.supxlabel(
-        f"{_setting(results)}. Dots: seeds; bar and diamond: mean and its 95 % interval.",
-        fontsize=9,
-        color="#555555",
-    )
+    _note(figure, results, "Dots: seeds; bar and diamond: mean and its 95 % interval")
     return figure
 
 
@@ -71,7 +84,17 @@ def _row(axes: Axes, row: int, values: np.ndarray, bounds: Any, color: Any) -> N
     axes.scatter([mean], [row], s=42, marker="D", color=color, edgecolors="white", zorder=3)
 
 
-def curves(results: Results) -> Figure:
+def _frame(axes: Axes) -> None:
+    """Limit a panel to its seeds and half as much again on either side, if its bars go beyond."""
+    if not axes.collections:  # the baseline alone is paired with nothing
+        return axes.set_visible(False)
+    seeds = np.concatenate([np.asarray(dots.get_offsets())[:, 0] for dots in axes.collections])
+    room = 0.5 * max(float(np.ptp(seeds)), 0.1)
+    low, high = axes.get_xlim()
+    axes.set_xlim(max(low, seeds.min() - room), min(high, seeds.max() + room))
+
+
+def curves_together(results: Results) -> Figure:
     """Test accuracy and agreement with the teacher over the epochs, mean and range over seeds."""
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     panels = (
@@ -82,22 +105,11 @@ def curves(results: Results) -> Figure:
     handles = {}
     for axes, (metric, title) in zip(figure.subplots(1, 2), panels, strict=True):
         for name, color in colors.items():
-            values = 100 * np.array(results["methods"][name]["curves"][metric])
-            epochs = np.arange(1, len(values) + 1)
-            axes.fill_between(
-                epochs, values.min(1), values.max(1), color=color, alpha=0.12, linewidth=0
-            )
-            (handles[name],) = axes.plot(
-                epochs, values.mean(1), color=color, linewidth=1.8, marker="o", markersize=3
-            )
+            handles[name] = _curve(axes, results, name, metric, color)
         axes.set_title(title)
         axes.set_xlabel("epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(color="#eeeeee")
-        axes.set_axisbelow(True)
-    ordered = sorted(
-        colors, key=lambda name: -float(np.mean(final(results, name, "test_accuracy")))
-    )
+        axes.grid()
+    ordered = _by_accuracy(results)
     figure.legend(
         [handles[name] for name in ordered],
         ordered,
@@ -105,28 +117,66 @@ def curves(results: Results) -> Figure:
         frameon=False,
         title="by last accuracy",
     )
-    figure.supxlabel(
-        f"{_setting(results)}. Lines: means over seeds; bands: their range.",
-        fontsize=9,
-        color="#555555",
-    )
+    _note(figure, results, "Lines: means over seeds; bands: their range")
     return figure
 
 
+def curves_apart(results: Results) -> Figure:
+    """Test accuracy over the epochs, a panel a method by its last accuracy, the baseline grey."""
+    names, columns = _by_accuracy(results), 6
+    rows = -(-len(names) // columns)
+    figure = Figure(figsize=(11, 0.8 + 1.55 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flatten()
+    for axes, name in zip(grid, names, strict=False):
+        _curve(axes, results, results["baseline"], "test_accuracy", FAINT)
+        _curve(axes, results, name, "test_accuracy", _colors(results)[name])
+        last = 100 * results["methods"][name]["accuracy"]["mean"]
+        axes.set_title(f"{name}  {last:.1f}", fontsize=9)
+        axes.grid()
+    for axes in grid[len(names) :]:
+        axes.remove()
+    figure.supylabel("test accuracy, %", fontsize=10)
+    text = f"Over the epochs; grey: {results['baseline']}; mean and range over seeds"
+    _note(figure, results, text)
+    return figure
+
+
+def _curve(axes: Axes, results: Results, name: str, metric: str, color: Any) -> Any:
+    values = 100 * np.array(results["methods"][name]["curves"][metric])
+    epochs = np.arange(1, len(values) + 1)
+    low, high = values.min(1), values.max(1)
+    axes.fill_between(epochs, low, high, color=color, alpha=0.12, linewidth=0)
+    style = {"linewidth": 1.8, "marker": "o", "markersize": 3}
+    (line,) = axes.plot(epochs, values.mean(1), color=color, **style)
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    return line
+
+
+def _by_accuracy(results: Results) -> list[str]:
+    """The methods from the highest mean of the last epoch to the lowest."""
+    found = results["methods"]
+    return sorted(found, key=lambda name: -found[name]["accuracy"]["mean"])
+
+
 def _colors(results: Results) -> dict[str, Any]:
-    """A color a method: the baseline grey, then tab10 as far as it goes, then a longer map."""
+    """The baseline grey; a color for each of a few other methods, or one for many."""
     others = [name for name in results["methods"] if name != results["baseline"]]
-    small = len(others) <= 9
-    wheel = matplotlib.colormaps["tab10" if small else "turbo"]
-    shades = [wheel(i) if small else wheel((i + 0.5) / len(others)) for i in range(len(others))]
-    chosen = dict(zip(others, shades, strict=True))
-    return {name: chosen.get(name, "#555555") for name in results["methods"]}
+    wheel = matplotlib.colormaps["tab10"]
+    shades = {name: wheel(i if len(others) < FEW else 0) for i, name in enumerate(others)}
+    return {name: shades.get(name, BASE) for name in results["methods"]}
 
 
 def _bounds(found: dict[str, float | None], middle: str) -> tuple[Any, Any, Any]:
-    return tuple(None if found[k] is None else 100 * found[k] for k in (middle, "low", "high"))  # type: ignore
+    mean, low, high = (found[key] for key in (middle, "low", "high"))
+    return tuple(None if x is None else 100 * x for x in (mean, low, high))  # type: ignore
 
 
-def _setting(results: Results) -> str:
+def _note(figure: Figure, results: Results, text: str) -> None:
     config = results["config"]
-    return f"{results['data']['name']}, {len(config['seeds'])} seeds, {config['epochs']} epochs"
+    setting = f"{results['data']['name']}, {len(config['seeds'])} seeds, {config['epochs']} epochs"
+    figure.supxlabel(f"{setting}. {text}.", fontsize=9, color=BASE)
+
+
+if __name__ == "__main__":
+    for given in sys.argv[1:]:
+        write(Path(given), json.loads((Path(given) / "results.json").read_text()))

@@ -148,6 +148,13 @@ def table(results: Results, style: box.Box = box.SIMPLE_HEAD) -> Table:
     return made
 
 
+def show(console: Console, results: Results) -> None:
+    """Print the table whole: past the edge of a narrow terminal rather than with figures cut."""
+    made = table(results)
+    needed = console.measure(made, options=console.options.update(max_width=400)).maximum
+    console.print(made, width=max(needed, 1), crop=False, soft_wrap=True)
+
+
 def caption(results: Results) -> str:
     """What the table's figures are, and where and when they were measured."""
     config, where, teacher = results["config"], results["environment"], results["teacher"]

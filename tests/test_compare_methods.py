@@ -147,6 +147,14 @@ def test_a_run_repeats_and_a_seed_is_the_same_in_whatever_company(images, teache
         assert mine[1] == pytest.approx(theirs[0], rel=1e-4)
 
 
+def test_every_method_runs_by_name(images, teacher, capsys):
+    out = run(*tiny(images, teacher, "--methods", "all", "--epochs", "1", "--seeds", "1"))
+    found = json.loads((out / "results.json").read_text())["methods"]
+    assert list(found) == list(methods.METHODS)
+    assert all(np.isfinite(method["curves"]["loss"]).all() for method in found.values())
+    assert "…" not in capsys.readouterr().out  # no figure of the table is cut
+
+
 def test_own_order_is_run_and_told(images, teacher):
     out = run(*tiny(images, teacher, "--methods", "ce", "--order", "own"))
     assert json.loads((out / "results.json").read_text())["config"]["order"] == "own"
