@@ -4,11 +4,13 @@ from __future__ import annotations  # the compiler cannot trace an annotation be
 
 import zlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from fkd import _check, _random
 from fkd.methods import Method, Term
@@ -81,6 +83,7 @@ def distill(
     >>> sorted(metrics)
     ['ce', 'loss']
     """
+    images, targets = tree_map(partial(torch.empty_like, device="meta"), (images, dict(targets)))
     heads = _check_and_build_heads(student, method, images, targets)
     defaults = dict(optimizer.hyper)
     for name, term in method.items():
@@ -89,6 +92,9 @@ def distill(
     def init(seed: int, hyper: Mapping[str, float] | None = None) -> State:
         for name in hyper or {}:
             _check.known("init", "hyperparameter", name, defaults)
+        if hyper:  # other numbers are checked as the first ones were
+            _check.not_negative("init", **{k: v for k, v in hyper.items() if k in optimizer.hyper})
+            _check_and_build_heads(student, _with_numbers(method, hyper), images, targets)
         params, buffers = student.init(seed)
         # A head draws from a stream of its own, so that it is the same in whatever company.
         made = {
@@ -162,10 +168,9 @@ def student_of(state: State) -> tuple[Tensors, Tensors]:
 def _check_and_build_heads(
     student: Model, method: Method, images: Tensor, targets: Mapping[str, Tensor]
 ) -> dict[str, Model]:
-    """Run everything once without data, so that whatever does not fit is named before any work."""
+    """Run everything once on the meta device: what does not fit is named before any work."""
     if not method:
         raise ValueError("distill: the method has no terms, so there is nothing to train on")
-    targets = {name: torch.empty_like(t, device="meta") for name, t in targets.items()}
     outputs = outputs_like(student, images, train=True)
     heads = {}
     for name, term in method.items():
@@ -195,6 +200,15 @@ def _check_and_build_heads(
                 f"one returned {tuple(value.shape)} of {value.dtype}"
             )
     return heads
+
+
+def _with_numbers(method: Method, hyper: Mapping[str, float]) -> Method:
+    """The method with the weights and hyperparameters that `hyper` names."""
+    replaced = {}
+    for name, term in method.items():
+        numbers = {key: hyper.get(f"{name}.{key}", value) for key, value in term.numbers.items()}
+        replaced[name] = replace(term, weight=numbers.pop("weight"), hyper=numbers)
+    return replaced
 
 
 def _head_builder(

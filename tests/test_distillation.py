@@ -127,6 +127,9 @@ def test_hyperparameters_are_leaves_that_init_can_replace():
         torch.testing.assert_close(mine.params["student"][name], value)
     with pytest.raises(ValueError, match=r"hyperparameter 'kd.heat' is not known; choose from lr"):
         run.init(0, {"kd.heat": 1.0})
+    for name, value in (("kd.weight", -1.0), ("kd.temperature", 0.0), ("lr", -0.1)):
+        with pytest.raises(ValueError, match=rf"{name.rpartition('.')[2]} must be"):
+            run.init(0, {name: value})
 
 
 def test_a_head_is_the_same_in_whatever_company():
