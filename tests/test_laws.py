@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from cases import feature, relation, response
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from laws import Case
 from strategies import Arguments
@@ -32,15 +32,6 @@ def law(holds: Callable[[Case], Any] = lambda case: True) -> Callable:
         return pytest.mark.parametrize("name", names)(given(data=st.data())(test))
 
     return decorate
-
-
-settings.register_profile(
-    "fkd",
-    deadline=None,
-    max_examples=20,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-)
-settings.load_profile("fkd")
 
 
 def draw(name: str, data: Any) -> tuple[Callable[..., Tensor], Arguments]:
