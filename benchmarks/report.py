@@ -152,7 +152,7 @@ def show(console: Console, results: Results) -> None:
     """Print the table whole: past the edge of a narrow terminal rather than with figures cut."""
     made = table(results)
     needed = console.measure(made, options=console.options.update(max_width=400)).maximum
-    console.print(made, width=max(needed, 1), crop=False, soft_wrap=True)
+    Console(width=max(needed, console.width)).print(made)
 
 
 def caption(results: Results) -> str:

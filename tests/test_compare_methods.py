@@ -13,6 +13,7 @@ import pytest
 import report
 import torch
 from PIL import Image
+from rich.console import Console
 
 from fkd import checkpoint, methods
 from fkd.model import Model
@@ -147,12 +148,22 @@ def test_a_run_repeats_and_a_seed_is_the_same_in_whatever_company(images, teache
         assert mine[1] == pytest.approx(theirs[0], rel=1e-4)
 
 
-def test_every_method_runs_by_name(images, teacher, capsys):
+def test_every_method_runs_by_name(images, teacher):
     out = run(*tiny(images, teacher, "--methods", "all", "--epochs", "1", "--seeds", "1"))
     found = json.loads((out / "results.json").read_text())["methods"]
     assert list(found) == list(methods.METHODS)
     assert all(np.isfinite(method["curves"]["loss"]).all() for method in found.values())
-    assert "…" not in capsys.readouterr().out  # no figure of the table is cut
+
+
+def test_no_figure_of_the_table_is_cut_on_a_narrow_terminal(images, teacher, capsys):
+    out = run(*tiny(images, teacher, "--methods", "ce", "logit-standardised"))
+    results = json.loads((out / "results.json").read_text())
+    capsys.readouterr()
+    report.show(Console(width=40), results)
+    printed = capsys.readouterr().out
+    assert "…" not in printed
+    low = 100 * results["methods"]["logit-standardised"]["difference"]["low"]
+    assert f"{low:+.2f}" in printed
 
 
 def test_own_order_is_run_and_told(images, teacher):
