@@ -9,6 +9,7 @@ rounds. torchdistill's value is compared with ours times a factor where its conv
 """
 
 import argparse
+import importlib.util
 import json
 import statistics
 import sys
@@ -65,8 +66,9 @@ def ours(name: str) -> Callable[..., Tensor]:
 
 def theirs(name: str) -> tuple[Callable[..., Tensor], float] | None:
     """torchdistill's version of a loss, and what ours is to be multiplied by to equal it."""
-    from torchdistill.losses import mid_level as td
-
+    if importlib.util.find_spec("torchdistill") is None:
+        return None
+    td: Any = importlib.import_module("torchdistill.losses.mid_level")
     path = ("m", "output")
     side: dict[str, Any] = {"path": "m", "io": "output"}
     pair = {"p": {"student": side, "teacher": side, "weight": 1}}
@@ -223,6 +225,10 @@ def main() -> int:
     parser.add_argument("--output", help="a new folder for the results")
     given = parser.parse_args()
     device, console = torch.device(given.device), Console()
+    if importlib.util.find_spec("torchdistill") is None:
+        console.print(
+            'torchdistill is not installed, so ours stand alone: pip install "fkd[torchdistill]"'
+        )
     folder = report.new_folder(given.output, "loss-costs")
     results = {
         "environment": report.environment(),
