@@ -226,9 +226,8 @@ def main() -> int:
     given = parser.parse_args()
     device, console = torch.device(given.device), Console()
     if importlib.util.find_spec("torchdistill") is None:
-        console.print(
-            'torchdistill is not installed, so ours stand alone: pip install "fkd[torchdistill]"'
-        )
+        text = 'torchdistill is not installed, so ours stand alone: pip install "fkd[torchdistill]"'
+        console.print(text, markup=False)
     folder = report.new_folder(given.output, "loss-costs")
     results = {
         "environment": report.environment(),
