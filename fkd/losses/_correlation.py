@@ -44,6 +44,7 @@ def dist_inter(
     zero with a zero gradient where q is a positive multiple of p plus a constant. The gradient
     grows as one over q's spread; the correlation with a uniform q or p is taken as zero, with a
     finite gradient. Raises ValueError for shapes that differ, dtypes, or T ≤ 0.
+    Memory: a few times the logits.
 
     Huang et al., "Knowledge Distillation from A Stronger Teacher" (2022), the inter-class relation
     of DIST; T² is that of its code, which adds 1e-8 to the norms.
@@ -70,7 +71,7 @@ def dist_intra(
     is zero with a zero gradient where q_c is a positive multiple of p_c plus a constant. The
     gradient grows as one over the relative spread of q_c; the correlation with a class that is
     equally likely in all examples is taken as zero, with a finite gradient. Raises ValueError for
-    shapes that differ, a batch of one, dtypes, or T ≤ 0.
+    shapes that differ, a batch of one, dtypes, or T ≤ 0. Memory: a few times the logits.
 
     Huang et al., "Knowledge Distillation from A Stronger Teacher" (2022), the intra-class relation
     of DIST; T² is that of its code, which adds 1e-8 to the norms.

@@ -52,7 +52,7 @@ def dkd(
     zero gradient where the logits agree up to a constant; with α = 1 and β = 1 − p_y it is
     `kl_divergence`, and with two classes its second part is zero. Gradients are finite with respect
     to the teacher and T too. Raises ValueError for shapes that do not fit, fewer than two classes,
-    dtypes, or numbers out of range.
+    dtypes, or numbers out of range. Memory: a few times the logits.
 
     Zhao et al., "Decoupled Knowledge Distillation" (2022), section 3. The factor T² is that of its
     code, which also lets the term grow over the first 20 epochs: that is the caller's to do.
@@ -84,8 +84,9 @@ def nkd(
     renormalised. `student` and `teacher` are logits [batch, classes], `labels` whole numbers
     [batch] in [0, classes), γ is `gamma` ≥ 0, T is `temperature` > 0. The value is not negative. It
     is no divergence: at equal logits it is positive, and its first part still pulls q_y towards 1.
-    With two classes its second part is zero. Raises ValueError for shapes that do not fit, fewer
-    than two classes, dtypes, or numbers out of range.
+    With two classes its second part is zero. The gradient is finite on both sides. Raises
+    ValueError for shapes that do not fit, fewer than two classes, dtypes, or numbers out of range.
+    Memory: a few times the logits.
 
     Yang et al., "From Knowledge Distillation to Self-Knowledge Distillation: A Unified Approach
     with Normalized Loss and Customized Soft Labels" (2023), the normalised loss NKD.
@@ -127,6 +128,7 @@ def wsld(
     in [0, 1]: an example that the student already finds easier than the teacher does counts less.
     No gradient flows through w; with respect to the student it is w T (q − p). Raises ValueError
     for shapes that do not fit, fewer than two classes, dtypes, or T ≤ 0.
+    Memory: a few times the logits.
 
     Zhou et al., "Rethinking Soft Labels for Knowledge Distillation: A Bias-Variance Tradeoff
     Perspective" (2021), the weighted soft labels. Its code adds 1e-7 to CE(teacher, y); here the

@@ -42,7 +42,7 @@ def squared_error(
     Both are [batch, ...] of one shape. The value is not negative, and zero with a zero gradient at
     equality; the gradient is 2(student − teacher)/n. Raises ValueError for shapes that differ or
     dtypes. Through a trainable head this is the hint loss of FitNets, whose equation 3 has 1/2 and
-    the sum over elements where published code takes this mean.
+    the sum over elements where published code takes this mean. Memory: a few times the features.
 
     Romero et al., "FitNets: Hints for Thin Deep Nets" (2015), section 2.2.
 
@@ -62,7 +62,7 @@ def cosine_distance(
     Both are [batch, ...] of one shape. The value lies in [0, 2], and is zero with a zero gradient
     where s is a positive multiple of t; the gradient is orthogonal to s and grows as 1/|s|. The
     cosine with a row of zeros is taken as zero, and its gradient stays finite. Raises ValueError
-    for shapes that differ or dtypes.
+    for shapes that differ or dtypes. Memory: a few times the features.
 
     The third of the four losses in PyTorch's knowledge distillation tutorial, as
     `torch.nn.CosineEmbeddingLoss` with target 1.

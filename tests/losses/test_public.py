@@ -1,7 +1,12 @@
-"""Losses stand alone: importing them loads no training code and no optional package."""
+"""Losses stand alone, and each says what a user has to know."""
 
+import re
 import subprocess
 import sys
+
+import pytest
+
+from fkd import losses
 
 
 def test_importing_losses_loads_nothing_else():
@@ -12,3 +17,11 @@ def test_importing_losses_loads_nothing_else():
         "assert not {'sklearn', 'scipy', 'matplotlib', 'rich'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=True)
+
+
+@pytest.mark.parametrize("name", losses.__all__)
+def test_a_docstring_says_what_it_has_to(name):
+    text = " ".join(getattr(losses, name).__doc__.split())
+    for wanted in ("gradient", "Raises ValueError", "Memory:", ">>>"):
+        assert wanted in text
+    assert re.search(r"\((19|20)\d\d\)|PyTorch's knowledge distillation tutorial", text)
