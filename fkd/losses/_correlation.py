@@ -86,11 +86,6 @@ def dist_intra(
     return (temperature**2 * (1 - _pearson(q, p))).to(student.dtype)
 
 
-def _gram(x: Tensor) -> Tensor:
-    """x x', in the precision of x under autocast too: these matrices are subtracted."""
-    return product(x, x)
-
-
 def class_correlation(
     student: Float[Tensor, "batch classes"],
     teacher: Float[Tensor, "batch classes"],
@@ -114,7 +109,7 @@ def class_correlation(
     """
     check_pair("class_correlation", student, teacher, temperature)
     q, p = (log_softmax(x, temperature).exp().mT for x in (student, teacher))
-    return (_gram(q) - _gram(p)).square().sum(-1).to(student.dtype)
+    return (product(q, q) - product(p, p)).square().sum(-1).to(student.dtype)
 
 
 def batch_correlation(
@@ -142,4 +137,4 @@ def batch_correlation(
     check_pair("batch_correlation", student, teacher, temperature)
     _check.several("batch_correlation", student=student, teacher=teacher)
     q, p = (log_softmax(x, temperature).exp() for x in (student, teacher))
-    return (_gram(q) - _gram(p)).square().sum(-1).to(student.dtype)
+    return (product(q, q) - product(p, p)).square().sum(-1).to(student.dtype)

@@ -10,6 +10,7 @@ from torch import Tensor
 from fkd import _check
 from fkd._check import Scalar
 from fkd.losses._numeric import product, rows, unit, widen
+from fkd.losses._response import kl
 
 Maps = Float[Tensor, "batch channels height width"]
 MAPS = "batch channels height width"
@@ -230,10 +231,7 @@ def channel_wise_divergence(
     _check_maps("channel_wise_divergence", MAPS, student, teacher)
     _check.positive("channel_wise_divergence", temperature=temperature)
     log_q, log_p = (F.log_softmax(_channels(x) / temperature, -1) for x in (student, teacher))
-    # A teacher's probability of exactly zero has log p = -inf; its term's limit is zero.
-    difference = (log_p - log_q).masked_fill(log_p.isneginf(), 0.0)
-    divergence = (log_p.exp() * difference).sum(-1)
-    return (temperature**2 * divergence.mean(-1)).to(student.dtype)
+    return (temperature**2 * kl(log_p, log_q).mean(-1)).to(student.dtype)
 
 
 def _standardised(x: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor
 from fkd import _check
 from fkd._check import Scalar
 from fkd.losses._numeric import product, rows, unit
+from fkd.losses._response import kl
 
 
 def _check_pair(where: str, student: Tensor, teacher: Tensor) -> None:
@@ -223,8 +224,7 @@ def pkt(
     """
     _check_pair("pkt", student, teacher)
     log_q, log_p = _log_affinities(student), _log_affinities(teacher)
-    difference = (log_p - log_q).masked_fill(log_p.isneginf(), 0.0)
-    return (log_p.exp() * difference).sum(-1).to(student.dtype)
+    return kl(log_p, log_q).to(student.dtype)
 
 
 def _centred_kernel(x: Tensor) -> Tensor:
