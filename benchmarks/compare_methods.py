@@ -9,13 +9,11 @@ the last epoch; no epoch is chosen on the test set.
     python benchmarks/compare_methods.py --dataset cifar10 --methods ce kd --seeds 3,5,8
 """
 
-import argparse
 import copy
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from typing import Any
 import figures
 import report
 import torch
+from options import Config, parse
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
@@ -30,98 +29,13 @@ from torch import Tensor, nn
 from fkd import _check, checkpoint, datasets, evaluate, heads, optim
 from fkd.data import Data, normalize, steps_per_epoch
 from fkd.distillation import State, distill, student_of
-from fkd.ensemble import Order, ensemble, member, why_not_compile
+from fkd.ensemble import ensemble, member, why_not_compile
 from fkd.methods import METHODS, Method, supervised
 from fkd.model import Model, Tensors, functional, outputs_like, state_dict
 from fkd.models import DeepNN, LightNN, ReusedClassifier
 from fkd.train import Trained, train
 
 TEACHER_SEED = 42
-
-
-@dataclass(frozen=True)
-class Config:
-    """What was asked, refused here where it makes no sense."""
-
-    dataset: str
-    root: str | None
-    methods: tuple[str, ...]
-    seeds: tuple[int, ...]
-    epochs: int
-    batch_size: int
-    lr: float
-    teacher: str
-    device: str
-    compile: bool
-    order: Order
-    output: str | None
-
-    def __post_init__(self) -> None:
-        _check.known("--dataset", "data set", self.dataset, datasets.DATASETS)
-        for method in self.methods:
-            _check.known("--methods", "method", method, [*METHODS, "all"])
-        if "all" in self.methods:
-            object.__setattr__(self, "methods", tuple(METHODS))
-        for name, values in (("--methods", self.methods), ("--seeds", self.seeds)):
-            if len(set(values)) != len(values):
-                raise ValueError(f"{name}: each is to be named once, but {values} repeats one")
-        _check.positive("--epochs", epochs=self.epochs)
-        _check.positive("--batch-size", batch_size=self.batch_size)
-        _check.positive("--lr", lr=self.lr)
-        _check.known("--device", "device", self.device, ("auto", "cpu", "cuda"))
-        _check.known("--order", "order", self.order, ("shared", "own"))
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise ValueError(
-                "--device: cuda was asked for, but torch finds no GPU; use cpu or auto"
-            )
-        if self.teacher != "train" and not Path(self.teacher).is_file():
-            raise ValueError(
-                f"--teacher: there is no file {self.teacher}; give `train` or a checkpoint's path"
-            )
-
-
-def parse(arguments: Sequence[str] | None = None) -> Config:
-    """The command line as a `Config`; raises ValueError for what makes no sense."""
-    parser = argparse.ArgumentParser(
-        description="Compare distillation methods over many seeds.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--dataset", default="digits", help=f"one of {', '.join(datasets.DATASETS)}")
-    add("--root", help="the folder of images, or where downloads are kept (default: a cache)")
-    add(
-        "--methods",
-        nargs="+",
-        default=["ce", "kd", "cosine", "hint"],
-        help=f"all, or some of {' '.join(METHODS)}",
-    )
-    add("--seeds", default="8", help="how many (8), or which (3,5,8)")
-    add("--epochs", type=int, default=10, help="of the teacher too, if it is trained")
-    add("--batch-size", type=int, default=128)
-    add("--lr", type=float, default=1e-3, help="Adam's learning rate")
-    add("--teacher", default="train", help="`train`, or the path of a DeepNN's state_dict")
-    add("--device", default="auto", help="auto, cpu or cuda")
-    add("--order", default="shared", help="whether members share their batches: shared or own")
-    add("--no-compile", dest="compile", action="store_false", help="run without torch.compile")
-    add("--output", help="a new folder for the results (default: runs/DATASET-DATE)")
-    given = vars(parser.parse_args(arguments))
-    return Config(
-        **given | {"methods": tuple(given["methods"]), "seeds": parse_seeds(given["seeds"])}
-    )
-
-
-def parse_seeds(text: str) -> tuple[int, ...]:
-    """`8` as the seeds 0 to 7, `3,5,8` as those three, `3,` as that one."""
-    try:
-        numbers = tuple(int(part) for part in text.split(",") if part.strip())
-    except ValueError:
-        numbers = ()
-    seeds = numbers if "," in text else tuple(range(sum(numbers)))
-    if not seeds or min(numbers) < 0:
-        raise ValueError(
-            f"--seeds: it takes a count above zero (8) or a list of seeds (3,5,8), but got {text!r}"
-        )
-    return seeds
 
 
 class Comparison:

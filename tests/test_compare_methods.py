@@ -9,6 +9,7 @@ from pathlib import Path
 
 import compare_methods
 import numpy as np
+import options
 import pytest
 import report
 import torch
@@ -246,9 +247,9 @@ def test_a_checkpoint_that_does_not_fit_is_refused_by_name(images, elsewhere, ca
 
 
 def test_seeds_are_a_count_or_a_list():
-    assert compare_methods.parse_seeds("8") == tuple(range(8))
-    assert compare_methods.parse_seeds("3,5,8") == (3, 5, 8)
-    assert compare_methods.parse_seeds("3,") == (3,)
+    assert options.parse_seeds("8") == tuple(range(8))
+    assert options.parse_seeds("3,5,8") == (3, 5, 8)
+    assert options.parse_seeds("3,") == (3,)
 
 
 def test_a_result_is_never_written_over(elsewhere):
