@@ -196,8 +196,8 @@ def correlation_congruence(
     dtypes, γ ≤ 0, or `order` < 1. Memory: a few [batch, batch].
 
     Peng et al., "Correlation Congruence for Knowledge Distillation" (2019), whose term of each
-    single example is not in here. RepDistiller's CC has another form, without a kernel: the product
-    of the differences student − teacher of neighbouring examples.
+    single example is not in here. RepDistiller's CC, which it has from an author, is another, and
+    without a kernel: the inner product of |student − teacher| of neighbouring examples.
 
     >>> import torch
     >>> correlation_congruence(torch.eye(2), torch.ones(2, 1), gamma=0.5, order=1)
@@ -236,8 +236,8 @@ def pkt(
     or dtypes. Memory: a few [batch, batch].
 
     Passalis and Tefas, "Learning Deep Representations with Probabilistic Knowledge Transfer"
-    (2018). The paper sums over the batch; published code counts j = i in and takes the mean over
-    all B² pairs, which is 1/B of a mean over the batch.
+    (2018). The paper leaves j = i out and sums over the batch; the authors' code counts it in, adds
+    1e-7 to p and q, and takes the mean over all B² pairs, which is 1/B of a mean over the batch.
 
     >>> import torch
     >>> teacher = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
