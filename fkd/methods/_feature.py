@@ -150,11 +150,11 @@ def pkd(weight: float = 1.0, ce: float = 1.0, layer: str = "feature_map") -> Met
 
 
 def ickd(weight: float = 2.5, ce: float = 1.0, layer: str = "feature_map") -> Method:
-    """Correlations between channels.
+    """Correlations between channels, at the authors' weight for CIFAR-100 without their KL.
 
     Liu et al., "Exploring Inter-Channel Correlation for Diversity-preserved KD" (2021).
     """
-    return matched("ickd", losses.inter_channel_correlation, weight, ce, layer, heads.pointwise)
+    return matched("ickd", losses.inter_channel_correlation, weight, ce, layer, heads.connector)
 
 
 def simkd(weight: float = 1.0) -> Method:

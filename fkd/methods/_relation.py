@@ -27,8 +27,10 @@ def sp(weight: float = 3000.0, ce: float = 1.0, layer: str = "feature_map") -> M
     return matched("sp", losses.similarity, weight, ce, layer)
 
 
-def cc(weight: float = 1.0, ce: float = 1.0, layer: str = "hidden") -> Method:
-    """Correlations among examples under a Gaussian kernel; our weight.
+def cc(weight: float = 100.0, ce: float = 1.0, layer: str = "hidden") -> Method:
+    """Correlations among examples under a Gaussian kernel.
+
+    The weight is Knowledge-Distillation-Zoo's for CIFAR-10, of the same kernel and mean.
 
     Peng et al., "Correlation Congruence for Knowledge Distillation" (2019).
     """
