@@ -41,7 +41,7 @@ def pointwise(student: torch.Size, target: torch.Size) -> nn.Module:
 
 
 def connector(student: torch.Size, target: torch.Size) -> nn.Module:
-    """A 1x1 convolution and a BatchNorm, which AB and OFD put behind the student."""
+    """A 1x1 convolution and a BatchNorm, which AB, OFD and ICKD put behind the student."""
     inputs, outputs = _channels("connector", student, target)
     return nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
 

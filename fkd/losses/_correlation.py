@@ -101,7 +101,8 @@ def class_correlation(
     dtypes, or T ≤ 0. Memory: two [classes, classes].
 
     Jin, Wang and Lin, "Multi-Level Logit Distillation" (2023), the class-level alignment, as
-    normalised in its code; the method adds it up over temperatures 2 to 6.
+    normalised in its code, which multiplies it by the share of classes that the teacher is least
+    sure of (a half) and adds it up over temperatures 2 to 6.
 
     >>> import torch
     >>> class_correlation(torch.tensor([[0.0, 99.0]]), torch.tensor([[99.0, 0.0]]), temperature=1)
@@ -127,7 +128,8 @@ def batch_correlation(
     or T ≤ 0. Memory: two [batch, batch].
 
     Jin, Wang and Lin, "Multi-Level Logit Distillation" (2023), the batch-level alignment, as
-    normalised in its code; the method adds it up over temperatures 2 to 6.
+    normalised in its code, which multiplies it by the share of examples that the teacher is least
+    sure of (a half) and adds it up over temperatures 2 to 6.
 
     >>> import torch
     >>> same = torch.tensor([[0.0, 99.0], [0.0, 99.0]])

@@ -162,13 +162,14 @@ def nst(
     """mean k(s_i, s_j) + mean k(t_i, t_j) − 2 mean k(s_i, t_j) over channels, k(x, y) = <x, y>².
 
     Maps [batch, channels, height, width] of one batch, each channel over its L2 norm; the larger
-    map is average-pooled to the smaller, as in published code. The value, without unit, lies in
+    map is average-pooled to the smaller, as in RepDistiller. The value, without unit, lies in
     [0, 2] up to rounding, and is zero with a zero gradient at equality; a dead channel stays zero,
     its gradient finite. Raises ValueError for axes, batch or dtypes. Memory: three
     [batch, channels, channels], or where that is less two [batch, positions, positions].
 
     Huang and Wang, "Like What You Like: Knowledge Distill via Neuron Selectivity Transfer" (2017),
-    with its polynomial kernel (d = 2, c = 0).
+    with its polynomial kernel (d = 2, c = 0). The authors' code compares maps of one size, and
+    leaves the constant mean k(t_i, t_j) out.
 
     >>> import torch
     >>> nst(torch.tensor([[[[1.0, 0.0]]]]), torch.tensor([[[[0.0, 3.0]], [[2.0, 0.0]]]]))
@@ -221,7 +222,7 @@ def channel_wise_divergence(
     agrees up to a constant; the student's gradient is T(q − p)/C. Raises ValueError for shapes that
     differ, dtypes, or T ≤ 0. Memory: a few times the maps.
 
-    Shu et al., "Channel-wise Knowledge Distillation for Dense Prediction" (2021).
+    Shu et al., "Channel-wise Knowledge Distillation for Dense Prediction" (2021), as in its code.
 
     >>> import torch
     >>> s, t = torch.zeros(1, 1, 1, 2), torch.tensor([[[[0.0, 3.0]]]]).log()

@@ -4,6 +4,7 @@ The widths of the two sides may differ: only the batch must agree.
 """
 
 import math
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,7 @@ from torch import Tensor
 from fkd import _check
 from fkd._check import Scalar
 from fkd.losses._numeric import product, rows, unit
+from fkd.losses._recomputed import recomputed
 from fkd.losses._response import kl
 
 
@@ -86,17 +88,38 @@ def rkd_distance(
     return _smooth_l1(difference).mean(-1).to(student.dtype)
 
 
-def _cosines(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """<x_j − x_i, x_k − x_i> / (|x_j − x_i| |x_k − x_i|) at [i, j, k], by the law of cosines, as
-    the factors [i, j, 2] and [i, 2, k] of one part, and the other part [i, j, k] to be taken off.
+def _cosines(square: Tensor, anchors: slice) -> tuple[Tensor, Tensor, Tensor]:
+    """<x_j − x_i, x_k − x_i> / (|x_j − x_i| |x_k − x_i|) at [i, j, k], i one of the anchors, by the
+    law of cosines from squared distances [batch, batch]: the factors [i, j, 2] and [i, 2, k] of one
+    part, and the other part [i, j, k] to be taken off.
     """
-    square = _squared_distances(x)
-    zero = square == 0
-    inverse = square.masked_fill(zero, 1.0).rsqrt().masked_fill(zero, 0.0)
-    left = torch.stack([square * inverse, inverse], dim=-1) / 2
-    right = torch.stack([inverse, square * inverse], dim=-2)
+    near = square[anchors]
+    zero = near == 0
+    inverse = near.masked_fill(zero, 1.0).rsqrt().masked_fill(zero, 0.0)
+    left = torch.stack([near * inverse, inverse], dim=-1) / 2
+    right = torch.stack([inverse, near * inverse], dim=-2)
     third = rearrange(inverse, "i k -> i 1 k") * rearrange(square / 2, "j k -> 1 j k")
     return left, right, rearrange(inverse, "i j -> i j 1") * third
+
+
+def _angles(student: Tensor, teacher: Tensor, *, anchors: slice) -> Tensor:
+    """What squared distances [batch, batch] make of `rkd_angle` at the anchors."""
+    left_s, right_s, third_s = _cosines(student, anchors)
+    left_t, right_t, third_t = _cosines(teacher, anchors)
+    outer = torch.cat([left_s, -left_t], dim=-1) @ torch.cat([right_s, right_t], dim=-2)
+    return _smooth_l1(outer - third_s + third_t).mean((-2, -1))
+
+
+def _slices(batch: int) -> list[slice]:
+    """The batch in sixteenths, or in larger parts where all triplets of these are few.
+
+    The backward holds some seven tensors of a part's triplets at once, in float64: less than one
+    of all triplets in float32.
+    """
+    if torch.compiler.is_compiling():  # sixteen parts would take it minutes
+        return [slice(None)]
+    size = max(math.ceil(batch / 16), 2**15 // batch**2)
+    return [slice(start, start + size) for start in range(0, batch, size)]
 
 
 def rkd_angle(
@@ -108,9 +131,9 @@ def rkd_angle(
     e_ij = (x_j − x_i) / |x_j − x_i|, zero between equal rows, with a finite gradient. Both are
     [batch, ...], and may differ in width. The value lies in [0, 3/2], and is zero with a zero
     gradient where the sides are one up to a rotation, a shift and a positive scale. Raises
-    ValueError for batches that differ or are below two, or dtypes. Memory: whatever the width, of
-    [batch, batch, batch] the backward keeps the difference of cosines and a factor of each side
-    that has a gradient, in float64.
+    ValueError for batches that differ or are below two, or dtypes. Memory: less than one
+    [batch, batch, batch] in float32, or 2 MiB if that is more, and none of it is kept: the backward
+    computes the cosines again. Where it is compiled, a few of them in float64.
 
     Park et al., "Relational Knowledge Distillation" (2019), the angle-wise loss; published code
     takes the mean over all B³ triplets, as here.
@@ -121,10 +144,9 @@ def rkd_angle(
     tensor([0.1111])
     """
     _check_pair("rkd_angle", student, teacher)
-    (left_s, right_s, third_s), (left_t, right_t, third_t) = _cosines(student), _cosines(teacher)
-    outer = torch.cat([left_s, -left_t], dim=-1) @ torch.cat([right_s, right_t], dim=-2)
-    difference = outer - third_s + third_t
-    return _smooth_l1(difference).mean((-2, -1)).to(student.dtype)
+    squared = _squared_distances(student), _squared_distances(teacher)
+    slices = (partial(_angles, anchors=anchors) for anchors in _slices(len(student)))
+    return torch.cat([recomputed(angles, *squared) for angles in slices]).to(student.dtype)
 
 
 def similarity(
@@ -174,8 +196,8 @@ def correlation_congruence(
     dtypes, γ ≤ 0, or `order` < 1. Memory: a few [batch, batch].
 
     Peng et al., "Correlation Congruence for Knowledge Distillation" (2019), whose term of each
-    single example is not in here. RepDistiller's CC has another form, without a kernel: the product
-    of the differences student − teacher of neighbouring examples.
+    single example is not in here. RepDistiller's CC, which it has from an author, is another, and
+    without a kernel: the inner product of |student − teacher| of neighbouring examples.
 
     >>> import torch
     >>> correlation_congruence(torch.eye(2), torch.ones(2, 1), gamma=0.5, order=1)
@@ -214,8 +236,8 @@ def pkt(
     or dtypes. Memory: a few [batch, batch].
 
     Passalis and Tefas, "Learning Deep Representations with Probabilistic Knowledge Transfer"
-    (2018). The paper sums over the batch; published code counts j = i in and takes the mean over
-    all B² pairs, which is 1/B of a mean over the batch.
+    (2018). The paper leaves j = i out and sums over the batch; the authors' code counts it in, adds
+    1e-7 to p and q, and takes the mean over all B² pairs, which is 1/B of a mean over the batch.
 
     >>> import torch
     >>> teacher = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])

@@ -1,7 +1,11 @@
 """Methods are data: the tutorial's and the papers' weights, and every one of them trains."""
 
+import math
+
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import nn
 
 from fkd import losses, methods, optim
 from fkd.distillation import distill, step
@@ -63,6 +67,58 @@ def test_the_tutorials_weights_are_the_defaults():
         "hint": {"hint": 0.25, "ce": 0.75},
     }
     assert kd()["kd"].hyper == {"temperature": 2.0}
+
+
+def _total(method: methods.Method, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """The distillation terms of a method of one layer."""
+    terms = [t for name, t in method.items() if name != "ce"]
+    values = [t.weight * t.loss(student, teacher, **t.hyper).mean() for t in terms]
+    return torch.stack(values).sum()
+
+
+def test_mlld_has_its_authors_weights():
+    # 0.9 of each term at each temperature, times the share of a mask that lets half through
+    student, teacher = torch.randn(2, 8, 5)
+    expected = torch.tensor(0.0)
+    for temperature in (2.0, 3.0, 4.0, 5.0, 6.0):
+        q, p = (F.softmax(x / temperature, -1) for x in (student, teacher))
+        kl = temperature**2 * F.kl_div(q.log(), p, reduction="batchmean")
+        batch = (q @ q.T - p @ p.T).square().sum() / 8
+        expected = expected + 0.9 * 0.5 * (kl + batch)
+    method = {name: t for name, t in methods.mlld().items() if "class" not in name}
+    torch.testing.assert_close(_total(method, student, teacher), expected)
+    assert method["ce"].weight == 0.1
+
+
+def test_cc_has_the_zoos_weight_of_the_mean_over_pairs():
+    student, teacher = torch.randn(2, 6, 3)
+
+    def kernel(x: torch.Tensor) -> torch.Tensor:
+        cosine = F.normalize(x) @ F.normalize(x).T
+        return math.exp(-0.8) * (1 + 0.8 * cosine + 0.8**2 / 2 * cosine**2)
+
+    expected = 100 * F.mse_loss(kernel(student), kernel(teacher))
+    torch.testing.assert_close(_total(methods.cc(), student, teacher), expected)
+
+
+def test_logits_has_the_zoos_weight_of_the_mean_over_elements():
+    student, teacher = torch.randn(2, 6, 3)
+    found = _total(methods.logits(), student, teacher)
+    torch.testing.assert_close(found, 0.1 * F.mse_loss(student, teacher))
+
+
+def test_ickd_has_its_authors_weight_and_normalised_embedding():
+    student, teacher = torch.randn(2, 4, 6, 3, 3)
+    g_s, g_t = (F.normalize(x.flatten(2) @ x.flatten(2).mT, dim=2) for x in (student, teacher))
+    found = _total(methods.ickd(), student, teacher)
+    torch.testing.assert_close(found, 2.5 * (g_s - g_t).square().sum() / (6 * 4))
+    head = methods.ickd()["ickd"].head
+    assert head is not None
+    built = head(torch.Size([3, 3, 3]), torch.Size([6, 3, 3]))
+    assert isinstance(built, nn.Sequential)
+    convolution, norm = built
+    assert isinstance(convolution, nn.Conv2d) and convolution.bias is None
+    assert isinstance(norm, nn.BatchNorm2d)
 
 
 def test_methods_compose():
