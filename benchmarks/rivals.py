@@ -53,7 +53,8 @@ class Pictures(Dataset):
     """
 
     def __init__(self, images: Tensor, labels: Tensor, *, numbered: bool = False):
-        self.images, self.labels = images.permute(0, 2, 3, 1).cpu().numpy(), labels.tolist()
+        self.images = images.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        self.labels = labels.tolist()
         self.numbered = numbered
         self.transform = transforms.Compose(
             [transforms.ToTensor(), transforms.Normalize(MEAN, STD)]

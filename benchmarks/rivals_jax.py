@@ -2,7 +2,8 @@
 
     pip install -e ".[rivals]"
 
-As in `rivals`, `run(steps)` trains on; the teacher's logits are looked up.
+As in `rivals`, `run(steps)` trains on; the teacher's logits are looked up. JAX warns, and may hang,
+where a DataLoader forks its workers after it has started: time those sides in another process.
 """
 
 import importlib
