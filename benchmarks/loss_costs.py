@@ -1,6 +1,6 @@
 """What each loss costs: time and peak memory, forward and gradient, beside torchdistill's version.
 
-    pip install -e ".[compare,torchdistill]"
+    pip install -e ".[compare,rivals]"
     python benchmarks/loss_costs.py --output benchmarks/results/loss-costs-cpu
 
 At batch 128: logits of 100 classes, maps of 64x8x8, and these flattened for losses of relations.
@@ -226,7 +226,7 @@ def main() -> int:
     given = parser.parse_args()
     device, console = torch.device(given.device), Console()
     if importlib.util.find_spec("torchdistill") is None:
-        text = 'torchdistill is not installed, so ours stand alone: pip install "fkd[torchdistill]"'
+        text = 'torchdistill is not installed, so ours stand alone: pip install "fkd[rivals]"'
         console.print(text, markup=False)
     folder = report.new_folder(given.output, "loss-costs")
     results = {
