@@ -7,6 +7,13 @@ the last epoch; no epoch is chosen on the test set.
 
     python benchmarks/compare_methods.py
     python benchmarks/compare_methods.py --dataset cifar10 --methods ce kd --seeds 3,5,8
+
+With `--sweep`, each method's students are trained at every setting of a grid of hyperparameters,
+and the setting that is best on a validation split is reported. That split is held out of the
+training set, for the teacher too where it is trained here; of a teacher that is given, only its
+giver knows whether it was.
+
+    python benchmarks/compare_methods.py --sweep lr=3e-4,1e-3,3e-3 kd.temperature=1,2,4,8
 """
 
 import copy
@@ -14,12 +21,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import figures
 import report
+import sweep
 import torch
 from options import Config, parse
 from rich.console import Console
@@ -27,8 +36,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 
 from fkd import _check, checkpoint, datasets, evaluate, heads, optim
-from fkd.data import Data, normalize, steps_per_epoch
-from fkd.distillation import State, distill, student_of
+from fkd.data import Data, hold_out, normalize, steps_per_epoch
+from fkd.distillation import Distillation, State, distill, student_of
 from fkd.ensemble import ensemble, member, why_not_compile
 from fkd.methods import METHODS, Method, supervised
 from fkd.model import Model, Tensors, functional, outputs_like, state_dict
@@ -48,6 +57,7 @@ class Comparison:
         self.device = torch.device("cuda" if cuda else "cpu")
         with self.phase("data"), console.status(f"reading {config.dataset}"):
             self.data: Data = datasets.load(config.dataset, config.root).to(self.device)
+        self.validation = self.hold_out() if config.sweep else None
         examples = len(self.data.train_images)
         _check.between("--batch-size", 1, examples, batch_size=config.batch_size)
         classes = len(self.data.classes)
@@ -68,6 +78,16 @@ class Comparison:
         yield
         self.seconds[name] = time.perf_counter() - begin
 
+    def hold_out(self) -> tuple[Tensor, Tensor]:
+        """Take the validation split out of the training set, before anything reads it."""
+        images, labels = self.data.train_images, self.data.train_labels
+        try:
+            kept, held = hold_out(labels, self.config.validation)
+        except ValueError as error:
+            raise ValueError(f"--validation: {error}") from error
+        self.data = replace(self.data, train_images=images[kept], train_labels=labels[kept])
+        return images[held], labels[held]
+
     def load_teacher(self, path: str) -> tuple[Tensors, Tensors]:
         params, buffers = self.teacher.init(TEACHER_SEED)
         loaded = checkpoint.load(path, like=state_dict(params, buffers))
@@ -83,14 +103,31 @@ class Comparison:
         labels = self.data.train_labels[: self.config.batch_size]
         targets = {"labels": labels, "index": torch.arange(len(labels))} | taught
         teacher = self.loaded or self.teacher.init(TEACHER_SEED)
+        rules = {}
         for name, method in self.methods.items():
             student = self.student_for(name, teacher)
-            distill(student, method, optim.adam(self.config.lr), images, targets)
+            rules[name] = distill(student, method, optim.adam(self.config.lr), images, targets)
+        self.grids = self.lay_grids(rules)
         studied = outputs_like(self.student, images, train=True)
         return {
             role: {name: tuple(output.shape) for name, output in outputs.items()}
             for role, outputs in (("teacher", taught), ("student", studied))
         }
+
+    def lay_grids(self, rules: dict[str, Distillation]) -> dict[str, list[sweep.Setting]]:
+        """Each method's settings of the hyperparameters that it has; refuse what no method has."""
+        has = {name: list(rule.init(0).hyper) for name, rule in rules.items()}
+        anywhere = dict.fromkeys(name for names in has.values() for name in names)
+        for name in self.config.sweep:
+            _check.known("--sweep", "hyperparameter", name, anywhere)
+        grids = {name: sweep.settings(self.config.sweep, has[name]) for name in rules}
+        for name, grid in grids.items():
+            for setting in grid:
+                try:
+                    rules[name].init(0, setting)
+                except ValueError as error:
+                    raise ValueError(f"--sweep: {name}: {error}") from error
+        return grids
 
     def student_for(self, name: str, teacher: tuple[Tensors, Tensors]) -> Model:
         """LightNN, but for SimKD, whose student ends in the teacher's classifier."""
@@ -124,6 +161,7 @@ class Comparison:
         seeds: Sequence[int],
         targets: Tensors,
         on_epoch: Callable[[State], dict[str, Tensor]],
+        grid: Sequence[sweep.Setting] = ({},),
     ) -> Trained:
         config, images = self.config, self.data.train_images
         example = normalize(images[: config.batch_size])
@@ -133,6 +171,7 @@ class Comparison:
             *(model, method, optim.adam(config.lr), example, matched), steps_per_epoch=steps
         )
         members = ensemble(rule, order=config.order, compile=self.compile)
+        seeds, hyper = sweep.members(grid, seeds)
         columns = (
             *(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()),
             *(TextColumn("steps, left"), TimeRemainingColumn()),
@@ -143,7 +182,10 @@ class Comparison:
                 *(members, seeds, images, targets),
                 epochs=config.epochs,
                 batch_size=config.batch_size,
+                hyper=hyper,
                 order=config.order,
+                # a setting that diverges is a finding of a sweep
+                diverged="keep" if len(grid) > 1 else "raise",
                 on_step=partial(progress.advance, task),
                 on_epoch=on_epoch,
             )
@@ -156,6 +198,7 @@ class Comparison:
                 "name": data.name,
                 "classes": len(data.classes),
                 "train": len(data.train_images),
+                "validation": len(self.validation[1]) if self.validation else 0,
                 "test": len(data.test_images),
             },
             "device": str(self.device),
@@ -193,25 +236,39 @@ class Comparison:
 
         def on_epoch(student: Model, state: State) -> dict[str, Tensor]:
             logits = evaluate.predict_members(student, state, data.test_images)
-            return {
+            found = {
                 "test_accuracy": evaluate.accuracy(logits, data.test_labels),
                 "teacher_agreement": evaluate.agreement(logits, on_test),
                 "calibration_error": evaluate.calibration_error(logits, data.test_labels),
             }
+            if self.validation:
+                images, labels = self.validation
+                logits = evaluate.predict_members(student, state, images)
+                found["validation_accuracy"] = evaluate.accuracy(logits, labels)
+            return found
 
         index = torch.arange(len(data.train_labels), device=self.device)
         targets = {"labels": data.train_labels, "index": index} | known
+        failed = []
         for number, (name, method) in enumerate(self.methods.items(), start=1):
-            what = f"{name} ({number} of {len(self.methods)}): {len(config.seeds)} students"
+            grid, entry = self.grids[name], None
+            students = len(grid) * len(config.seeds)
+            what = f"{name} ({number} of {len(self.methods)}): {students} students"
             try:
                 student = self.student_for(name, teacher)
                 trained = self.train_students(
-                    *(what, student, method, config.seeds, targets), partial(on_epoch, student)
+                    *(what, student, method, config.seeds, targets),
+                    *(partial(on_epoch, student), grid),
                 )
-            except FloatingPointError as error:
-                raise FloatingPointError(f"{name}: {error}") from error
-            report.add_method(results, name, trained)
+                if self.validation and grid[0]:
+                    trained, entry = sweep.choose(grid, trained, len(self.validation[1]))
+            except FloatingPointError as error:  # the other methods are still worth knowing
+                failed.append(f"{name}: {error}")
+                continue
+            report.add_method(results, name, trained, entry)
             report.write(folder, results)
+        if failed:
+            raise FloatingPointError("; ".join(failed))
 
     def train_teacher(self) -> tuple[tuple[Tensors, Tensors], dict[str, Any]]:
         def on_epoch(state: State) -> dict[str, Tensor]:
@@ -251,6 +308,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report.write(folder, results)
         figures.write(folder, results)
         report.show(console, results)
+        for line in report.choices(results):
+            console.print(line, markup=False, highlight=False)
         console.print(report.caption(results))
     console.print(f"Written to {folder}", soft_wrap=True)
     return 0 if results["complete"] else 2

@@ -1,4 +1,4 @@
-"""The pictures of a comparison: accuracy by method with every seed, and the training curves.
+"""The pictures of a comparison: accuracy by method with every seed, training curves, sweeps.
 
 `python benchmarks/figures.py FOLDER` draws them anew from the folder's results.json.
 """
@@ -10,10 +10,11 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+import sweep_figures
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from report import Results, final
+from report import Results, final, setting
 
 INK, FAINT, BASE = "#222222", "#9a9a9a", "#555555"
 FEW = 9  # methods that can be told apart by color, and whose curves fit one panel
@@ -32,11 +33,15 @@ STYLE: Any = {
 
 
 def write(folder: Path, results: Results) -> None:
-    """Write accuracy.png and curves.png."""
+    """Write accuracy.png, curves.png, and sweep-METHOD.png for each method that was swept."""
     curves = curves_together if len(results["methods"]) <= FEW else curves_apart
     with matplotlib.rc_context(STYLE):
         for name, draw in (("accuracy", accuracy), ("curves", curves)):
             draw(results).savefig(folder / f"{name}.png", dpi=150, bbox_inches="tight")
+        for name, found in results["methods"].items():
+            if len(found.get("sweep", {}).get("settings", [])) > 1:
+                figure = sweep_figures.draw(results, name)
+                figure.savefig(folder / f"sweep-{name}.png", dpi=150, bbox_inches="tight")
 
 
 def accuracy(results: Results) -> Figure:
@@ -128,7 +133,8 @@ def curves_apart(results: Results) -> Figure:
     figure = Figure(figsize=(11, 0.8 + 1.55 * rows), layout="constrained")
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flatten()
     for axes, name in zip(grid, names, strict=False):
-        _curve(axes, results, results["baseline"], "test_accuracy", FAINT)
+        if results["baseline"] in results["methods"]:  # and did not diverge
+            _curve(axes, results, results["baseline"], "test_accuracy", FAINT)
         _curve(axes, results, name, "test_accuracy", _colors(results)[name])
         last = 100 * results["methods"][name]["accuracy"]["mean"]
         axes.set_title(f"{name}  {last:.1f}", fontsize=9)
@@ -172,9 +178,7 @@ def _bounds(found: dict[str, float | None], middle: str) -> tuple[Any, Any, Any]
 
 
 def _note(figure: Figure, results: Results, text: str) -> None:
-    config = results["config"]
-    setting = f"{results['data']['name']}, {len(config['seeds'])} seeds, {config['epochs']} epochs"
-    figure.supxlabel(f"{setting}. {text}.", fontsize=9, color=BASE)
+    figure.supxlabel(f"{setting(results)}. {text}.", fontsize=9, color=BASE)
 
 
 if __name__ == "__main__":

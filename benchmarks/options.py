@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import sweep
 import torch
 
 from fkd import _check, datasets
@@ -27,6 +28,8 @@ class Config:
     device: str
     compile: bool
     order: Order
+    sweep: dict[str, tuple[float, ...]]
+    validation: float
     output: str | None
 
     def __post_init__(self) -> None:
@@ -43,6 +46,11 @@ class Config:
         _check.positive("--lr", lr=self.lr)
         _check.known("--device", "device", self.device, ("auto", "cpu", "cuda"))
         _check.known("--order", "order", self.order, ("shared", "own"))
+        if not 0 < self.validation < 1:
+            raise ValueError(
+                "--validation: it is a share of the training set between 0 and 1, both excluded, "
+                f"but it is {self.validation}"
+            )
         if self.device == "cuda" and not torch.cuda.is_available():
             raise ValueError(
                 "--device: cuda was asked for, but torch finds no GPU; use cpu or auto"
@@ -76,11 +84,22 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
     add("--device", default="auto", help="auto, cpu or cuda")
     add("--order", default="shared", help="whether members share their batches: shared or own")
     add("--no-compile", dest="compile", action="store_false", help="run without torch.compile")
+    add(
+        "--sweep",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE,VALUE",
+        help="train every setting of these, such as lr=3e-4,1e-3 kd.temperature=1,4, and report "
+        "each method's best on a validation split",
+    )
+    add("--validation", type=float, default=0.2, help="the share of the training set for --sweep")
     add("--output", help="a new folder for the results (default: runs/DATASET-DATE)")
     given = vars(parser.parse_args(arguments))
-    return Config(
-        **given | {"methods": tuple(given["methods"]), "seeds": parse_seeds(given["seeds"])}
-    )
+    given["methods"] = tuple(given["methods"])
+    given["seeds"] = parse_seeds(given["seeds"])
+    given["sweep"] = sweep.parse(given["sweep"])
+    return Config(**given)
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

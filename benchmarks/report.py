@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import sweep
 import torch
 from rich import box
 from rich.console import Console
@@ -79,8 +80,14 @@ def new_folder(asked: str | None, dataset: str) -> Path:
             return folder
 
 
-def add_method(results: Results, name: str, trained: Trained) -> None:
-    """Put a method's run into the results: each seed's last epoch, the curves, the comparisons."""
+def add_method(
+    results: Results, name: str, trained: Trained, swept: dict[str, Any] | None = None
+) -> None:
+    """Put a method's run into the results: each seed's last epoch, the curves, the comparisons.
+
+    Of a sweep, `trained` has the curves of the chosen setting, and `swept` is what `sweep.choose`
+    says of all.
+    """
     seeds = results["config"]["seeds"]
     last = {metric: curve[-1] for metric, curve in trained.curves.items()}
     results["methods"][name] = {
@@ -90,7 +97,7 @@ def add_method(results: Results, name: str, trained: Trained) -> None:
         ],
         "curves": trained.curves,
         "seconds": trained.seconds,
-    }
+    } | ({"sweep": swept} if swept else {})
     baseline = results["baseline"]
     for method, found in results["methods"].items():
         accuracy = final(results, method, "test_accuracy")
@@ -114,7 +121,9 @@ def write(folder: Path, results: Results) -> None:
         console = Console(record=True, width=400, file=nowhere)
         console.print(table(results, box.MARKDOWN), markup=False)
         rows = [line.strip() for line in console.export_text().splitlines() if line.strip()]
-    _replace(folder / "table.md", "\n".join([*rows, "", caption(results)]) + "\n")
+    told = [f"- {line}" for line in choices(results)]
+    lines = [*rows, "", *told, *([""] if told else []), caption(results)]
+    _replace(folder / "table.md", "\n".join(lines) + "\n")
 
 
 def _replace(path: Path, text: str) -> None:
@@ -155,21 +164,52 @@ def show(console: Console, results: Results) -> None:
     Console(width=max(needed, console.width)).print(made)
 
 
+def choices(results: Results) -> list[str]:
+    """What a sweep chose for each method that it swept, in lines."""
+    swept = {m: found["sweep"] for m, found in results["methods"].items() if "sweep" in found}
+    return [line for method, entry in swept.items() for line in sweep.tell(method, entry)]
+
+
+def setting(results: Results) -> str:
+    """`digits, 8 seeds, 10 epochs`."""
+    config = results["config"]
+    return f"{results['data']['name']}, {len(config['seeds'])} seeds, {config['epochs']} epochs"
+
+
 def caption(results: Results) -> str:
     """What the table's figures are, and where and when they were measured."""
     config, where, teacher = results["config"], results["environment"], results["teacher"]
     hardware = where["gpu"] if results["device"] == "cuda" else where["processor"]
-    state = "" if results["complete"] else "INCOMPLETE: the run was cut short. "
+    state = "" if results["complete"] else "INCOMPLETE: a method diverged or the run was stopped. "
+    swept = config.get("sweep", {})
+    rate = "at the swept rates" if "lr" in swept else f"{config['lr']:g}"
+    how = _how_chosen(results) if swept else ""
     return (
         f"{state}{results['data']['name']}: {results['data']['train']:,} training and "
         f"{results['data']['test']:,} test images; {len(config['seeds'])} seeds, "
-        f"{config['epochs']} epochs, batch {config['batch_size']}, Adam {config['lr']:g}; teacher "
-        f"{_percent(teacher['accuracy'])} %. Test accuracy after the last epoch: mean ± deviation "
+        f"{config['epochs']} epochs, batch {config['batch_size']}, Adam {rate}; teacher "
+        f"{_percent(teacher['accuracy'])} %. {how}"
+        "Test accuracy after the last epoch: mean ± deviation "
         f"over seeds, Student's t interval; difference from {results['baseline']} paired by seed "
         f"(the same initial weights, {config['order']} order of batches), its interval and the "
         "paired t-test's p, not corrected for the number of methods; agreement with the teacher "
-        "in %; training seconds of all seeds together, with compilation and without evaluation. "
+        "in %; training seconds of all students together, with compilation and without evaluation. "
         f"{where['date'][:10]}, {hardware}, {where['cores']} cores, torch {where['torch']}."
+    )
+
+
+def _how_chosen(results: Results) -> str:
+    settings = {
+        name: len(found["sweep"]["settings"]) if "sweep" in found else 1
+        for name, found in results["methods"].items()
+    }
+    config = results["config"]
+    also = f" and the teacher (Adam {config['lr']:g})" if config["teacher"] == "train" else ""
+    return (
+        "Hyperparameters were chosen by mean accuracy over seeds on a validation split of "
+        f"{results['data']['validation']:,} images, held out of the training set (settings: "
+        f"{', '.join(f'{name} {count}' for name, count in settings.items())}); the students{also} "
+        "were trained on the rest. "
     )
 
 

@@ -1,5 +1,6 @@
 """A data set as uint8 tensors on the device, read by an order that comes from an explicit key."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -73,6 +74,38 @@ def normalize(
     if scaled.ndim != 4:
         return scaled
     return scaled.contiguous(memory_format=torch.channels_last)
+
+
+def hold_out(
+    labels: Int[Tensor, " examples"], share: float, seed: int = 0
+) -> tuple[Int[Tensor, " kept"], Int[Tensor, " held"]]:
+    """The examples' numbers in two parts, kept and held out, from (labels, share, seed) alone.
+
+    Of each class ⌊share · examples of the class + 1/2⌋ are held out, drawn at random. Raises
+    ValueError for a share outside (0, 1), or one that leaves a class with none on either side.
+
+    >>> kept, held = hold_out(torch.tensor([0, 0, 0, 0, 1, 1, 1, 1]), share=0.25)
+    >>> len(kept), len(held)
+    (6, 2)
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"hold_out: share must lie between 0 and 1, both excluded, not at {share}")
+    generator = torch.Generator()
+    generator.manual_seed(seed)
+    shuffled = torch.randperm(len(labels), generator=generator).to(labels.device)
+    parts = []
+    for label in labels.unique().tolist():
+        of_class = shuffled[labels[shuffled] == label]
+        number = math.floor(share * len(of_class) + 0.5)
+        if not 0 < number < len(of_class):
+            raise ValueError(
+                f"hold_out: a share of {share} holds out {number} of the {len(of_class)} examples "
+                f"of class {label}, but at least one must be held out and one kept; change the "
+                "share or give more examples"
+            )
+        parts.append(of_class.split([len(of_class) - number, number]))
+    kept, held = (torch.cat(part).sort().values for part in zip(*parts, strict=True))
+    return kept, held
 
 
 def steps_per_epoch(examples: int, batch_size: int) -> int:

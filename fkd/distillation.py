@@ -5,7 +5,7 @@ from __future__ import annotations  # the compiler cannot trace an annotation be
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import torch
@@ -89,12 +89,16 @@ def distill(
     for name, term in method.items():
         defaults |= {f"{name}.{key}": value for key, value in term.numbers.items()}
 
+    @cache  # a sweep comes back to a setting with every seed
+    def check_numbers(hyper: tuple[tuple[str, float], ...]) -> None:
+        _check_and_build_heads(student, _with_numbers(method, dict(hyper)), images, targets)
+
     def init(seed: int, hyper: Mapping[str, float] | None = None) -> State:
         for name in hyper or {}:
             _check.known("init", "hyperparameter", name, defaults)
         if hyper:  # other numbers are checked as the first ones were
             _check.not_negative("init", **{k: v for k, v in hyper.items() if k in optimizer.hyper})
-            _check_and_build_heads(student, _with_numbers(method, hyper), images, targets)
+            check_numbers(tuple(hyper.items()))
         params, buffers = student.init(seed)
         # A head draws from a stream of its own, so that it is the same in whatever company.
         made = {

@@ -59,14 +59,15 @@ def predict_members(
     together = torch.func.vmap(logits, in_dims=(0, 0, None))
     parts = [
         together(params, buffers, normalize(chunk))
-        for chunk in images.split(batch_size or _chunk(images))
+        for chunk in images.split(batch_size or _chunk(images, size(state)))
     ]
     return torch.cat(parts, dim=1)
 
 
-def _chunk(images: Tensor) -> int:
-    # On a CPU a chunk's activations should stay in its caches; a GPU wants to be filled.
-    return 64 if images.device.type == "cpu" else 2048
+def _chunk(images: Tensor, members: int = 1) -> int:
+    # On a CPU a chunk's activations should stay in its caches; a GPU wants to be filled, but the
+    # hundreds of members of a sweep fill its memory.
+    return 64 if images.device.type == "cpu" else min(2048, max(64, 2**15 // members))
 
 
 def accuracy(logits: Logits, labels: Labels) -> Float[Tensor, "*members"]:

@@ -2,13 +2,13 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from fkd import data
+from fkd import _check, data
 from fkd.distillation import Distillation, Gradient, State, step
 from fkd.ensemble import Order
 
@@ -34,8 +34,10 @@ def train(
     *,
     epochs: int,
     batch_size: int,
+    hyper: Mapping[str, Sequence[float]] | None = None,
     order: Order = "shared",
     order_seed: int = 0,
+    diverged: Literal["raise", "keep"] = "raise",
     on_step: Callable[[], None] = lambda: None,
     on_epoch: Callable[[State], Mapping[str, Tensor]] = lambda state: {},
     reduce: Callable[[Gradient], Gradient] = lambda gradient: gradient,
@@ -43,13 +45,17 @@ def train(
     """Train an ensemble (one made with the same `order`) from its seeds, to the last epoch.
 
     `images` are uint8 [examples, 3, height, width] and `targets` lead with the same axis; both stay
-    on their device. With `order="shared"` all members read the order of `order_seed`; with "own"
-    each reads that of its own seed. `on_step` is called after each step, and `on_epoch` after each
-    epoch with the state, to return one number a member by name.
+    on their device. `hyper` holds one value a member by name, as for `ensemble.init`. With
+    `order="shared"` all members read the order of `order_seed`; with "own" each reads that of its
+    own seed. `on_step` is called after each step, and `on_epoch` after each epoch with the state,
+    to return one number a member by name.
 
-    Raises FloatingPointError that names the member, epoch and step where a loss is not finite.
+    Raises FloatingPointError that names the member, epoch and step where a loss is not finite; with
+    `diverged="keep"` it goes on, for one member does not touch another, and that member's curve of
+    the loss is not finite from that epoch on.
     """
-    state = tree_map(lambda leaf: leaf.to(images.device), ensemble.init(seeds))
+    _check.known("train", "diverged", diverged, ("raise", "keep"))
+    state = tree_map(lambda leaf: leaf.to(images.device), ensemble.init(seeds, hyper))
     curves: dict[str, list[list[float]]] = {}
     seconds = {"first_step": 0.0, "steps": 0.0, "evaluation": 0.0}
     for epoch in range(epochs):
@@ -66,7 +72,8 @@ def train(
             on_step()
         by_step = {name: torch.stack([m[name] for m in metrics]).cpu() for name in metrics[0]}
         seconds["steps"] += time.perf_counter() - begin
-        _check_finite(by_step["loss"], seeds, epoch)
+        if diverged == "raise":
+            _check_finite(by_step["loss"], seeds, hyper or {}, epoch)
         begin = time.perf_counter()
         by_epoch = {name: values.mean(0) for name, values in by_step.items()} | dict(
             on_epoch(state)
@@ -86,13 +93,16 @@ def _indices(
     return torch.stack([data.order(seed, epoch, examples, batch_size) for seed in seeds], dim=1)
 
 
-def _check_finite(losses: Tensor, seeds: Sequence[int], epoch: int) -> None:
+def _check_finite(
+    losses: Tensor, seeds: Sequence[int], hyper: Mapping[str, Sequence[float]], epoch: int
+) -> None:
     """`losses` are [steps, members]."""
     bad = (~losses.isfinite()).nonzero()
     if len(bad):
         number, k = bad[0].tolist()
+        who = ", ".join([f"seed {seeds[k]}", *(f"{name} {hyper[name][k]:g}" for name in hyper)])
         raise FloatingPointError(
-            f"member {k} (seed {seeds[k]}): the loss became {losses[number, k].item()} in epoch "
+            f"member {k} ({who}): the loss became {losses[number, k].item()} in epoch "
             f"{epoch + 1}, step {number + 1} of {len(losses)}; a lower learning rate may help"
         )
 

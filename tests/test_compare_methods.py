@@ -5,9 +5,11 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import compare_methods
+import figures
 import numpy as np
 import options
 import pytest
@@ -173,17 +175,15 @@ def test_own_order_is_run_and_told(images, teacher):
     assert "own order of batches" in (out / "table.md").read_text()
 
 
-def test_a_diverging_member_stops_the_run_and_finished_methods_are_kept(
-    images, teacher, capsys, monkeypatch
-):
+def test_a_diverging_method_is_told_and_the_others_are_kept(images, teacher, capsys, monkeypatch):
     monkeypatch.setitem(compare_methods.METHODS, "kd", lambda: methods.kd(weight=3e38))
-    arguments = tiny(images, teacher, "--methods", "ce", "kd", "--output", "out")
+    arguments = tiny(images, teacher, "--methods", "ce", "kd", "cosine", "--output", "out")
     assert compare_methods.main(arguments) == 2
     message = "kd: member 0 (seed 3): the loss became inf in epoch 1, step 1 of 2"
     assert message in capsys.readouterr().err
     results = json.loads(Path("out/results.json").read_text())
     assert not results["complete"]
-    assert list(results["methods"]) == ["ce"]
+    assert list(results["methods"]) == ["ce", "cosine"]
     assert "INCOMPLETE" in Path("out/table.md").read_text()
 
 
@@ -258,3 +258,119 @@ def test_a_result_is_never_written_over(elsewhere):
     Path("file").write_text("mine")
     with pytest.raises(ValueError, match="--output: file/sub cannot be made"):
         report.new_folder("file/sub", "digits")
+
+
+def test_a_whole_sweep(images, teacher):
+    methods = ["--methods", "ce", "kd", "cosine", "--validation", "0.3"]
+    swept = ["--sweep", "lr=1e-3,1e-2,1e30", "kd.temperature=1,4"]
+    out = run(*tiny(images, teacher, *methods, *swept))
+    results = json.loads((out / "results.json").read_text())
+    assert results["complete"]
+    counts = {"classes": 2, "train": 14, "validation": 6, "test": 20}
+    assert results["data"] == {"name": "images"} | counts
+    found = results["methods"]
+    counts = {name: len(method["sweep"]["settings"]) for name, method in found.items()}
+    assert counts == {"ce": 3, "kd": 6, "cosine": 3}
+    for method in found.values():
+        entry = method["sweep"]
+        means = []
+        for setting in entry["settings"]:
+            accuracies = setting["validation_accuracy"]
+            assert (accuracies == [None, None]) == (setting["hyper"]["lr"] == 1e30)
+            means.append(-1 if None in accuracies else np.mean(accuracies))
+        assert means[entry["chosen"]] == max(means)
+        chosen = entry["settings"][entry["chosen"]]
+        for name in ("validation_accuracy", "test_accuracy"):
+            assert [seed[name] for seed in method["seeds"]] == chosen[name]
+            assert method["curves"][name][-1] == chosen[name]
+    table = (out / "table.md").read_text()
+    assert "a validation split of 6 images" in table
+    assert "(settings: ce 3, kd 6, cosine 3); the students were trained on the rest" in table
+    assert "- kd: lr " in table and "the best of 6 settings, 2 diverged" in table
+    for method in found:
+        assert np.asarray(Image.open(out / f"sweep-{method}.png").convert("L")).std() > 10
+
+
+def test_a_method_that_has_none_of_the_names_is_run_as_it_is(images, teacher):
+    swept = ["--methods", "ce", "kd", "--sweep", "kd.weight=0.1,0.9"]
+    out = run(*tiny(images, teacher, *swept))
+    found = json.loads((out / "results.json").read_text())["methods"]
+    assert "sweep" not in found["ce"] and not (out / "sweep-ce.png").exists()
+    assert len(found["kd"]["sweep"]["settings"]) == 2 and (out / "sweep-kd.png").exists()
+    assert found["kd"]["difference"]["difference"] is not None
+
+
+def test_nothing_is_trained_on_the_validation_split(images, monkeypatch):
+    trained_on = []
+    real = compare_methods.train
+
+    def spy(members, seeds, images, targets, **how):
+        trained_on.append(images)
+        return real(members, seeds, images, targets, **how)
+
+    monkeypatch.setattr(compare_methods, "train", spy)
+    comparisons = []
+
+    class Kept(compare_methods.Comparison):
+        def __init__(self, *given):
+            super().__init__(*given)
+            comparisons.append(self)
+
+    monkeypatch.setattr(compare_methods, "Comparison", Kept)
+    run(*tiny(images, "train", "--methods", "crd", "--sweep", "lr=1e-3,1e-2", "--epochs", "1"))
+    (comparison,) = comparisons
+    held = {image.numpy().tobytes() for image in comparison.validation[0]}
+    assert len(held) == 4
+    assert len(trained_on) == 2  # the teacher and the students
+    for seen in trained_on:
+        assert len(seen) == 16
+        assert not held & {image.numpy().tobytes() for image in seen}
+    bank = comparison.methods["crd"]["crd"].head
+    assert isinstance(bank, partial) and bank.keywords["examples"] == 16
+
+
+def test_a_method_whose_settings_all_diverge_is_told_and_the_others_are_kept(
+    images, teacher, capsys
+):
+    swept = ["--methods", "kd", "ce", "--sweep", "kd.weight=2e38,3e38", "--output", "out"]
+    assert compare_methods.main(tiny(images, teacher, *swept)) == 2
+    assert "kd: of 2 settings each has a seed whose loss became" in capsys.readouterr().err
+    assert list(json.loads(Path("out/results.json").read_text())["methods"]) == ["ce"]
+
+
+def test_the_pictures_of_a_sweep_are_drawn_anew_from_its_results(images, teacher):
+    out = run(*tiny(images, teacher, "--methods", "ce", "--sweep", "lr=1e-3,1e-2"))
+    picture = out / "sweep-ce.png"
+    picture.unlink()
+    figures.write(out, json.loads((out / "results.json").read_text()))
+    assert np.asarray(Image.open(picture).convert("L")).std() > 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["lr"], "--sweep: it takes items such as lr=1e-4,3e-4, but got 'lr'"),
+        (["lr="], "--sweep: it takes items such as"),
+        (["=1"], "--sweep: it takes items such as"),
+        (["lr=high"], "--sweep: it takes items such as lr=1e-4,3e-4, but got 'lr=high'"),
+        (["lr=inf"], "--sweep: it takes items such as"),
+        (["lr=1,1.0"], "--sweep: each name and value is to be given once, but got 'lr=1,1.0'"),
+        (["lr=1", "lr=2"], "--sweep: each name and value is to be given once, but got 'lr=2'"),
+        (["lr=-1"], "--sweep: ce: init: lr must be zero or more and finite, but it is -1.0"),
+        (["kd.temperature=1,0"], "--sweep: kd: term 'kd': soft_cross_entropy: temperature must be"),
+        (["kd.weight=-1"], "--sweep: kd: Term: weight must be zero or more"),
+        (
+            ["kd.temprature=1"],
+            "--sweep: hyperparameter 'kd.temprature' is not known; choose from lr, weight_decay, "
+            "ce.weight, kd.weight, kd.temperature",
+        ),
+        (["lr=1", "--validation", "0"], "--validation: it is a share of the training set"),
+        (["lr=1", "--validation", "1"], "--validation: it is a share of the training set"),
+        (["lr=1", "--validation", "0.001"], "--validation: hold_out: a share of 0.001 holds out 0"),
+        (["lr=1", "--batch-size", "800"], "--batch-size: batch_size must lie in [1, 7"),
+    ],
+)
+def test_bad_sweeps_are_refused_before_any_work(arguments, message, capsys):
+    assert compare_methods.main(["--methods", "ce", "kd", "--sweep", *arguments]) == 2
+    assert message in capsys.readouterr().err
+    assert not Path("runs").exists()

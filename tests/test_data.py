@@ -1,5 +1,6 @@
 """Order, normalisation and the door of a data set."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -42,6 +43,43 @@ def test_the_order_is_of_the_seed_and_the_epoch():
 def test_a_batch_larger_than_the_data_is_refused():
     with pytest.raises(ValueError, match=r"order: batch_size must lie in \[1, 10\], but it is 11"):
         data.order(0, 0, 10, 11)
+
+
+@given(
+    st.lists(st.integers(4, 40), min_size=1, max_size=4),
+    st.sampled_from([0.2, 0.25, 0.5]),
+    st.integers(0, 5),
+)
+def test_a_held_out_split_is_disjoint_stratified_and_repeated(counts, share, seed):
+    labels = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+    labels = labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(7))]
+    kept, held = data.hold_out(labels, share, seed)
+    assert sorted(kept.tolist() + held.tolist()) == list(range(len(labels)))
+    of_class = np.bincount(labels[held].numpy(), minlength=len(counts))
+    assert (np.abs(of_class - share * np.array(counts)) <= 0.5).all()
+    for one, again in zip((kept, held), data.hold_out(labels, share, seed), strict=True):
+        assert torch.equal(one, again)
+
+
+def test_what_is_held_out_is_drawn_by_the_seed():
+    labels = torch.zeros(50, dtype=torch.int64)
+    first, second = (data.hold_out(labels, 0.2, seed)[1] for seed in (0, 1))
+    assert not torch.equal(first, second)
+    assert not torch.equal(first, torch.arange(10)) and not torch.equal(first, torch.arange(40, 50))
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, -0.1, float("nan")])
+def test_a_share_that_is_none_or_all_is_refused(share):
+    with pytest.raises(ValueError, match="share must lie between 0 and 1"):
+        data.hold_out(torch.zeros(9, dtype=torch.int64), share)
+
+
+@pytest.mark.parametrize(("share", "number"), [(0.1, 0), (0.9, 3)])
+def test_a_class_is_never_emptied(share, number):
+    labels = torch.tensor([0] * 10 + [4] * 3)
+    message = f"holds out {number} of the 3 examples of class 4"
+    with pytest.raises(ValueError, match=message):
+        data.hold_out(labels, share)
 
 
 def test_normalize_is_torchvisions():

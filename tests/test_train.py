@@ -1,5 +1,7 @@
 """The loop: the same steps as by hand, its curves, its calls, and a loss that is not finite."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -75,3 +77,39 @@ def test_a_loss_that_is_not_finite_stops_with_the_member_epoch_and_step():
     message = r"member 1 \(seed 9\): the loss became nan in epoch 2, step 3 of 3"
     with pytest.raises(FloatingPointError, match=message):
         train(run, [4, 9], IMAGES, TARGETS, epochs=3, batch_size=4, reduce=spoil)
+
+
+def _kd(lr: float, temperature: float):
+    example, logits = data.normalize(IMAGES[:4]), torch.ones(4, 3)
+    targets = {"labels": TARGETS["labels"][:4], "logits": logits}
+    method = methods.kd(temperature=temperature)
+    return distill(functional(build), method, optim.sgd(lr), example, targets)
+
+
+@pytest.mark.parametrize("order", ["shared", "own"])
+def test_a_member_of_a_sweep_is_the_student_alone_with_those_numbers(order: Order):
+    teacher = torch.randn(10, 3, generator=torch.Generator().manual_seed(1))
+    how = {"epochs": 2, "batch_size": 4, "order": order}
+    data = (IMAGES, TARGETS | {"logits": teacher})
+    hyper = {"lr": [0.1, 0.1, 0.3, 0.3], "kd.temperature": [1.0, 1.0, 4.0, 4.0]}
+    together = train(ensemble(_kd(0.2, 2.0), order=order), [5, 6] * 2, *data, hyper=hyper, **how)
+    for k, (lr, temperature) in enumerate([(0.1, 1.0), (0.3, 4.0)]):
+        alone = train(ensemble(_kd(lr, temperature), order=order), [5, 6], *data, **how)
+        for name, curve in alone.curves.items():
+            for epoch, values in zip(together.curves[name], curve, strict=True):
+                assert epoch[2 * k : 2 * k + 2] == pytest.approx(values, rel=1e-5)
+
+
+def test_a_diverged_member_is_named_with_its_hyperparameters_or_kept():
+    run, hyper = ensemble(_kd(0.1, 2.0)), {"lr": [0.1, 1e38], "kd.temperature": [2.0, 4.0]}
+    targets = TARGETS | {"logits": torch.zeros(10, 3)}
+    given = (run, [4, 4], IMAGES, targets)
+    with pytest.raises(
+        FloatingPointError, match=r"member 1 \(seed 4, lr 1e\+38, kd.temperature 4\)"
+    ):
+        train(*given, epochs=2, batch_size=5, hyper=hyper)
+    kept = train(*given, epochs=2, batch_size=5, hyper=hyper, diverged="keep")
+    alone = train(run, [4], IMAGES, targets, epochs=2, batch_size=5, hyper={"lr": [0.1]})
+    assert not any(math.isfinite(epoch[1]) for epoch in kept.curves["loss"])
+    for epoch, (value,) in zip(kept.curves["loss"], alone.curves["loss"], strict=True):
+        assert epoch[0] == pytest.approx(value, rel=1e-5)
