@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.func import vmap
 from torch.utils._pytree import tree_map
 
-from fkd import _check
-from fkd.distillation import Distillation, Gradient, State
+from fkd import _check, _pool
+from fkd.distillation import Distillation, Gradient, State, in_place
+from fkd.model import Tensors
 
 Layout = Literal["auto", "vmap", "loop"]
 Order = Literal["shared", "own"]
@@ -55,9 +56,12 @@ def ensemble(
     def update(state: State, gradient: Gradient) -> State:
         return vmap(distillation.update)(state, gradient)
 
-    alone = distillation.gradient
+    alone, alone_in_place = distillation.gradient, distillation.advance
+    together_in_place = in_place(together, update)
     if compile:
         together, alone, update = _compiled(together), _compiled(alone), _compiled(update)
+        alone_in_place = _compiled(alone_in_place)
+        together_in_place = _compiled(together_in_place)
 
     def init(seeds: Sequence[int], hyper: Mapping[str, Sequence[float]] | None = None) -> State:
         if not seeds:
@@ -74,18 +78,30 @@ def ensemble(
         ]
         return _stack(members)
 
-    def one_by_one(state: State, images: Tensor, targets: Mapping[str, Tensor]) -> Gradient:
+    def one_by_one(
+        run: Callable, state: State, images: Tensor, targets: Mapping[str, Tensor]
+    ) -> Any:
         parts = []
-        for k in range(size(state)):
-            batch = (images, targets) if order == "shared" else member((images, targets), k)
-            parts.append(alone(member(state, k), *batch))
+        with _pool.alone():
+            for k in range(size(state)):
+                batch = (images, targets) if order == "shared" else member((images, targets), k)
+                parts.append(run(member(state, k), *batch))
         return _stack(parts)
 
-    def gradient(state: State, images: Tensor, targets: Mapping[str, Tensor]) -> Gradient:
-        loop = layout == "loop" or (layout == "auto" and images.device.type == "cpu")
-        return (one_by_one if loop else together)(state, images, targets)
+    def loops(images: Tensor) -> bool:
+        return layout == "loop" or (layout == "auto" and images.device.type == "cpu")
 
-    return Distillation(init, gradient, update)
+    def gradient(state: State, images: Tensor, targets: Mapping[str, Tensor]) -> Gradient:
+        if loops(images):
+            return one_by_one(alone, state, images, targets)
+        return together(state, images, targets)
+
+    def advance(state: State, images: Tensor, targets: Mapping[str, Tensor]) -> Tensors:
+        if loops(images):  # the members' views are written, and so their common tensors
+            return one_by_one(alone_in_place, state, images, targets)
+        return together_in_place(state, images, targets)
+
+    return Distillation(init, gradient, update, advance)
 
 
 def size(state: State) -> int:

@@ -278,7 +278,9 @@ class Memory(nn.Module):
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
 
     def forward(self, student: Tensor, teacher: Tensor, index: Tensor) -> Arguments:
-        both = self.embeddings(student, teacher)
+        made = self.embeddings(student, teacher)
+        # the banks are buffers, which stay in float32 whatever the model computes in
+        both = {name: value.to(self.student_bank.dtype) for name, value in made.items()}
         bits = _random.bits(_random.fold(self.key, self.count), (student.shape[0], self.negatives))
         drawn = bits % self.examples
         arguments = both | {

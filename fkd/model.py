@@ -11,9 +11,10 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._pytree import tree_map
 
-from fkd import _random
+from fkd import _pool, _random
 
 Tensors = dict[str, Tensor]
 Inputs = Tensor | tuple[Tensor, ...]  # what a forward takes: one tensor, or several
@@ -30,11 +31,13 @@ class Model(NamedTuple):
 
     `init(seed) -> (params, buffers)` makes the tensors that `torch.manual_seed(seed)` and building
     the module would make. `apply(params, buffers, x, train=...) -> (outputs, buffers)` runs it; the
-    outputs go by name, and the buffers that come back are new tensors when training.
+    outputs go by name, and the buffers that come back are new tensors when training. `dtype` is
+    what it computes in.
     """
 
     init: Callable[[int], tuple[Tensors, Tensors]]
     apply: Apply
+    dtype: torch.dtype = torch.float32
 
 
 class Dropout(nn.Module):
@@ -67,7 +70,7 @@ class Dropout(nn.Module):
         return torch.where(keep, x / (1 - self.p) if self.p < 1 else x, 0.0)
 
 
-def functional(build: Callable[[], nn.Module]) -> Model:
+def functional(build: Callable[[], nn.Module], dtype: torch.dtype = torch.float32) -> Model:
     """The module that `build()` makes, as a pair of pure functions.
 
     The module may return a dict of tensors by name, or one tensor, which is taken as `logits`. Its
@@ -75,8 +78,13 @@ def functional(build: Callable[[], nn.Module]) -> Model:
     never a hidden input. Dropout is replaced by one with an explicit key. Parameters that do not
     require a gradient are held among the buffers, so that no step moves them.
 
-    Raises ValueError for a random layer that has no explicit form, and for a `build` that makes no
-    module.
+    With a narrower `dtype`, such as torch.bfloat16, parameters and inputs are cast on the way in
+    and outputs back on the way out, so that optimizers and losses stay in float32 (Micikevicius et
+    al., "Mixed Precision Training", 2018, section 3.1); buffers and BatchNorm's parameters are left
+    as they are. Autocast would not do: under `vmap` it leaves convolutions out.
+
+    Raises ValueError for a random layer that has no explicit form, for a `build` that makes no
+    module, and for another dtype.
 
     >>> model = functional(lambda: nn.Linear(2, 3))
     >>> params, buffers = model.init(0)
@@ -84,7 +92,13 @@ def functional(build: Callable[[], nn.Module]) -> Model:
     >>> outputs["logits"].shape
     torch.Size([1, 3])
     """
+    if dtype not in (torch.float32, torch.bfloat16, torch.float16):
+        raise ValueError(
+            f"functional: dtype must be torch.float32, bfloat16 or float16, but it is {dtype}"
+        )
+    narrower = dtype != torch.float32
     skeleton = _build(build, 0).to("meta")
+    names = {name for name, _ in skeleton.named_parameters()} - _batchnorm_tensors(skeleton)
     skeletons = {True: skeleton.train(), False: copy.deepcopy(skeleton).eval()}
 
     def init(seed: int) -> tuple[Tensors, Tensors]:
@@ -99,7 +113,8 @@ def functional(build: Callable[[], nn.Module]) -> Model:
     ) -> tuple[Tensors, Tensors]:
         if train:  # BatchNorm and dropout write theirs in place, which a pure function must not
             buffers = {name: value.clone() for name, value in buffers.items()}
-        outputs = functional_call(skeletons[train], params | buffers, x, strict=True)
+        tensors = {k: narrow(v) if k in names else v for k, v in (params | buffers).items()}
+        outputs = functional_call(skeletons[train], tensors, tree_map(narrow, x), strict=True)
         if isinstance(outputs, Tensor):
             outputs = {"logits": outputs}
         if not isinstance(outputs, Mapping):
@@ -107,9 +122,15 @@ def functional(build: Callable[[], nn.Module]) -> Model:
                 "functional: the module must return a tensor (its logits) or a dict of tensors by "
                 f"name, but it returned a {type(outputs).__name__}"
             )
-        return dict(outputs), buffers
+        return {name: widen(output) for name, output in outputs.items()}, buffers
 
-    return Model(init, apply)
+    def narrow(x: Tensor) -> Tensor:
+        return x.to(dtype) if x.is_floating_point() and narrower else x
+
+    def widen(x: Tensor) -> Tensor:
+        return x.float() if x.dtype == dtype and narrower else x
+
+    return Model(init, apply, dtype)
 
 
 def outputs_like(model: Model, x: Inputs, *, train: bool) -> Tensors:
@@ -157,7 +178,13 @@ def _build(build: Callable[[], nn.Module], seed: int) -> nn.Module:
             f"functional: build() must return an nn.Module, but it returned a "
             f"{type(module).__name__}; give the class or a function, not the module itself"
         )
-    return _with_explicit_dropout(module, seed)
+    return _with_tiled_pooling(_with_explicit_dropout(module, seed))
+
+
+def _batchnorm_tensors(module: nn.Module) -> set[str]:
+    """The names of what BatchNorm keeps, which is float32 whatever it normalises."""
+    norms = [(n, m) for n, m in module.named_modules() if isinstance(m, _BatchNorm)]
+    return {f"{n}.{key}".lstrip(".") for n, m in norms for key in m.state_dict()}
 
 
 _DROPOUT = {nn.Dropout: False, nn.Dropout1d: True, nn.Dropout2d: True, nn.Dropout3d: True}
@@ -178,4 +205,15 @@ def _with_explicit_dropout(module: nn.Module, seed: int) -> nn.Module:
         if not name:
             return explicit
         module.set_submodule(name, explicit)
+    return module
+
+
+def _with_tiled_pooling(module: nn.Module) -> nn.Module:
+    """Replace max pooling by one that computes the same and compiles better."""
+    for name, layer in list(module.named_modules(remove_duplicate=False)):
+        if type(layer) is nn.MaxPool2d and _pool.is_tiled(layer):
+            tiled = _pool.TiledMaxPool2d(layer)
+            if not name:
+                return tiled
+            module.set_submodule(name, tiled)
     return module

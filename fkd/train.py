@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from fkd import _check, data
+from fkd import _check, _memory, data
 from fkd.distillation import Distillation, Gradient, State, step
 from fkd.ensemble import Order
 
@@ -40,7 +40,7 @@ def train(
     diverged: Literal["raise", "keep"] = "raise",
     on_step: Callable[[], None] = lambda: None,
     on_epoch: Callable[[State], Mapping[str, Tensor]] = lambda state: {},
-    reduce: Callable[[Gradient], Gradient] = lambda gradient: gradient,
+    reduce: Callable[[Gradient], Gradient] | None = None,
 ) -> Trained:
     """Train an ensemble (one made with the same `order`) from its seeds, to the last epoch.
 
@@ -48,13 +48,17 @@ def train(
     on their device. `hyper` holds one value a member by name, as for `ensemble.init`. With
     `order="shared"` all members read the order of `order_seed`; with "own" each reads that of its
     own seed. `on_step` is called after each step, and `on_epoch` after each epoch with the state,
-    to return one number a member by name.
+    to return one number a member by name; the next epoch writes over that state. `reduce` stands
+    between gradient and update, where ranks average. On a CPU, memory that was freed stays with
+    the process from here on, which makes a step faster.
 
     Raises FloatingPointError that names the member, epoch and step where a loss is not finite; with
     `diverged="keep"` it goes on, for one member does not touch another, and that member's curve of
     the loss is not finite from that epoch on.
     """
     _check.known("train", "diverged", diverged, ("raise", "keep"))
+    if images.device.type == "cpu":
+        _memory.keep_freed()
     state = tree_map(lambda leaf: leaf.to(images.device), ensemble.init(seeds, hyper))
     curves: dict[str, list[list[float]]] = {}
     seconds = {"first_step": 0.0, "steps": 0.0, "evaluation": 0.0}
@@ -63,7 +67,11 @@ def train(
         for number, index in enumerate(
             _indices(seeds, epoch, len(images), batch_size, order, order_seed).to(images.device)
         ):
-            state, means = step(ensemble, state, *data.take(images, targets, index), reduce)
+            batch = data.take(images, targets, index)
+            if reduce is None:
+                means = ensemble.advance(state, *batch)
+            else:
+                state, means = step(ensemble, state, *batch, reduce)
             metrics.append(means)
             if epoch == number == 0:
                 _wait(images.device)

@@ -132,6 +132,47 @@ def test_many_ensembles_can_be_compiled_in_one_process():
             step(run, run.init([0]), images, targets)
 
 
+@pytest.mark.plain
+@pytest.mark.parametrize(
+    ("layout", "compile", "members"),
+    [
+        ("loop", False, 8),
+        ("loop", True, 1),
+        ("loop", True, 8),
+        ("vmap", False, 1),
+        ("vmap", True, 8),
+    ],
+)
+def test_advancing_in_place_is_the_steps_whatever_the_layout(layout, compile, members):
+    rule = _rule(methods.kd(), optim.sgd(0.01))
+    run = ensemble(rule, layout=layout, compile=compile)
+    start = run.init(range(members))
+    expected, metrics = start, {}
+    for images, targets in _batches(3):
+        expected, metrics = step(ensemble(rule, layout="loop"), expected, images, targets)
+    state, found = run.init(range(members)), {}
+    for images, targets in _batches(3):
+        found = run.advance(state, images, targets)
+    _assert_same(state, expected, rtol=1e-3, atol=2e-5)
+    for name, values in metrics.items():
+        torch.testing.assert_close(found[name], values, rtol=1e-3, atol=2e-5)
+
+
+@pytest.mark.plain
+def test_a_student_in_bfloat16_learns_what_it_learns_in_float32():
+    images, targets = next(_batches(1))
+    losses = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        rule = distill(functional(LightNN, dtype), methods.kd(), optim.sgd(0.1), images, targets)
+        run = ensemble(rule, compile=True)
+        state, metrics = run.init([0, 1]), {}
+        for _ in range(20):
+            metrics = run.advance(state, images, targets)
+        assert {leaf.dtype for leaf in tree_leaves(state.params)} == {torch.float32}
+        losses[dtype] = metrics["loss"]
+    torch.testing.assert_close(losses[torch.bfloat16], losses[torch.float32], rtol=0.05, atol=0)
+
+
 def test_batchnorm_under_vmap_is_batchnorm():
     def build():
         layers = (nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(3600, 10))

@@ -169,3 +169,33 @@ def test_random_numbers_in_forward_are_refused():
     with pytest.raises(ValueError, match="draws random numbers from torch's global generator"):
         outputs_like(model, torch.ones(2, 2), train=True)
     assert outputs_like(model, torch.ones(2, 2), train=False)["logits"].device.type == "meta"
+
+
+def _normed() -> nn.Sequential:
+    layers = (nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5))
+    return nn.Sequential(*layers)
+
+
+def test_a_narrow_model_is_its_module_in_bfloat16_beside_a_batchnorm_in_float32():
+    net = functional(_normed, torch.bfloat16)
+    params, buffers = net.init(3)
+    assert {value.dtype for value in params.values()} == {torch.float32}
+    x = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    outputs, moved = net.apply(params, buffers, x, train=True)
+    module = _normed()
+    module.load_state_dict(params | buffers)
+    for number in (0, 4):
+        module[number].to(torch.bfloat16)
+    torch.testing.assert_close(outputs["logits"], module(x.bfloat16()).float(), rtol=0, atol=0)
+    torch.testing.assert_close(moved["1.running_mean"], module[1].running_mean)
+    assert moved["1.running_mean"].dtype == torch.float32
+    gradient = torch.func.grad(
+        lambda p: net.apply(p, buffers, x, train=True)[0]["logits"].square().sum()
+    )(params)
+    assert {value.dtype for value in gradient.values()} == {torch.float32}
+
+
+@pytest.mark.plain
+def test_other_dtypes_are_refused():
+    with pytest.raises(ValueError, match=r"dtype must be torch.float32, bfloat16 or float16"):
+        functional(lambda: nn.Linear(2, 2), torch.int32)
