@@ -30,7 +30,7 @@ import figures
 import report
 import sweep
 import torch
-from options import Config, parse
+from options import PRECISIONS, Config, parse
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
@@ -61,8 +61,9 @@ class Comparison:
         examples = len(self.data.train_images)
         _check.between("--batch-size", 1, examples, batch_size=config.batch_size)
         classes = len(self.data.classes)
-        self.teacher = functional(lambda: DeepNN(classes))
-        self.student = functional(lambda: LightNN(classes))
+        self.dtype = PRECISIONS[config.precision]
+        self.teacher = functional(lambda: DeepNN(classes), self.dtype)
+        self.student = functional(lambda: LightNN(classes), self.dtype)
         self.methods: dict[str, Method] = {
             # CRD's memory banks have a row for each example
             name: METHODS[name](**({"examples": examples} if name == "crd" else {}))
@@ -143,7 +144,7 @@ class Comparison:
             classifier = nn.Sequential(nn.Flatten(), copy.deepcopy(whole.classifier))
             return ReusedClassifier(student, projector, classifier)
 
-        return functional(build)
+        return functional(build, self.dtype)
 
     def check_compiler(self) -> bool:
         with self.phase("compiler_check"), self.console.status("trying the compiler"):

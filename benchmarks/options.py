@@ -12,6 +12,8 @@ from fkd import _check, datasets
 from fkd.ensemble import Order
 from fkd.methods import METHODS
 
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
 
 @dataclass(frozen=True)
 class Config:
@@ -26,6 +28,7 @@ class Config:
     lr: float
     teacher: str
     device: str
+    precision: str
     compile: bool
     order: Order
     sweep: dict[str, tuple[float, ...]]
@@ -45,6 +48,7 @@ class Config:
         _check.positive("--batch-size", batch_size=self.batch_size)
         _check.positive("--lr", lr=self.lr)
         _check.known("--device", "device", self.device, ("auto", "cpu", "cuda"))
+        _check.known("--precision", "precision", self.precision, PRECISIONS)
         _check.known("--order", "order", self.order, ("shared", "own"))
         if not 0 < self.validation < 1:
             raise ValueError(
@@ -82,6 +86,7 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
     add("--lr", type=float, default=1e-3, help="Adam's learning rate")
     add("--teacher", default="train", help="`train`, or the path of a DeepNN's state_dict")
     add("--device", default="auto", help="auto, cpu or cuda")
+    add("--precision", default="fp32", help="what students and teacher compute in: fp32 or bf16")
     add("--order", default="shared", help="whether members share their batches: shared or own")
     add("--no-compile", dest="compile", action="store_false", help="run without torch.compile")
     add(

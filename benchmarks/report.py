@@ -187,7 +187,8 @@ def caption(results: Results) -> str:
     return (
         f"{state}{results['data']['name']}: {results['data']['train']:,} training and "
         f"{results['data']['test']:,} test images; {len(config['seeds'])} seeds, "
-        f"{config['epochs']} epochs, batch {config['batch_size']}, Adam {rate}; teacher "
+        f"{config['epochs']} epochs, batch {config['batch_size']}, Adam {rate}, "
+        f"{config.get('precision', 'fp32')}; teacher "
         f"{_percent(teacher['accuracy'])} %. {how}"
         "Test accuracy after the last epoch: mean ± deviation "
         f"over seeds, Student's t interval; difference from {results['baseline']} paired by seed "

@@ -187,6 +187,18 @@ def test_a_diverging_method_is_told_and_the_others_are_kept(images, teacher, cap
     assert "INCOMPLETE" in Path("out/table.md").read_text()
 
 
+def test_bfloat16_is_run_and_told_and_not_what_float32_gives(images, teacher):
+    losses = {}
+    for precision in ("fp32", "bf16"):
+        arguments = tiny(images, teacher, "--methods", "hint", "--precision", precision)
+        assert compare_methods.main([*arguments, "--output", precision]) == 0
+        assert f"Adam 0.001, {precision};" in Path(precision, "table.md").read_text()
+        found = json.loads(Path(precision, "results.json").read_text())["methods"]["hint"]
+        losses[precision] = found["curves"]["loss"][-1]
+    assert losses["bf16"] != losses["fp32"]
+    assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.05)
+
+
 def test_without_a_compiler_it_says_so_and_goes_on(images, teacher):
     path = Path(shutil.which("git") or "/usr/bin/git").parent
     arguments = tiny(images, teacher, "--methods", "ce", "--epochs", "1", "--output", "out")
@@ -212,6 +224,10 @@ def test_without_a_compiler_it_says_so_and_goes_on(images, teacher):
         (["--methods", "ce", "kdd"], "--methods: method 'kdd' is not known; choose from ce, kd"),
         (["--methods", "ce", "ce"], "--methods: each is to be named once"),
         (["--device", "tpu"], "--device: device 'tpu' is not known; choose from auto, cpu, cuda"),
+        (
+            ["--precision", "fp8"],
+            "--precision: precision 'fp8' is not known; choose from fp32",
+        ),
         (["--seeds", "0"], "--seeds: it takes a count above zero (8) or a list of seeds (3,5,8)"),
         (["--seeds", "-3"], "--seeds: it takes a count above zero"),
         (["--seeds", "a"], "--seeds: it takes a count above zero"),
