@@ -111,8 +111,8 @@ def test_the_teacher_sees_each_image_once_however_many_methods_and_seeds(
     seen = []
     real = compare_methods.functional
 
-    def counting(build):
-        model = real(build)
+    def counting(build, dtype):
+        model = real(build, dtype)
         if not isinstance(build(), DeepNN):
             return model
 
@@ -122,7 +122,7 @@ def test_the_teacher_sees_each_image_once_however_many_methods_and_seeds(
                 seen.append(len(x))
             return model.apply(params, buffers, x, train=train)
 
-        return Model(model.init, apply)
+        return Model(model.init, apply, dtype)
 
     monkeypatch.setattr(compare_methods, "functional", counting)
     run(*tiny(images, teacher))
