@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.func import vmap
 from torch.utils._pytree import tree_map
 
-from fkd import _check, _pool
+from fkd import _check, _layers
 from fkd.distillation import Distillation, Gradient, State, in_place
 from fkd.model import Tensors
 
@@ -82,7 +82,7 @@ def ensemble(
         run: Callable, state: State, images: Tensor, targets: Mapping[str, Tensor]
     ) -> Any:
         parts = []
-        with _pool.alone():
+        with _layers.alone():
             for k in range(size(state)):
                 batch = (images, targets) if order == "shared" else member((images, targets), k)
                 parts.append(run(member(state, k), *batch))

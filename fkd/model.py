@@ -14,7 +14,7 @@ from torch.func import functional_call, vmap
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._pytree import tree_map
 
-from fkd import _pool, _random
+from fkd import _layers, _random
 
 Tensors = dict[str, Tensor]
 Inputs = Tensor | tuple[Tensor, ...]  # what a forward takes: one tensor, or several
@@ -178,7 +178,7 @@ def _build(build: Callable[[], nn.Module], seed: int) -> nn.Module:
             f"functional: build() must return an nn.Module, but it returned a "
             f"{type(module).__name__}; give the class or a function, not the module itself"
         )
-    return _with_tiled_pooling(_with_explicit_dropout(module, seed))
+    return _layers.replace(_with_explicit_dropout(module, seed))
 
 
 def _batchnorm_tensors(module: nn.Module) -> set[str]:
@@ -205,15 +205,4 @@ def _with_explicit_dropout(module: nn.Module, seed: int) -> nn.Module:
         if not name:
             return explicit
         module.set_submodule(name, explicit)
-    return module
-
-
-def _with_tiled_pooling(module: nn.Module) -> nn.Module:
-    """Replace max pooling by one that computes the same and compiles better."""
-    for name, layer in list(module.named_modules(remove_duplicate=False)):
-        if type(layer) is nn.MaxPool2d and _pool.is_tiled(layer):
-            tiled = _pool.TiledMaxPool2d(layer)
-            if not name:
-                return tiled
-            module.set_submodule(name, tiled)
     return module
