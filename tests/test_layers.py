@@ -51,7 +51,7 @@ def test_compiled_convolution_gives_the_layers_values_and_gradients(bias):
 @pytest.mark.plain
 @pytest.mark.parametrize("bias", [True, False])
 def test_a_compiled_linear_map_gives_the_layers_values_and_gradients(bias):
-    with torch.profiler.profile() as profile:
+    with torch.profiler.profile(acc_events=True) as profile:
         for wanted, got in _both(nn.Linear(512, 128, bias=bias), _normal(4, 512)):
             torch.testing.assert_close(got, wanted)
     # the case is large enough to be the replacement's
