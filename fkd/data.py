@@ -68,12 +68,10 @@ def normalize(
     >>> normalize(torch.zeros(1, 3, 2, 2, dtype=torch.uint8))[0, :, 0, 0]
     tensor([-2.1179, -2.0357, -1.8044])
     """
-    mean = torch.tensor(MEAN, device=images.device).reshape(3, 1, 1)
-    deviation = torch.tensor(STD, device=images.device).reshape(3, 1, 1)
-    scaled = (images / 255 - mean) / deviation
-    if scaled.ndim != 4:
-        return scaled
-    return scaled.contiguous(memory_format=torch.channels_last)
+    # Numbers of Python's, for a CUDA graph cannot copy tensors of them from the CPU.
+    channels = zip(images.unbind(-3), MEAN, STD, strict=True)
+    scaled = [(channel / 255 - mean) / deviation for channel, mean, deviation in channels]
+    return torch.stack(scaled, dim=-1).movedim(-1, -3)
 
 
 def hold_out(

@@ -23,6 +23,7 @@ def ensemble(
     distillation: Distillation,
     *,
     layout: Layout = "auto",
+    chunk: int | None = None,
     order: Order = "shared",
     compile: bool = False,
 ) -> Distillation:
@@ -34,8 +35,9 @@ def ensemble(
 
     `layout` says how the members' gradients lie on the hardware, and changes no result beyond
     rounding: "vmap" is one wide computation; "loop" takes them one by one, which is faster on a
-    CPU, where stacked activations outgrow the caches; "auto" chooses by the images' device.
-    `compile` compiles each half of the step, with `fullgraph=True` and fixed shapes.
+    CPU, where stacked activations outgrow the caches; "auto" chooses by the images' device. With
+    `chunk`, "vmap" takes at most so many members at once, where memory asks for it. `compile`
+    compiles the step and each half of it, with `fullgraph=True` and fixed shapes.
 
     >>> from fkd import methods, optim
     >>> from fkd.distillation import distill
@@ -48,6 +50,8 @@ def ensemble(
     """
     _check.known("ensemble", "layout", layout, ("auto", "vmap", "loop"))
     _check.known("ensemble", "order", order, ("shared", "own"))
+    if chunk is not None:
+        _check.positive("ensemble", chunk=chunk)
     axis = None if order == "shared" else 0
 
     def together(state: State, images: Tensor, targets: Mapping[str, Tensor]) -> Gradient:
@@ -88,18 +92,31 @@ def ensemble(
                 parts.append(run(member(state, k), *batch))
         return _stack(parts)
 
+    def in_chunks(
+        run: Callable, state: State, images: Tensor, targets: Mapping[str, Tensor]
+    ) -> Any:
+        members = size(state)
+        if chunk is None or chunk >= members:
+            return run(state, images, targets)
+        parts = []
+        for start in range(0, members, chunk):
+            few = slice(start, start + chunk)
+            batch = (images, targets) if order == "shared" else _part((images, targets), few)
+            parts.append(run(_part(state, few), *batch))
+        return tree_map(lambda *leaves: torch.cat(leaves), *parts)
+
     def loops(images: Tensor) -> bool:
         return layout == "loop" or (layout == "auto" and images.device.type == "cpu")
 
     def gradient(state: State, images: Tensor, targets: Mapping[str, Tensor]) -> Gradient:
         if loops(images):
             return one_by_one(alone, state, images, targets)
-        return together(state, images, targets)
+        return in_chunks(together, state, images, targets)
 
     def advance(state: State, images: Tensor, targets: Mapping[str, Tensor]) -> Tensors:
         if loops(images):  # the members' views are written, and so their common tensors
             return one_by_one(alone_in_place, state, images, targets)
-        return together_in_place(state, images, targets)
+        return in_chunks(together_in_place, state, images, targets)
 
     return Distillation(init, gradient, update, advance)
 
@@ -116,6 +133,11 @@ def member(tree: Tree, k: int) -> Tree:
     {'w': tensor([3, 4])}
     """
     return tree_map(lambda leaf: leaf[k], tree)
+
+
+def _part(tree: Tree, members: slice) -> Tree:
+    """Some members of any stacked tree: a view of each leaf."""
+    return tree_map(lambda leaf: leaf[members], tree)
 
 
 def why_not_compile(device: torch.device) -> str | None:

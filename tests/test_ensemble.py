@@ -6,7 +6,7 @@ from torch import nn
 from torch.utils._pytree import tree_leaves
 
 from fkd import methods, optim
-from fkd.distillation import State, distill, step
+from fkd.distillation import Gradient, State, distill, step
 from fkd.ensemble import ensemble, member, size, why_not_compile
 from fkd.model import functional
 from fkd.models import LightNN
@@ -39,7 +39,7 @@ def _run(rule, state: State, steps: int) -> State:
     return state
 
 
-def _assert_same(one: State, other: State, rtol: float, atol: float) -> None:
+def _assert_same(one: State | Gradient, other: State | Gradient, rtol: float, atol: float) -> None:
     for a, b in zip(tree_leaves(one), tree_leaves(other), strict=True):
         torch.testing.assert_close(a, b, rtol=rtol, atol=atol)
 
@@ -134,18 +134,20 @@ def test_many_ensembles_can_be_compiled_in_one_process():
 
 @pytest.mark.plain
 @pytest.mark.parametrize(
-    ("layout", "compile", "members"),
+    ("layout", "compile", "members", "chunk"),
     [
-        ("loop", False, 8),
-        ("loop", True, 1),
-        ("loop", True, 8),
-        ("vmap", False, 1),
-        ("vmap", True, 8),
+        ("loop", False, 8, None),
+        ("loop", True, 1, None),
+        ("loop", True, 8, None),
+        ("vmap", False, 1, None),
+        ("vmap", False, 8, 3),  # 3, 3 and 2 members
+        ("vmap", True, 8, None),
+        ("vmap", True, 8, 4),
     ],
 )
-def test_advancing_in_place_is_the_steps_whatever_the_layout(layout, compile, members):
+def test_advancing_in_place_is_the_steps_whatever_the_layout(layout, compile, members, chunk):
     rule = _rule(methods.kd(), optim.sgd(0.01))
-    run = ensemble(rule, layout=layout, compile=compile)
+    run = ensemble(rule, layout=layout, compile=compile, chunk=chunk)
     start = run.init(range(members))
     expected, metrics = start, {}
     for images, targets in _batches(3):
@@ -156,6 +158,18 @@ def test_advancing_in_place_is_the_steps_whatever_the_layout(layout, compile, me
     _assert_same(state, expected, rtol=1e-3, atol=2e-5)
     for name, values in metrics.items():
         torch.testing.assert_close(found[name], values, rtol=1e-3, atol=2e-5)
+
+
+@pytest.mark.parametrize("order", ["shared", "own"])
+def test_members_in_chunks_have_the_gradients_of_all_at_once(order):
+    rule = _rule(methods.kd(), optim.sgd(0.01))
+    whole, chunks = (ensemble(rule, layout="vmap", order=order, chunk=n) for n in (None, 2))
+    state, (images, targets) = whole.init([0, 1, 2]), next(_batches(1))
+    if order == "own":
+        images = torch.stack([images, images.flip(0), images.roll(1, 0)])
+        targets = {k: torch.stack([x, x.flip(0), x.roll(1, 0)]) for k, x in targets.items()}
+    given = (state, images, targets)
+    _assert_same(chunks.gradient(*given), whole.gradient(*given), rtol=1e-3, atol=2e-5)
 
 
 @pytest.mark.plain
@@ -194,6 +208,8 @@ def test_bad_arguments_are_refused():
         ValueError, match="'lr' must have one value a member, but there are 1 values"
     ):
         ensemble(rule).init([1, 2], {"lr": [0.1]})
+    with pytest.raises(ValueError, match="chunk must be above zero"):
+        ensemble(rule, chunk=0)
 
 
 @pytest.mark.plain

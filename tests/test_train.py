@@ -1,16 +1,19 @@
 """The loop: the same steps as by hand, its curves, its calls, and a loss that is not finite."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
+from test_capture import pretend
 from torch import nn
 
 from fkd import data, methods, optim
+from fkd._capture import Captured
 from fkd.distillation import distill, step
 from fkd.ensemble import Order, ensemble, member
 from fkd.model import functional
-from fkd.train import train
+from fkd.train import Students, Trained, train, train_together
 
 IMAGES = torch.randint(256, (10, 3, 4, 4), generator=torch.Generator().manual_seed(0)).byte()
 TARGETS = {"labels": torch.tensor([0, 1, 2, 0, 1, 2, 0, 1, 2, 0])}
@@ -89,7 +92,7 @@ def _kd(lr: float, temperature: float):
 @pytest.mark.parametrize("order", ["shared", "own"])
 def test_a_member_of_a_sweep_is_the_student_alone_with_those_numbers(order: Order):
     teacher = torch.randn(10, 3, generator=torch.Generator().manual_seed(1))
-    how = {"epochs": 2, "batch_size": 4, "order": order}
+    how: dict[str, Any] = {"epochs": 2, "batch_size": 4, "order": order}
     data = (IMAGES, TARGETS | {"logits": teacher})
     hyper = {"lr": [0.1, 0.1, 0.3, 0.3], "kd.temperature": [1.0, 1.0, 4.0, 4.0]}
     together = train(ensemble(_kd(0.2, 2.0), order=order), [5, 6] * 2, *data, hyper=hyper, **how)
@@ -113,3 +116,65 @@ def test_a_diverged_member_is_named_with_its_hyperparameters_or_kept():
     assert not any(math.isfinite(epoch[1]) for epoch in kept.curves["loss"])
     for epoch, (value,) in zip(kept.curves["loss"], alone.curves["loss"], strict=True):
         assert epoch[0] == pytest.approx(value, rel=1e-5)
+
+
+LOGITS = torch.randn(10, 3, generator=torch.Generator().manual_seed(1))
+
+
+def _pair(order: Order) -> dict[str, Students]:
+    return {
+        "kd": Students(ensemble(_kd(0.1, 2.0), order=order), [5, 6, 7]),
+        "ce": Students(ensemble(rule(), order=order), [5, 6], {"lr": [0.01, 0.02]}),
+    }
+
+
+@pytest.mark.parametrize("order", ["shared", "own"])
+def test_side_by_side_with_a_live_teacher_is_alone_with_its_outputs_looked_up(order: Order):
+    how: dict[str, Any] = {"epochs": 2, "batch_size": 4, "order": order}
+    weight = torch.randn(48, 3, generator=torch.Generator().manual_seed(2))
+    seen = []
+
+    def teacher(x: torch.Tensor) -> dict[str, torch.Tensor]:
+        seen.append(len(x))
+        return {"logits": x.flatten(1) @ weight}
+
+    together = train_together(_pair(order), IMAGES, TARGETS, teacher=teacher, **how)
+    # three steps an epoch of one batch of four for all, or of one for each of the five
+    assert seen == ([4] * 6 if order == "shared" else [12, 8] * 6)
+    known = TARGETS | {"logits": data.normalize(IMAGES).flatten(1) @ weight}
+    for name, one in _pair(order).items():
+        found = together[name]
+        assert isinstance(found, Trained)
+        alone = train(one.ensemble, one.seeds, IMAGES, known, hyper=one.hyper, **how)
+        for key, curve in alone.curves.items():
+            torch.testing.assert_close(torch.tensor(found.curves[key]), torch.tensor(curve))
+
+
+def test_steps_in_a_graph_are_the_steps_one_by_one(monkeypatch):
+    how: dict[str, Any] = {
+        "epochs": 2,
+        "batch_size": 4,
+    }  # three steps an epoch: a graph of two and a graph of one
+    given = (IMAGES, TARGETS | {"logits": LOGITS})
+    plain = train_together(_pair("shared"), *given, **how)
+    told = []
+    monkeypatch.setattr(
+        "fkd.train._runner", lambda body, states, device: (Captured(body, states, pretend), 2)
+    )
+    graphs = train_together(_pair("shared"), *given, **how, on_step=lambda: told.append(1))
+    assert len(told) == 6
+    for one, other in zip(plain.values(), graphs.values(), strict=True):
+        assert isinstance(one, Trained) and isinstance(other, Trained)
+        assert one.curves == other.curves
+
+
+def test_an_ensemble_that_diverges_does_not_stop_the_one_beside_it():
+    pair = _pair("shared")
+    pair["ce"] = Students(pair["ce"].ensemble, [5, 6], {"lr": [0.01, 1e38]})
+    given = (IMAGES, TARGETS | {"logits": LOGITS})
+    found = train_together(pair, *given, epochs=3, batch_size=5)
+    assert isinstance(found["ce"], FloatingPointError)
+    assert "member 1 (seed 6, lr 1e+38)" in str(found["ce"])
+    alone = train(pair["kd"].ensemble, [5, 6, 7], *given, epochs=3, batch_size=5)
+    assert isinstance(found["kd"], Trained)
+    assert found["kd"].curves == alone.curves
