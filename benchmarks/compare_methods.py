@@ -26,6 +26,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import compiler
 import figures
 import report
 import sweep
@@ -147,6 +148,7 @@ class Comparison:
         return functional(build, self.dtype)
 
     def check_compiler(self) -> bool:
+        compiler.keep_compiled()
         with self.phase("compiler_check"), self.console.status("trying the compiler"):
             reason = why_not_compile(self.device)
         if reason:
@@ -178,8 +180,9 @@ class Comparison:
             *(TextColumn("steps, left"), TimeRemainingColumn()),
         )
         with Progress(*columns, console=self.console) as progress:
-            task = progress.add_task(what, total=config.epochs * steps)
-            return train(
+            description = f"{what}, compiling" if self.compile else what
+            task = progress.add_task(description, total=config.epochs * steps)
+            trained = train(
                 *(members, seeds, images, targets),
                 epochs=config.epochs,
                 batch_size=config.batch_size,
@@ -187,9 +190,13 @@ class Comparison:
                 order=config.order,
                 # a setting that diverges is a finding of a sweep
                 diverged="keep" if len(grid) > 1 else "raise",
-                on_step=partial(progress.advance, task),
+                on_step=partial(progress.update, task, advance=1, description=what),
                 on_epoch=on_epoch,
             )
+        if self.compile:
+            spent = self.seconds.get("first_steps", 0.0) + trained.seconds["first_step"]
+            self.seconds["first_steps"] = spent
+        return trained
 
     def run(self, results: dict[str, Any], folder: Path) -> None:
         """Train all there is to train, and put into `results` what is known as it comes."""

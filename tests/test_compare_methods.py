@@ -17,8 +17,10 @@ import report
 import torch
 from PIL import Image
 from rich.console import Console
+from rich.progress import Progress
 
 from fkd import checkpoint, methods
+from fkd.ensemble import ensemble
 from fkd.model import Model
 from fkd.models import DeepNN
 
@@ -215,6 +217,40 @@ def test_without_a_compiler_it_says_so_and_goes_on(images, teacher):
     assert found.returncode == 0, found.stderr
     assert "Compilation is not possible here, going on without" in found.stdout
     assert json.loads(Path("out/results.json").read_text())["compiled"] is False
+
+
+def test_the_user_is_told_of_compiling_while_it_lasts_and_afterwards(
+    images, teacher, monkeypatch, capsys
+):
+    told = []
+
+    class Told(Progress):
+        def update(self, task_id, **how):
+            told.append(self.tasks[task_id].description)
+            super().update(task_id, **how)
+
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "kept")
+    monkeypatch.setattr(compare_methods, "Progress", Told)
+    monkeypatch.setattr(compare_methods, "why_not_compile", lambda device: None)
+    monkeypatch.setattr(  # as if it compiled
+        compare_methods, "ensemble", lambda rule, order, compile: ensemble(rule, order=order)
+    )
+    arguments = tiny(images, teacher, "--methods", "ce", "kd")
+    arguments.remove("--no-compile")
+    out = run(*arguments)
+    assert told == [
+        "ce (1 of 2): 2 students, compiling", *["ce (1 of 2): 2 students"] * 3,
+        "kd (2 of 2): 2 students, compiling", *["kd (2 of 2): 2 students"] * 3,
+    ]  # fmt: skip
+    results = json.loads((out / "results.json").read_text())
+    first = sum(found["seconds"]["first_step"] for found in results["methods"].values())
+    assert results["seconds"]["first_steps"] == pytest.approx(first)
+    total = results["seconds"]["total"]
+    sentence = f"Of the run's {total:.1f} seconds, {first:.1f} were the first steps"
+    assert sentence in (out / "table.md").read_text()
+    assert sentence in " ".join(capsys.readouterr().out.split())
+    assert compare_methods.main([*arguments, "--no-compile", "--output", "plain"]) == 0
+    assert "first steps" not in Path("plain/table.md").read_text()
 
 
 @pytest.mark.parametrize(
