@@ -46,6 +46,7 @@ from fkd.models import DeepNN, LightNN, ReusedClassifier
 from fkd.train import Trained, train
 
 TEACHER_SEED = 42
+Metrics = dict[str, Tensor]  # one number a member by name
 
 
 class Comparison:
@@ -163,7 +164,7 @@ class Comparison:
         method: Method,
         seeds: Sequence[int],
         targets: Tensors,
-        on_epoch: Callable[[State], dict[str, Tensor]],
+        on_epoch: Callable[[State], Metrics],
         grid: Sequence[sweep.Setting] = ({},),
     ) -> Trained:
         config, images = self.config, self.data.train_images
@@ -242,19 +243,20 @@ class Comparison:
         results["teacher"] = {"accuracy": accuracy, "curves": curves}
         say(f"Teacher accuracy: {100 * accuracy:.2f} %")
 
-        def on_epoch(student: Model, state: State) -> dict[str, Tensor]:
+        def test(student: Model, state: State) -> Metrics:
             logits = evaluate.predict_members(student, state, data.test_images)
-            found = {
+            return {
                 "test_accuracy": evaluate.accuracy(logits, data.test_labels),
                 "teacher_agreement": evaluate.agreement(logits, on_test),
                 "calibration_error": evaluate.calibration_error(logits, data.test_labels),
             }
-            if self.validation:
-                images, labels = self.validation
-                logits = evaluate.predict_members(student, state, images)
-                found["validation_accuracy"] = evaluate.accuracy(logits, labels)
-            return found
 
+        def validate(images: Tensor, labels: Tensor, student: Model, state: State) -> Metrics:
+            logits = evaluate.predict_members(student, state, images)
+            return {"validation_accuracy": evaluate.accuracy(logits, labels)}
+
+        # A sweep's many students are followed on the validation split; only the chosen are tested.
+        on_epoch = partial(validate, *self.validation) if self.validation else test
         index = torch.arange(len(data.train_labels), device=self.device)
         targets = {"labels": data.train_labels, "index": index} | known
         failed = []
@@ -268,8 +270,11 @@ class Comparison:
                     *(what, student, method, config.seeds, targets),
                     *(partial(on_epoch, student), grid),
                 )
-                if self.validation and grid[0]:
-                    trained, entry = sweep.choose(grid, trained, len(self.validation[1]))
+                if self.validation:
+                    if grid[0]:
+                        trained, entry = sweep.choose(grid, trained, len(self.validation[1]))
+                    last = test(student, trained.state)
+                    trained.curves.update({name: [v.tolist()] for name, v in last.items()})
             except FloatingPointError as error:  # the other methods are still worth knowing
                 failed.append(f"{name}: {error}")
                 continue
@@ -279,7 +284,7 @@ class Comparison:
             raise FloatingPointError("; ".join(failed))
 
     def train_teacher(self) -> tuple[tuple[Tensors, Tensors], dict[str, Any]]:
-        def on_epoch(state: State) -> dict[str, Tensor]:
+        def on_epoch(state: State) -> Metrics:
             logits = evaluate.predict_members(self.teacher, state, self.data.test_images)
             return {"test_accuracy": evaluate.accuracy(logits, self.data.test_labels)}
 

@@ -332,15 +332,39 @@ def test_a_whole_sweep(images, teacher):
             means.append(-1 if None in accuracies else np.mean(accuracies))
         assert means[entry["chosen"]] == max(means)
         chosen = entry["settings"][entry["chosen"]]
-        for name in ("validation_accuracy", "test_accuracy"):
-            assert [seed[name] for seed in method["seeds"]] == chosen[name]
-            assert method["curves"][name][-1] == chosen[name]
+        name = "validation_accuracy"
+        assert [seed[name] for seed in method["seeds"]] == chosen[name]
+        assert method["curves"][name][-1] == chosen[name]
     table = (out / "table.md").read_text()
     assert "a validation split of 6 images" in table
     assert "(settings: ce 3, kd 6, cosine 3); the students were trained on the rest" in table
     assert "- kd: lr " in table and "the best of 6 settings, 2 diverged" in table
     for method in found:
         assert np.asarray(Image.open(out / f"sweep-{method}.png").convert("L")).std() > 10
+
+
+def test_a_sweep_tests_the_chosen_alone_and_as_a_run_of_that_setting_alone(
+    images, teacher, monkeypatch
+):
+    read = []
+    real = compare_methods.evaluate.predict_members
+
+    def spy(model, state, images):
+        read.append((len(state.hyper["lr"]), len(images)))
+        return real(model, state, images)
+
+    monkeypatch.setattr(compare_methods.evaluate, "predict_members", spy)
+    methods = ["--methods", "ce", "kd", "--validation", "0.3", "--sweep"]
+    out = run(*tiny(images, teacher, *methods, "kd.weight=0.1,0.9"))
+    # ce's two seeds, and two seeds of kd's two settings: 6 images an epoch, 20 at the end
+    assert read == [(2, 6), (2, 6), (2, 20), (4, 6), (4, 6), (2, 20)]
+    swept = json.loads((out / "results.json").read_text())["methods"]["kd"]
+    best = swept["sweep"]["settings"][swept["sweep"]["chosen"]]["hyper"]["kd.weight"]
+    alone = tiny(images, teacher, *methods, f"kd.weight={best}", "--output", "alone")
+    assert compare_methods.main(alone) == 0
+    expected = json.loads(Path("alone/results.json").read_text())["methods"]["kd"]["seeds"]
+    for mine, theirs in zip(swept["seeds"], expected, strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-3)
 
 
 def test_a_method_that_has_none_of_the_names_is_run_as_it_is(images, teacher):
