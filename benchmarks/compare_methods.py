@@ -26,6 +26,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import compiler
 import figures
 import report
 import sweep
@@ -45,6 +46,7 @@ from fkd.models import DeepNN, LightNN, ReusedClassifier
 from fkd.train import Trained, train
 
 TEACHER_SEED = 42
+Metrics = dict[str, Tensor]  # one number a member by name
 
 
 class Comparison:
@@ -147,6 +149,7 @@ class Comparison:
         return functional(build, self.dtype)
 
     def check_compiler(self) -> bool:
+        compiler.keep_compiled()
         with self.phase("compiler_check"), self.console.status("trying the compiler"):
             reason = why_not_compile(self.device)
         if reason:
@@ -161,7 +164,7 @@ class Comparison:
         method: Method,
         seeds: Sequence[int],
         targets: Tensors,
-        on_epoch: Callable[[State], dict[str, Tensor]],
+        on_epoch: Callable[[State], Metrics],
         grid: Sequence[sweep.Setting] = ({},),
     ) -> Trained:
         config, images = self.config, self.data.train_images
@@ -178,8 +181,9 @@ class Comparison:
             *(TextColumn("steps, left"), TimeRemainingColumn()),
         )
         with Progress(*columns, console=self.console) as progress:
-            task = progress.add_task(what, total=config.epochs * steps)
-            return train(
+            description = f"{what}, compiling" if self.compile else what
+            task = progress.add_task(description, total=config.epochs * steps)
+            trained = train(
                 *(members, seeds, images, targets),
                 epochs=config.epochs,
                 batch_size=config.batch_size,
@@ -187,9 +191,13 @@ class Comparison:
                 order=config.order,
                 # a setting that diverges is a finding of a sweep
                 diverged="keep" if len(grid) > 1 else "raise",
-                on_step=partial(progress.advance, task),
+                on_step=partial(progress.update, task, advance=1, description=what),
                 on_epoch=on_epoch,
             )
+        if self.compile:
+            spent = self.seconds.get("first_steps", 0.0) + trained.seconds["first_step"]
+            self.seconds["first_steps"] = spent
+        return trained
 
     def run(self, results: dict[str, Any], folder: Path) -> None:
         """Train all there is to train, and put into `results` what is known as it comes."""
@@ -235,19 +243,20 @@ class Comparison:
         results["teacher"] = {"accuracy": accuracy, "curves": curves}
         say(f"Teacher accuracy: {100 * accuracy:.2f} %")
 
-        def on_epoch(student: Model, state: State) -> dict[str, Tensor]:
+        def test(student: Model, state: State) -> Metrics:
             logits = evaluate.predict_members(student, state, data.test_images)
-            found = {
+            return {
                 "test_accuracy": evaluate.accuracy(logits, data.test_labels),
                 "teacher_agreement": evaluate.agreement(logits, on_test),
                 "calibration_error": evaluate.calibration_error(logits, data.test_labels),
             }
-            if self.validation:
-                images, labels = self.validation
-                logits = evaluate.predict_members(student, state, images)
-                found["validation_accuracy"] = evaluate.accuracy(logits, labels)
-            return found
 
+        def validate(images: Tensor, labels: Tensor, student: Model, state: State) -> Metrics:
+            logits = evaluate.predict_members(student, state, images)
+            return {"validation_accuracy": evaluate.accuracy(logits, labels)}
+
+        # A sweep's many students are followed on the validation split; only the chosen are tested.
+        on_epoch = partial(validate, *self.validation) if self.validation else test
         index = torch.arange(len(data.train_labels), device=self.device)
         targets = {"labels": data.train_labels, "index": index} | known
         failed = []
@@ -261,8 +270,11 @@ class Comparison:
                     *(what, student, method, config.seeds, targets),
                     *(partial(on_epoch, student), grid),
                 )
-                if self.validation and grid[0]:
-                    trained, entry = sweep.choose(grid, trained, len(self.validation[1]))
+                if self.validation:
+                    if grid[0]:
+                        trained, entry = sweep.choose(grid, trained, len(self.validation[1]))
+                    last = test(student, trained.state)
+                    trained.curves.update({name: [v.tolist()] for name, v in last.items()})
             except FloatingPointError as error:  # the other methods are still worth knowing
                 failed.append(f"{name}: {error}")
                 continue
@@ -272,7 +284,7 @@ class Comparison:
             raise FloatingPointError("; ".join(failed))
 
     def train_teacher(self) -> tuple[tuple[Tensors, Tensors], dict[str, Any]]:
-        def on_epoch(state: State) -> dict[str, Tensor]:
+        def on_epoch(state: State) -> Metrics:
             logits = evaluate.predict_members(self.teacher, state, self.data.test_images)
             return {"test_accuracy": evaluate.accuracy(logits, self.data.test_labels)}
 

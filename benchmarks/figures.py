@@ -51,7 +51,7 @@ def accuracy(results: Results) -> Figure:
     that reaches beyond it is cut.
     """
     methods, base = results["methods"], results["baseline"]
-    names = list(methods) if len(methods) <= FEW else _by_accuracy(results)
+    names = list(methods) if len(methods) <= FEW else _by_accuracy(results, "test_accuracy")
     height = 0.45 if len(methods) <= FEW else 0.28
     figure = Figure(figsize=(10, 1.4 + height * len(methods)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
@@ -100,21 +100,22 @@ def _frame(axes: Axes) -> None:
 
 
 def curves_together(results: Results) -> Figure:
-    """Test accuracy and agreement with the teacher over the epochs, mean and range over seeds."""
-    figure = Figure(figsize=(10, 4.2), layout="constrained")
-    panels = (
-        ("test_accuracy", "Test accuracy, %"),
-        ("teacher_agreement", "Agreement with the teacher on the test set, %"),
-    )
+    """Accuracy and agreement with the teacher over the epochs, mean and range over seeds."""
+    split = _followed(results)
+    panels = {f"{split}_accuracy": f"{split.capitalize()} accuracy, %"}
+    if split == "test":
+        panels["teacher_agreement"] = "Agreement with the teacher on the test set, %"
+    figure = Figure(figsize=(5 * len(panels), 4.2), layout="constrained")
     colors = _colors(results)
     handles = {}
-    for axes, (metric, title) in zip(figure.subplots(1, 2), panels, strict=True):
+    grid = figure.subplots(1, len(panels), squeeze=False).flatten()
+    for axes, (metric, title) in zip(grid, panels.items(), strict=True):
         for name, color in colors.items():
             handles[name] = _curve(axes, results, name, metric, color)
         axes.set_title(title)
         axes.set_xlabel("epoch")
         axes.grid()
-    ordered = _by_accuracy(results)
+    ordered = _by_accuracy(results, f"{split}_accuracy")
     figure.legend(
         [handles[name] for name in ordered],
         ordered,
@@ -127,24 +128,31 @@ def curves_together(results: Results) -> Figure:
 
 
 def curves_apart(results: Results) -> Figure:
-    """Test accuracy over the epochs, a panel a method by its last accuracy, the baseline grey."""
-    names, columns = _by_accuracy(results), 6
+    """Accuracy over the epochs, a panel a method by its last accuracy, the baseline grey."""
+    split = _followed(results)
+    metric = f"{split}_accuracy"
+    names, columns = _by_accuracy(results, metric), 6
     rows = -(-len(names) // columns)
     figure = Figure(figsize=(11, 0.8 + 1.55 * rows), layout="constrained")
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flatten()
     for axes, name in zip(grid, names, strict=False):
         if results["baseline"] in results["methods"]:  # and did not diverge
-            _curve(axes, results, results["baseline"], "test_accuracy", FAINT)
-        _curve(axes, results, name, "test_accuracy", _colors(results)[name])
-        last = 100 * results["methods"][name]["accuracy"]["mean"]
+            _curve(axes, results, results["baseline"], metric, FAINT)
+        _curve(axes, results, name, metric, _colors(results)[name])
+        last = 100 * np.mean(final(results, name, metric))
         axes.set_title(f"{name}  {last:.1f}", fontsize=9)
         axes.grid()
     for axes in grid[len(names) :]:
         axes.remove()
-    figure.supylabel("test accuracy, %", fontsize=10)
+    figure.supylabel(f"{split} accuracy, %", fontsize=10)
     text = f"Over the epochs; grey: {results['baseline']}; mean and range over seeds"
     _note(figure, results, text)
     return figure
+
+
+def _followed(results: Results) -> str:
+    """The images that the epochs are followed on: a sweep reads the test set only at its end."""
+    return "validation" if results["data"].get("validation") else "test"
 
 
 def _curve(axes: Axes, results: Results, name: str, metric: str, color: Any) -> Any:
@@ -158,10 +166,9 @@ def _curve(axes: Axes, results: Results, name: str, metric: str, color: Any) -> 
     return line
 
 
-def _by_accuracy(results: Results) -> list[str]:
+def _by_accuracy(results: Results, metric: str) -> list[str]:
     """The methods from the highest mean of the last epoch to the lowest."""
-    found = results["methods"]
-    return sorted(found, key=lambda name: -found[name]["accuracy"]["mean"])
+    return sorted(results["methods"], key=lambda name: -np.mean(final(results, name, metric)))
 
 
 def _colors(results: Results) -> dict[str, Any]:

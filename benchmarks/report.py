@@ -195,7 +195,18 @@ def caption(results: Results) -> str:
         f"(the same initial weights, {config['order']} order of batches), its interval and the "
         "paired t-test's p, not corrected for the number of methods; agreement with the teacher "
         "in %; training seconds of all students together, with compilation and without evaluation. "
+        f"{_compiling(results['seconds'])}"
         f"{where['date'][:10]}, {hardware}, {where['cores']} cores, torch {where['torch']}."
+    )
+
+
+def _compiling(seconds: dict[str, float]) -> str:
+    """What compilation cost, once a run that compiled is over."""
+    if "first_steps" not in seconds or "total" not in seconds:
+        return ""
+    return (
+        f"Of the run's {seconds['total']:.1f} seconds, {seconds['first_steps']:.1f} were the first "
+        "steps of its trainings, which compile; what is compiled is kept for the next run. "
     )
 
 

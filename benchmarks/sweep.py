@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from torch.utils._pytree import tree_map
 
 from fkd.train import Trained
 
@@ -46,11 +47,11 @@ def members(
 def choose(
     grid: Sequence[Setting], trained: Trained, validation_images: int
 ) -> tuple[Trained, dict[str, Any]]:
-    """The members of the best setting, and what results.json says of all of them.
+    """The members of the best setting alone, and what results.json says of all settings.
 
     The best is the one whose seeds together have the most validation images right after the last
     epoch, and the first of those that are equal. A setting with a diverged member is never chosen;
-    that member's accuracies are None. Raises FloatingPointError where every setting has one.
+    that member's accuracy is None. Raises FloatingPointError where every setting has one.
     """
     curves = {name: np.array(curve) for name, curve in trained.curves.items()}  # [epochs, members]
     seeds = curves["loss"].shape[1] // len(grid)
@@ -63,23 +64,21 @@ def choose(
             f"of {len(grid)} settings each has a seed whose loss became infinite or no number; "
             "sweep a lower learning rate or lower weights"
         )
-    found = {
-        metric: [
-            [float(value) if fine else None for value, fine in zip(*row, strict=True)]
-            for row in zip(curves[metric][-1].reshape(finite.shape), finite, strict=True)
-        ]
-        for metric in ("validation_accuracy", "test_accuracy")
-    }
+    accuracies = [
+        [float(value) if fine else None for value, fine in zip(*row, strict=True)]
+        for row in zip(curves["validation_accuracy"][-1].reshape(finite.shape), finite, strict=True)
+    ]
     entry = {
         "settings": [
-            {"hyper": setting} | {metric: values[i] for metric, values in found.items()}
-            for i, setting in enumerate(grid)
+            {"hyper": setting, "validation_accuracy": values}
+            for setting, values in zip(grid, accuracies, strict=True)
         ],
         "chosen": chosen,
     }
     own = slice(chosen * seeds, (chosen + 1) * seeds)
     kept = {name: curve[:, own].tolist() for name, curve in curves.items()}
-    return trained._replace(curves=kept), entry
+    state = tree_map(lambda leaf: leaf[own], trained.state)
+    return trained._replace(state=state, curves=kept), entry
 
 
 def axes(entry: Mapping[str, Any]) -> dict[str, list[float]]:

@@ -27,17 +27,18 @@ def draw(results: dict[str, Any], method: str) -> Figure:
     names = [name for name, values in axes(entry).items() if len(values) > 1]
     names.sort(key=lambda name: -len(axes(entry)[name]))
     best = entry["settings"][entry["chosen"]]
-    means = {m: 100 * np.mean(best[f"{m}_accuracy"]) for m in ("validation", "test")}
+    validation = 100 * np.mean(best["validation_accuracy"])
+    test = 100 * results["methods"][method]["accuracy"]["mean"]
     figure, text = (_line if len(names) == 1 else _maps)(entry, names)
     figure.suptitle(
         f"{method}: {describe(best['hyper'])}\n"
-        f"chosen by its validation accuracy, {means['validation']:.2f} %; "
-        f"test accuracy {means['test']:.2f} %",
+        f"chosen by its validation accuracy, {validation:.2f} %; "
+        f"test accuracy {test:.2f} %",
         x=0.01,
         ha="left",
         fontsize=11,
     )
-    seeds, split = len(best["test_accuracy"]), results["data"]["validation"]
+    seeds, split = len(best["validation_accuracy"]), results["data"]["validation"]
     setting = f"{results['data']['name']}, {split:,} validation images, {seeds} seeds"
     epochs = results["config"]["epochs"]
     figure.supxlabel(f"{setting}, {epochs} epochs. {text}.", fontsize=9, color=NOTE)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fkd import _random
+from fkd import _check, _random
 from fkd.losses._feature import mean_negative
 
 Arguments = dict[str, Tensor]
@@ -245,9 +245,10 @@ class Embeddings(nn.Module):
 class Memory(nn.Module):
     """CRD's embeddings and its memory banks of both sides, one row for each of the `examples`.
 
-    Takes the teacher's output and the examples' numbers (`index`). `negatives` rows an example are
-    drawn at random, by a key among the buffers; the rows of the batch move half-way to its
-    embeddings. The normalising constants are those of the first batch, as published.
+    Takes the teacher's output, the examples' numbers (`index`) and the loss's temperature.
+    `negatives` rows an example, from 1 to `examples`, are drawn at random, by a key among the
+    buffers; the rows of the batch move half-way to its embeddings. The normalising constants are
+    those of the first batch, as published.
 
     Tian et al., "Contrastive Representation Distillation" (2020), section 3.1.
     """
@@ -265,19 +266,21 @@ class Memory(nn.Module):
         *,
         examples: int,
         negatives: int,
-        temperature: float = 0.07,
         width: int = 128,
     ):
         super().__init__()
+        _check.between("Memory", 1, examples, negatives=negatives)
         self.embeddings = Embeddings(student, target[0], width)
-        self.examples, self.negatives, self.temperature = examples, negatives, temperature
+        self.examples, self.negatives = examples, negatives
         for side in ("student_bank", "teacher_bank"):
             self.register_buffer(side, F.normalize(torch.randn(examples, width), dim=1))
         self.register_buffer("scales", torch.zeros(2))
         self.register_buffer("key", torch.randint(2**31, ()))
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
 
-    def forward(self, student: Tensor, teacher: Tensor, index: Tensor) -> Arguments:
+    def forward(
+        self, student: Tensor, teacher: Tensor, index: Tensor, temperature: Tensor
+    ) -> Arguments:
         made = self.embeddings(student, teacher)
         # the banks are buffers, which stay in float32 whatever the model computes in
         both = {name: value.to(self.student_bank.dtype) for name, value in made.items()}
@@ -290,8 +293,8 @@ class Memory(nn.Module):
         # each side's rows against what the other side's bank holds, as `losses.crd` has them
         found = torch.stack(
             [
-                self._constant(both["student"], arguments["teacher_negatives"]),
-                self._constant(both["teacher"], arguments["student_negatives"]),
+                self._constant(both["student"], arguments["teacher_negatives"], temperature),
+                self._constant(both["teacher"], arguments["student_negatives"], temperature),
             ]
         )
         scales = torch.where(self.count == 0, found, self.scales).detach()
@@ -301,8 +304,9 @@ class Memory(nn.Module):
             bank[index] = F.normalize((bank[index] + row) / 2, dim=1)
         self.count.add_(1)
         self.scales.copy_(scales)
-        return arguments | {"student_scale": scales[0], "teacher_scale": scales[1]}
+        share = torch.full((), self.negatives / self.examples, device=scales.device)
+        return arguments | {"student_scale": scales[0], "teacher_scale": scales[1], "share": share}
 
-    def _constant(self, anchors: Tensor, others: Tensor) -> Tensor:
+    def _constant(self, anchors: Tensor, others: Tensor, temperature: Tensor) -> Tensor:
         cosines = (F.normalize(anchors, dim=1).unsqueeze(1) * others).sum(2)
-        return self.examples * (cosines / self.temperature).exp().mean()
+        return self.examples * (cosines / temperature).exp().mean()

@@ -17,8 +17,10 @@ import report
 import torch
 from PIL import Image
 from rich.console import Console
+from rich.progress import Progress
 
 from fkd import checkpoint, methods
+from fkd.ensemble import ensemble
 from fkd.model import Model
 from fkd.models import DeepNN
 
@@ -217,6 +219,40 @@ def test_without_a_compiler_it_says_so_and_goes_on(images, teacher):
     assert json.loads(Path("out/results.json").read_text())["compiled"] is False
 
 
+def test_the_user_is_told_of_compiling_while_it_lasts_and_afterwards(
+    images, teacher, monkeypatch, capsys
+):
+    told = []
+
+    class Told(Progress):
+        def update(self, task_id, **how):
+            told.append(self.tasks[task_id].description)
+            super().update(task_id, **how)
+
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "kept")
+    monkeypatch.setattr(compare_methods, "Progress", Told)
+    monkeypatch.setattr(compare_methods, "why_not_compile", lambda device: None)
+    monkeypatch.setattr(  # as if it compiled
+        compare_methods, "ensemble", lambda rule, order, compile: ensemble(rule, order=order)
+    )
+    arguments = tiny(images, teacher, "--methods", "ce", "kd")
+    arguments.remove("--no-compile")
+    out = run(*arguments)
+    assert told == [
+        "ce (1 of 2): 2 students, compiling", *["ce (1 of 2): 2 students"] * 3,
+        "kd (2 of 2): 2 students, compiling", *["kd (2 of 2): 2 students"] * 3,
+    ]  # fmt: skip
+    results = json.loads((out / "results.json").read_text())
+    first = sum(found["seconds"]["first_step"] for found in results["methods"].values())
+    assert results["seconds"]["first_steps"] == pytest.approx(first)
+    total = results["seconds"]["total"]
+    sentence = f"Of the run's {total:.1f} seconds, {first:.1f} were the first steps"
+    assert sentence in (out / "table.md").read_text()
+    assert sentence in " ".join(capsys.readouterr().out.split())
+    assert compare_methods.main([*arguments, "--no-compile", "--output", "plain"]) == 0
+    assert "first steps" not in Path("plain/table.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -296,15 +332,39 @@ def test_a_whole_sweep(images, teacher):
             means.append(-1 if None in accuracies else np.mean(accuracies))
         assert means[entry["chosen"]] == max(means)
         chosen = entry["settings"][entry["chosen"]]
-        for name in ("validation_accuracy", "test_accuracy"):
-            assert [seed[name] for seed in method["seeds"]] == chosen[name]
-            assert method["curves"][name][-1] == chosen[name]
+        name = "validation_accuracy"
+        assert [seed[name] for seed in method["seeds"]] == chosen[name]
+        assert method["curves"][name][-1] == chosen[name]
     table = (out / "table.md").read_text()
     assert "a validation split of 6 images" in table
     assert "(settings: ce 3, kd 6, cosine 3); the students were trained on the rest" in table
     assert "- kd: lr " in table and "the best of 6 settings, 2 diverged" in table
     for method in found:
         assert np.asarray(Image.open(out / f"sweep-{method}.png").convert("L")).std() > 10
+
+
+def test_a_sweep_tests_the_chosen_alone_and_as_a_run_of_that_setting_alone(
+    images, teacher, monkeypatch
+):
+    read = []
+    real = compare_methods.evaluate.predict_members
+
+    def spy(model, state, images):
+        read.append((len(state.hyper["lr"]), len(images)))
+        return real(model, state, images)
+
+    monkeypatch.setattr(compare_methods.evaluate, "predict_members", spy)
+    methods = ["--methods", "ce", "kd", "--validation", "0.3", "--sweep"]
+    out = run(*tiny(images, teacher, *methods, "kd.weight=0.1,0.9"))
+    # ce's two seeds, and two seeds of kd's two settings: 6 images an epoch, 20 at the end
+    assert read == [(2, 6), (2, 6), (2, 20), (4, 6), (4, 6), (2, 20)]
+    swept = json.loads((out / "results.json").read_text())["methods"]["kd"]
+    best = swept["sweep"]["settings"][swept["sweep"]["chosen"]]["hyper"]["kd.weight"]
+    alone = tiny(images, teacher, *methods, f"kd.weight={best}", "--output", "alone")
+    assert compare_methods.main(alone) == 0
+    expected = json.loads(Path("alone/results.json").read_text())["methods"]["kd"]["seeds"]
+    for mine, theirs in zip(swept["seeds"], expected, strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-3)
 
 
 def test_a_method_that_has_none_of_the_names_is_run_as_it_is(images, teacher):

@@ -19,7 +19,7 @@ def _trained(
     last = {"validation_accuracy": validation, "test_accuracy": test}
     first = {name: [0.0] * len(values) for name, values in last.items()}
     curves = {name: [first[name], last[name]] for name in last}
-    state: Any = None
+    state: Any = {"member": torch.arange(len(test))}
     return Trained(state, curves | {"loss": [[1.0] * len(test), loss or [1.0] * len(test)]}, {})
 
 
@@ -32,7 +32,7 @@ def _results(swept: dict[str, tuple[float, ...]], diverged: int = -1) -> dict[st
     return {
         "data": {"name": "mine", "validation": 100},
         "config": {"seeds": [0, 1], "epochs": 2},
-        "methods": {"kd": {"sweep": entry}},
+        "methods": {"kd": {"sweep": entry, "accuracy": {"mean": 0.5}}},
     }
 
 
@@ -66,9 +66,10 @@ def test_the_choice_is_by_validation_where_the_test_set_says_otherwise():
     kept, entry = sweep.choose(GRID, trained, 10)
     assert entry["chosen"] == 1
     assert kept.curves["test_accuracy"] == [[0.0, 0.0], [0.1, 0.3]]
+    state: Any = kept.state
+    assert state["member"].tolist() == [2, 3]
     assert [s["hyper"] for s in entry["settings"]] == GRID
     assert entry["settings"][2]["validation_accuracy"] == [0.6, 0.6]
-    assert entry["settings"][0]["test_accuracy"] == [0.9, 0.9]
 
 
 def test_of_equals_the_first_is_chosen():
@@ -83,7 +84,6 @@ def test_a_setting_with_a_diverged_seed_is_never_chosen():
     kept, entry = sweep.choose(GRID, _trained([0.1, 0.1, 0.9, 0.9, 0.3, 0.3], [0.5] * 6, loss), 10)
     assert entry["chosen"] == 2
     assert entry["settings"][1]["validation_accuracy"] == [0.9, None]
-    assert entry["settings"][1]["test_accuracy"] == [0.5, None]
     assert np.isfinite(kept.curves["loss"]).all()
     with pytest.raises(FloatingPointError, match="of 3 settings each has a seed"):
         sweep.choose(GRID, _trained([0.5] * 3, [0.5] * 3, [float("nan")] * 3), 10)

@@ -84,8 +84,10 @@ def crd(
 
     Tian et al., "Contrastive Representation Distillation" (2020).
     """
-    negatives = min(negatives, examples)
-    head = partial(heads.Memory, examples=examples, negatives=negatives, temperature=temperature)
-    hyper = {"temperature": temperature, "share": negatives / examples}
-    term = Term(losses.crd, layer, (layer, "index"), weight, hyper, head, joint=True)
+    term = Term(
+        *(losses.crd, layer, (layer, "index"), weight, {"temperature": temperature}),
+        head=partial(heads.Memory, examples=examples, negatives=min(negatives, examples)),
+        joint=True,
+        head_hyper=("temperature",),
+    )
     return {"crd": term} | supervised(ce)

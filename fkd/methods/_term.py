@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from fkd import _check, losses
@@ -21,11 +22,13 @@ class Term:
     `head(student_shape, target_shape)`, given shapes without their batch axis (tuples of them where
     there are several names), builds a module that is trained with the student and dropped at the
     end. It takes the student's outputs and returns one tensor that stands in their place; with
-    `joint`, it takes the targets too and returns all that the loss takes, as a dict by argument.
+    `joint`, it takes the targets too and returns all that the loss takes, as a dict by argument;
+    after the targets it takes those hyperparameters, as scalars, that `head_hyper` names.
 
     The weight rises over the first `warmup` epochs as min(epoch / warmup, 1), counted from 1.
 
-    Raises ValueError for a weight that is negative or not finite, or a negative warm-up.
+    Raises ValueError for a weight that is negative or not finite, a negative warm-up, or a
+    `head_hyper` that is not among the hyperparameters.
     """
 
     loss: Callable[..., Tensor]
@@ -35,10 +38,13 @@ class Term:
     hyper: Mapping[str, float] = field(default_factory=dict)
     head: Head | None = None
     joint: bool = False
+    head_hyper: tuple[str, ...] = ()
     warmup: int = 0
 
     def __post_init__(self) -> None:
         _check.not_negative("Term", weight=self.weight, warmup=self.warmup)
+        for name in self.head_hyper:
+            _check.known("Term", "head_hyper", name, self.hyper)
 
     @property
     def students(self) -> tuple[str, ...]:
@@ -68,7 +74,8 @@ class Term:
         if through is None:
             return self.loss(*students, *matched, **hyper)
         if self.joint:
-            return self.loss(**through((*students, *matched)), **hyper)
+            numbers = (torch.as_tensor(hyper[name]) for name in self.head_hyper)
+            return self.loss(**through((*students, *matched, *numbers)), **hyper)
         return self.loss(through(students)["logits"], *matched, **hyper)
 
 

@@ -55,6 +55,39 @@ def test_all_parameters_of_a_method_are_trained(batch):
                 assert value.abs().max() > 0, f"{name}: {term}.{parameter} has no gradient"
 
 
+@pytest.mark.parametrize("layout", ["vmap", "loop"])
+def test_a_swept_temperature_of_crd_is_that_of_a_method_built_with_it(batch, layout):
+    images, targets = batch
+
+    def rule(temperature: float):
+        method = methods.crd(examples=64, temperature=temperature)
+        return distill(functional(lambda: LightNN(3)), method, optim.sgd(1e-4), images, targets)
+
+    run = ensemble(rule(0.07), layout=layout)
+    state = run.init([4, 4], {"crd.temperature": [0.2, 0.5]})
+    alone = {value: rule(value) for value in (0.2, 0.5)}
+    states = {value: one.init(4) for value, one in alone.items()}
+    for _ in range(2):  # the second step reads what the first one kept
+        state, metrics = step(run, state, images, targets)
+        for k, (value, one) in enumerate(alone.items()):
+            states[value], expected = step(one, states[value], images, targets)
+            torch.testing.assert_close(metrics["crd"][k], expected["crd"], rtol=1e-4, atol=1e-5)
+    kept = [one.buffers["heads"]["crd"]["scales"] for one in states.values()]
+    torch.testing.assert_close(state.buffers["heads"]["crd"]["scales"], torch.stack(kept))
+
+
+def test_crds_numbers_of_rows_cannot_be_swept(batch):
+    images, targets = batch
+    net = functional(lambda: LightNN(3))
+    rule = distill(net, methods.crd(examples=64), optim.sgd(), images, targets)
+    with pytest.raises(ValueError, match=r"'crd.share' is not known; choose from .*temperature"):
+        rule.init(0, {"crd.share": 0.5})
+    with pytest.raises(ValueError, match=r"term 'crd': crd: temperature must be above zero"):
+        rule.init(0, {"crd.temperature": 0.0})
+    with pytest.raises(ValueError, match=r"term 'crd': Memory: negatives must lie in \[1, 64\]"):
+        distill(net, methods.crd(examples=64, negatives=0), optim.sgd(), images, targets)
+
+
 def test_the_tutorials_weights_are_the_defaults():
     weights = {
         name: {term: t.weight for term, t in METHODS[name]().items()}
@@ -144,3 +177,8 @@ def test_bad_weights_are_refused(weight):
 def test_bad_temperatures_are_refused(temperature):
     with pytest.raises(ValueError, match="kd: temperature must be above zero"):
         kd(temperature=temperature)
+
+
+def test_a_heads_hyperparameter_must_be_one_of_the_terms():
+    with pytest.raises(ValueError, match="head_hyper 'heat' is not known; choose from temperature"):
+        Term(losses.kl_divergence, hyper={"temperature": 1.0}, head_hyper=("heat",))
