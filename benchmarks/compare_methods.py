@@ -17,9 +17,10 @@ giver knows whether it was.
 """
 
 import copy
+import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -28,22 +29,22 @@ from typing import Any
 
 import compiler
 import figures
+import fit
 import report
 import sweep
 import torch
 from options import PRECISIONS, Config, parse
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from fkd import _check, checkpoint, datasets, evaluate, heads, optim
-from fkd.data import Data, hold_out, normalize, steps_per_epoch
+from fkd.data import Data, hold_out, normalize
 from fkd.distillation import Distillation, State, distill, student_of
-from fkd.ensemble import ensemble, member, why_not_compile
+from fkd.ensemble import member, why_not_compile
 from fkd.methods import METHODS, Method, supervised
 from fkd.model import Model, Tensors, functional, outputs_like, state_dict
 from fkd.models import DeepNN, LightNN, ReusedClassifier
-from fkd.train import Trained, train
+from fkd.train import Trained
 
 TEACHER_SEED = 42
 Metrics = dict[str, Tensor]  # one number a member by name
@@ -157,48 +158,6 @@ class Comparison:
             self.console.print(text, markup=False)
         return not reason
 
-    def train_students(
-        self,
-        what: str,
-        model: Model,
-        method: Method,
-        seeds: Sequence[int],
-        targets: Tensors,
-        on_epoch: Callable[[State], Metrics],
-        grid: Sequence[sweep.Setting] = ({},),
-    ) -> Trained:
-        config, images = self.config, self.data.train_images
-        example = normalize(images[: config.batch_size])
-        matched = {name: target[: config.batch_size] for name, target in targets.items()}
-        steps = steps_per_epoch(len(images), config.batch_size)
-        rule = distill(
-            *(model, method, optim.adam(config.lr), example, matched), steps_per_epoch=steps
-        )
-        members = ensemble(rule, order=config.order, compile=self.compile)
-        seeds, hyper = sweep.members(grid, seeds)
-        columns = (
-            *(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()),
-            *(TextColumn("steps, left"), TimeRemainingColumn()),
-        )
-        with Progress(*columns, console=self.console) as progress:
-            description = f"{what}, compiling" if self.compile else what
-            task = progress.add_task(description, total=config.epochs * steps)
-            trained = train(
-                *(members, seeds, images, targets),
-                epochs=config.epochs,
-                batch_size=config.batch_size,
-                hyper=hyper,
-                order=config.order,
-                # a setting that diverges is a finding of a sweep
-                diverged="keep" if len(grid) > 1 else "raise",
-                on_step=partial(progress.update, task, advance=1, description=what),
-                on_epoch=on_epoch,
-            )
-        if self.compile:
-            spent = self.seconds.get("first_steps", 0.0) + trained.seconds["first_step"]
-            self.seconds["first_steps"] = spent
-        return trained
-
     def run(self, results: dict[str, Any], folder: Path) -> None:
         """Train all there is to train, and put into `results` what is known as it comes."""
         config, data = self.config, self.data
@@ -229,19 +188,23 @@ class Comparison:
             with self.phase("teacher_training"):
                 teacher, curves = self.train_teacher()
             checkpoint.save(folder / "teacher.pt", state_dict(*teacher))
-        terms = [term for method in self.methods.values() for term in method.values()]
-        wanted = {name for term in terms for name in term.targets} - {"labels", "index"}
+        wanted = self.wanted()
+        live = self.bytes_of(wanted) > config.teacher_memory * 2**30
         # Without augmentation the teacher's answers never change: each image is shown to it once.
         with (
             self.phase("teacher_outputs"),
             self.console.status("the teacher reads each image once"),
         ):
             ask = partial(evaluate.predict, self.teacher, *teacher)
-            known = ask(data.train_images, names=sorted(wanted))
+            known = {} if live else ask(data.train_images, names=sorted(wanted))
             on_test = ask(data.test_images)["logits"]
         accuracy = evaluate.accuracy(on_test, data.test_labels).item()
-        results["teacher"] = {"accuracy": accuracy, "curves": curves}
+        results["teacher"] = {"accuracy": accuracy, "curves": curves, "live": live}
         say(f"Teacher accuracy: {100 * accuracy:.2f} %")
+        if live:
+            needed, given = self.bytes_of(wanted) / 2**30, config.teacher_memory
+            say(f"Teacher outputs would take {needed:.3g} GiB, of --teacher-memory {given:g}:")
+            say("the teacher is asked about each batch instead, by all methods together")
 
         def test(student: Model, state: State) -> Metrics:
             logits = evaluate.predict_members(student, state, data.test_images)
@@ -259,29 +222,67 @@ class Comparison:
         on_epoch = partial(validate, *self.validation) if self.validation else test
         index = torch.arange(len(data.train_labels), device=self.device)
         targets = {"labels": data.train_labels, "index": index} | known
+        jobs = {
+            name: fit.Job(student, method, config.seeds, partial(on_epoch, student), grid)
+            for name, method in self.methods.items()
+            for student, grid in [(self.student_for(name, teacher), self.grids[name])]
+        }
+        # A live teacher is asked once for all methods, where they read the same batches.
+        names = list(jobs)
+        groups = [names] if live and config.order == "shared" else [[name] for name in names]
         failed = []
-        for number, (name, method) in enumerate(self.methods.items(), start=1):
-            grid, entry = self.grids[name], None
-            students = len(grid) * len(config.seeds)
-            what = f"{name} ({number} of {len(self.methods)}): {students} students"
-            try:
-                student = self.student_for(name, teacher)
-                trained = self.train_students(
-                    *(what, student, method, config.seeds, targets),
-                    *(partial(on_epoch, student), grid),
-                )
-                if self.validation:
-                    if grid[0]:
-                        trained, entry = sweep.choose(grid, trained, len(self.validation[1]))
-                    last = test(student, trained.state)
-                    trained.curves.update({name: [v.tolist()] for name, v in last.items()})
-            except FloatingPointError as error:  # the other methods are still worth knowing
-                failed.append(f"{name}: {error}")
-                continue
-            report.add_method(results, name, trained, entry)
-            report.write(folder, results)
+        for number, group in enumerate(groups, start=1):
+            students = sum(len(jobs[name].grid) * len(config.seeds) for name in group)
+            what = f"{', '.join(group)} ({number} of {len(groups)}): {students} students"
+            asked = (self.teacher, *teacher) if live else None
+            found = self.fit(what, {name: jobs[name] for name in group}, targets, asked)
+            for name, trained in found.items():
+                entry = None
+                try:
+                    if isinstance(trained, FloatingPointError):
+                        raise trained
+                    if self.validation:
+                        if self.grids[name][0]:
+                            images = len(self.validation[1])
+                            trained, entry = sweep.choose(self.grids[name], trained, images)
+                        last = test(jobs[name].student, trained.state)
+                        trained.curves.update({key: [v.tolist()] for key, v in last.items()})
+                except FloatingPointError as error:  # the other methods are still worth knowing
+                    failed.append(f"{name}: {error}")
+                    continue
+                report.add_method(results, name, trained, entry)
+                report.write(folder, results)
         if failed:
             raise FloatingPointError("; ".join(failed))
+
+    def wanted(self) -> set[str]:
+        """The teacher's outputs that a method matches."""
+        terms = [term for method in self.methods.values() for term in method.values()]
+        return {name for term in terms for name in term.targets} - {"labels", "index"}
+
+    def bytes_of(self, outputs: set[str]) -> int:
+        """How much memory the teacher's outputs take for the whole training set, in float32."""
+        numbers = sum(math.prod(self.shapes["teacher"][name][1:]) for name in outputs)
+        return 4 * numbers * len(self.data.train_images)
+
+    def fit(
+        self,
+        what: str,
+        jobs: dict[str, fit.Job],
+        targets: Tensors,
+        teacher: tuple[Model, Tensors, Tensors] | None = None,
+    ) -> dict[str, Trained | FloatingPointError]:
+        found = fit.fit(
+            *(what, jobs, self.data.train_images, targets, self.config, self.console),
+            compile=self.compile,
+            teacher=teacher,
+        )
+        if self.compile:
+            first = [
+                one.seconds["first_step"] for one in found.values() if isinstance(one, Trained)
+            ]
+            self.seconds["first_steps"] = self.seconds.get("first_steps", 0.0) + sum(first)
+        return found
 
     def train_teacher(self) -> tuple[tuple[Tensors, Tensors], dict[str, Any]]:
         def on_epoch(state: State) -> Metrics:
@@ -289,9 +290,10 @@ class Comparison:
             return {"test_accuracy": evaluate.accuracy(logits, self.data.test_labels)}
 
         targets = {"labels": self.data.train_labels}
-        trained = self.train_students(
-            "teacher", self.teacher, supervised(), [TEACHER_SEED], targets, on_epoch
-        )
+        job = fit.Job(self.teacher, supervised(), [TEACHER_SEED], on_epoch)
+        trained = self.fit("teacher", {"teacher": job}, targets)["teacher"]
+        if isinstance(trained, FloatingPointError):
+            raise FloatingPointError(f"teacher: {trained}")
         curves = {name: [values[0] for values in curve] for name, curve in trained.curves.items()}
         return member(student_of(trained.state), 0), curves
 

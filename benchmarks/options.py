@@ -9,7 +9,7 @@ import sweep
 import torch
 
 from fkd import _check, datasets
-from fkd.ensemble import Order
+from fkd.ensemble import Layout, Order
 from fkd.methods import METHODS
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -30,6 +30,9 @@ class Config:
     device: str
     precision: str
     compile: bool
+    layout: Layout
+    chunk: int | None
+    teacher_memory: float
     order: Order
     sweep: dict[str, tuple[float, ...]]
     validation: float
@@ -49,6 +52,10 @@ class Config:
         _check.positive("--lr", lr=self.lr)
         _check.known("--device", "device", self.device, ("auto", "cpu", "cuda"))
         _check.known("--precision", "precision", self.precision, PRECISIONS)
+        _check.known("--layout", "layout", self.layout, ("auto", "vmap", "loop"))
+        if self.chunk is not None:
+            _check.positive("--chunk", chunk=self.chunk)
+        _check.not_negative("--teacher-memory", teacher_memory=self.teacher_memory)
         _check.known("--order", "order", self.order, ("shared", "own"))
         if not 0 < self.validation < 1:
             raise ValueError(
@@ -87,6 +94,15 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
     add("--teacher", default="train", help="`train`, or the path of a DeepNN's state_dict")
     add("--device", default="auto", help="auto, cpu or cuda")
     add("--precision", default="fp32", help="what students and teacher compute in: fp32 or bf16")
+    add("--layout", default="auto", help="how members lie on the device: auto, vmap or loop")
+    add("--chunk", type=int, help="how many members vmap takes at once (default: all)")
+    add(
+        "--teacher-memory",
+        type=float,
+        default=4.0,
+        metavar="GIB",
+        help="the teacher's outputs are kept where they fit; else it is asked about each batch",
+    )
     add("--order", default="shared", help="whether members share their batches: shared or own")
     add("--no-compile", dest="compile", action="store_false", help="run without torch.compile")
     add(

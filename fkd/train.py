@@ -36,13 +36,15 @@ class Students:
     """An ensemble to train: its seeds, one value a member of each hyperparameter, its evaluation.
 
     `on_epoch` is called after each epoch with the state, to return one number a member by name; the
-    next epoch writes over that state.
+    next epoch writes over that state. With `diverged="keep"` a member whose loss is not finite is
+    kept, for one does not touch another, and its curve of the loss is not finite from there on.
     """
 
     ensemble: Distillation
     seeds: Sequence[int]
     hyper: Mapping[str, Sequence[float]] = field(default_factory=dict)
     on_epoch: Callable[[State], Mapping[str, Tensor]] = lambda state: {}
+    diverged: Literal["raise", "keep"] = "raise"
 
 
 def train(
@@ -62,11 +64,11 @@ def train(
     on_epoch: Callable[[State], Mapping[str, Tensor]] = lambda state: {},
     reduce: Callable[[Gradient], Gradient] | None = None,
 ) -> Trained:
-    """Train one ensemble, from its seeds to the last epoch, as `train_together` does several.
+    """Train one ensemble (`Students`) as `train_together` does several.
 
     Raises FloatingPointError that names the member, epoch and step where a loss is not finite.
     """
-    students = Students(ensemble, seeds, hyper or {}, on_epoch)
+    students = Students(ensemble, seeds, hyper or {}, on_epoch, diverged)
     trained = train_together(
         *({"": students}, images, targets),
         epochs=epochs,
@@ -74,7 +76,6 @@ def train(
         teacher=teacher,
         order=order,
         order_seed=order_seed,
-        diverged=diverged,
         on_step=on_step,
         reduce=reduce,
     )[""]
@@ -93,7 +94,6 @@ def train_together(
     teacher: Teacher | None = None,
     order: Order = "shared",
     order_seed: int = 0,
-    diverged: Literal["raise", "keep"] = "raise",
     on_step: Callable[[], None] = lambda: None,
     reduce: Callable[[Gradient], Gradient] | None = None,
 ) -> dict[str, Trained | FloatingPointError]:
@@ -107,11 +107,11 @@ def train_together(
     GPU, steps are captured in graphs. On a CPU, memory that was freed stays with the process from
     here on, which makes a step faster.
 
-    Where a member's loss is not finite, its ensemble's result is the FloatingPointError; with
-    `diverged="keep"` it is kept, for one member does not touch another, and that member's curve of
-    the loss is not finite from that epoch on.
+    Where a member's loss is not finite and is not to be kept, its ensemble's result is the
+    FloatingPointError.
     """
-    _check.known("train", "diverged", diverged, ("raise", "keep"))
+    for one in students.values():
+        _check.known("train", "diverged", one.diverged, ("raise", "keep"))
     device = images.device
     if device.type == "cpu":
         _memory.keep_freed()
@@ -155,7 +155,7 @@ def train_together(
         for name, one in students.items():
             begin = time.perf_counter()
             error = _not_finite(by_step[name]["loss"], one, epoch)
-            if error and diverged == "raise":
+            if error and one.diverged == "raise":
                 errors.setdefault(name, error)
                 continue
             found = {key: values.mean(0) for key, values in by_step[name].items()}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import compare_methods
 import figures
+import fit
 import numpy as np
 import options
 import pytest
@@ -127,8 +128,30 @@ def test_the_teacher_sees_each_image_once_however_many_methods_and_seeds(
         return Model(model.init, apply, dtype)
 
     monkeypatch.setattr(compare_methods, "functional", counting)
-    run(*tiny(images, teacher))
+    kept = json.loads((run(*tiny(images, teacher)) / "results.json").read_text())
     assert sum(seen) == 40  # 20 for training and 20 for testing
+    seen.clear()
+    live = tiny(images, teacher, "--teacher-memory", "0", "--output", "live")
+    assert compare_methods.main(live) == 0
+    # 20 for testing, and 20 in each of two epochs, whatever the number of methods
+    assert sum(seen) == 60
+    asked = json.loads(Path("live/results.json").read_text())
+    assert asked["teacher"]["live"] and not kept["teacher"]["live"]
+    for name, found in kept["methods"].items():
+        for metric in ("loss", "test_accuracy"):
+            curve = asked["methods"][name]["curves"][metric]
+            assert curve == [pytest.approx(values, rel=1e-3) for values in found["curves"][metric]]
+
+
+def test_layouts_agree(images, teacher):
+    found = []
+    for number, layout in enumerate((["loop"], ["vmap"], ["vmap", "--chunk", "1"])):
+        given = tiny(images, teacher, "--methods", "kd", "--output", str(number), "--layout")
+        assert compare_methods.main([*given, *layout]) == 0
+        methods = json.loads(Path(f"{number}/results.json").read_text())["methods"]
+        found.append(np.array(methods["kd"]["curves"]["loss"]))
+    for other in found[1:]:
+        np.testing.assert_allclose(other, found[0], rtol=1e-3)
 
 
 def test_a_teacher_is_trained_kept_and_can_be_given_again(images):
@@ -230,10 +253,10 @@ def test_the_user_is_told_of_compiling_while_it_lasts_and_afterwards(
             super().update(task_id, **how)
 
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "kept")
-    monkeypatch.setattr(compare_methods, "Progress", Told)
+    monkeypatch.setattr(fit, "Progress", Told)
     monkeypatch.setattr(compare_methods, "why_not_compile", lambda device: None)
     monkeypatch.setattr(  # as if it compiled
-        compare_methods, "ensemble", lambda rule, order, compile: ensemble(rule, order=order)
+        fit, "ensemble", lambda rule, *, compile, **how: ensemble(rule, **how)
     )
     arguments = tiny(images, teacher, "--methods", "ce", "kd")
     arguments.remove("--no-compile")
@@ -378,13 +401,13 @@ def test_a_method_that_has_none_of_the_names_is_run_as_it_is(images, teacher):
 
 def test_nothing_is_trained_on_the_validation_split(images, monkeypatch):
     trained_on = []
-    real = compare_methods.train
+    real = fit.train_together
 
-    def spy(members, seeds, images, targets, **how):
+    def spy(students, images, targets, **how):
         trained_on.append(images)
-        return real(members, seeds, images, targets, **how)
+        return real(students, images, targets, **how)
 
-    monkeypatch.setattr(compare_methods, "train", spy)
+    monkeypatch.setattr(fit, "train_together", spy)
     comparisons = []
 
     class Kept(compare_methods.Comparison):
