@@ -14,6 +14,7 @@ figure is a median over rounds.
 import argparse
 import json
 import sys
+import time
 import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -48,12 +49,15 @@ class Comparison:
             "environment": report.environment() | _rivals(),
             "setting": {"device": given.device, "batch": sides.BATCH, "rounds": given.rounds},
             "left_out": {},
+            "seconds": {},  # that the benchmark itself took
         }
 
     def run(self) -> None:
         for name in PARTS:
             if name in self.given.parts:
+                begin = time.perf_counter()
                 getattr(self, f"measure_{name}")()
+                self.results["seconds"][name] = time.perf_counter() - begin
                 self.write()
 
     def measure_steps(self) -> None:

@@ -46,7 +46,7 @@ def totals(found: Mapping[Side, Timing]) -> dict[str, Any]:
     for side, timing in found.items():
         if side.loop == "fkd's teacher":
             row = rows.setdefault(f"fkd, {side.precision}", {})
-            row["teacher"] = timing.ms / 1e3 / TAUGHT * IMAGES
+            row["teacher"] = timing.ms / 1e3 / TAUGHT[side.device] * IMAGES
             continue
         name = side.name if side.loop == "tutorial" else f"fkd, {side.precision}"
         row = rows.setdefault(name, {})
@@ -56,6 +56,7 @@ def totals(found: Mapping[Side, Timing]) -> dict[str, Any]:
         row.setdefault("first_step", {})[side.method] = first
         row.setdefault("scaled", {})[side.method] = scaled
         row.setdefault("seconds", {})[side.method] = first + scaled
+    rows = dict(sorted(rows.items(), key=lambda row: row[0].startswith("fkd")))
     for row in rows.values():
         row["total"] = row.get("teacher", 0.0) + sum(row["seconds"].values())
     for name, row in rows.items():
