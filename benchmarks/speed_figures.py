@@ -64,11 +64,11 @@ def steps_table(results: Results) -> Table:
     """A row a side; with a floor, the shares of it that the side's time reaches."""
     shown = _table(
         "a step of a member, kd",
-        *("side", "precision", "members", "ms", "of plain", "peak MiB"),
+        *("side", "members", "ms", "of plain", "peak MiB"),
         *(("% of floor", "fused") if "floor" in results else ()),
     )
     for row in results["steps"]:
-        cells = [row["side"], row["precision"], str(row["members"])]
+        cells = [f"{row['side']} {row['precision']}", str(row["members"])]
         cells += [f"{row['ms']:.2f}", f"{row['ratio']:.2f}", f"{row['peak_mib']:.0f}"]
         for share in row.get("share_of_floor", {}).values():
             cells.append(f"{100 * share:.0f}")
@@ -77,22 +77,22 @@ def steps_table(results: Results) -> Table:
 
 
 def whole_table(results: Results) -> Table:
-    """A row a method: seconds of each side, and in brackets how many times as fast fkd is."""
+    """A row a side, in seconds; below fkd's, its first steps and how many times as fast it is."""
     rows, setting = results["table"]["rows"], results["table"]["setting"]
-    title = "{seeds} seeds, {epochs} epochs over {images} images, scaled from a few steps"
-    shown = _table(title.format(**setting), "seconds", *rows)
-    methods = next(row for row in rows.values())["seconds"]
-    for name in (*methods, "teacher", "total"):
-        cells = []
-        for row in rows.values():
-            if name in methods:
-                cell = f"{row['seconds'][name]:.1f}"
-            else:
-                cell = f"{row[name]:.1f}" if name in row else ""
-            ratios = [r[name] for r in row.get("times_as_fast", {}).values() if name in r]
-            beside = f" ({', '.join(f'{r:.1f}x' for r in ratios)})" if ratios else ""
-            cells.append(cell + beside)
-        shown.add_row(name, *cells)
+    methods = list(next(iter(rows.values()))["seconds"])
+    title = "{seeds} seeds, {epochs} epochs over {images} images; scaled from a few steps"
+    shown = _table(title.format(**setting), "seconds", *methods, "teacher", "total")
+
+    def add(name: str, values: dict[str, float]) -> None:
+        columns = (*methods, "teacher", "total")
+        shown.add_row(name, *(f"{values[c]:.1f}" if c in values else "" for c in columns))
+
+    for name, row in rows.items():
+        add(name, row["seconds"] | {c: row[c] for c in ("teacher", "total") if c in row})
+        if "times_as_fast" in row:
+            add("  first steps, not scaled", row["first_step"])
+            for other, times in row["times_as_fast"].items():
+                add(f"  x {other}", times)
     return shown
 
 
