@@ -16,7 +16,7 @@ import json
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -70,6 +70,8 @@ class Comparison:
                 if side != group[0] or not found:
                     found.append(_row(side, timing, base))
         self.results["steps"] = found
+        if self.given.device == "cpu":  # of each process's memory, what holds its libraries
+            self.results["imports_mib"] = ask("the imports", sides.peak, Side("fkd"))
 
     def measure_table(self) -> None:
         found: Found = {}
@@ -79,11 +81,7 @@ class Comparison:
 
     def measure_floor(self) -> None:
         self.console.print("floor: the machine's rates")
-        process = timed.Process("the machine's rates", "")
-        try:
-            machine = process.ask(floor.machine, self.given.device)
-        finally:
-            process.close()
+        machine = ask("the machine's rates", floor.machine, self.given.device)
         self.results["floor"] = floor_of(machine)
 
     def alternate(self, what: str, group: Sequence[Side], afresh: bool = False) -> Found:
@@ -112,6 +110,15 @@ class Comparison:
         for name, table in tables.items():
             if name in self.results:
                 self.console.print(table(self.results))
+
+
+def ask(what: str, function: Callable[..., Any], *given: Any) -> Any:
+    """What the function returns in a process of its own."""
+    process = timed.Process(what, "")
+    try:
+        return process.ask(function, *given)
+    finally:
+        process.close()
 
 
 def step_groups(

@@ -43,14 +43,20 @@ def scaling(results: Results) -> Figure:
                 axes.axhline(low, color=f"C{number}", linestyle=":", label=label)
         label = "plain loop, one student"
         axes.axhline(steps[0][key], color=FAINT, linestyle="--", label=label)
+        if key == "peak_mib" and "imports_mib" in results:
+            style = {"color": FAINT, "linestyle": ":"}
+            axes.axhline(results["imports_mib"], label="libraries alone", **style)
         axes.set_xscale("log", base=2)
         axes.set_xticks(sorted(ticks), [str(k) for k in sorted(ticks)])
         axes.set_ylim(bottom=0)
         axes.set_xlabel("members")
         axes.set_title(title)
         axes.grid()
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    handles = {}
+    for axes in figure.axes:
+        handles |= {str(line.get_label()): line for line in axes.lines}
+    place = {"loc": "outside lower center", "ncols": 3, "frameon": False}
+    figure.legend(list(handles.values()), list(handles), **place)
     return figure
 
 
@@ -64,7 +70,7 @@ def steps_table(results: Results) -> Table:
     """A row a side; with a floor, the shares of it that the side's time reaches."""
     shown = _table(
         "a step of a member, kd",
-        *("side", "members", "ms", "of plain", "peak MiB"),
+        *("side", "seeds", "ms", "of plain", "peak MiB"),
         *(("% of floor", "fused") if "floor" in results else ()),
     )
     for row in results["steps"]:
