@@ -184,7 +184,8 @@ def tutorial(
     if cached and method != "ce":
         normalize = normalizer(device)
         with casting():
-            known = torch.cat([taught(normalize(x.to(device))) for x in images.split(1000)])
+            parts = [taught(normalize(x.to(device))) for x in images.split(batch_size)]
+            known = torch.cat(parts)
     if resident:
         loader = Resident(images.to(device), labels.to(device), batch_size, seed)
     else:

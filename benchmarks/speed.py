@@ -1,193 +1,232 @@
-"""How fast a member's step is, beside the plain loop of PyTorch's tutorial.
+"""How fast fkd trains, beside PyTorch's tutorial, torchdistill, JAX, and what the machine could do.
 
-    pip install -e ".[compare]"
+    pip install -e ".[compare,rivals]"
     python benchmarks/speed.py --output benchmarks/results/speed-cpu
-    python benchmarks/speed.py --device cuda --members 1 8 32 128
+    python benchmarks/speed.py --device cuda --members 1 8 32 128 --jax-members 1 32
 
-KD of LightNN students on random images, with the teacher's logits looked up and the data on the
-device on both sides. Each side lives in a process of its own, so that neither's settings touch the
-other; they are warmed up, then timed in turn, and a figure is a median over rounds.
+Three parts: `steps`, a member's step of kd by the number of members, beside the plain loop (the
+tutorial's, with data on the device and the teacher's logits looked up) and the other loops;
+`table`, all of the tutorial's methods over all their epochs; `floor`, the least time a step could
+take here. Each side lives in a process of its own; they are warmed up, then timed in turn, and a
+figure is a median over rounds.
 """
 
 import argparse
 import json
-import multiprocessing
-import resource
-import statistics
 import sys
 import time
-from collections.abc import Callable
-from multiprocessing.connection import Connection
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import matplotlib
+import floor
 import report
-import rivals
+import sides
+import speed_figures
+import timed
 import torch
-from figures import FAINT, STYLE
-from matplotlib.figure import Figure
+import whole
 from options import PRECISIONS
 from rich.console import Console
-from rich.progress import track
-from rich.table import Table
-from torch.utils._pytree import tree_map
+from sides import Side
 
-from fkd import _memory, data, methods, optim
-from fkd.distillation import distill
-from fkd.ensemble import ensemble
-from fkd.model import functional
-from fkd.models import DeepNN, LightNN
+from fkd import _check
+from fkd.models import LightNN
 
-BATCH, EXAMPLES, CLASSES = 128, 4096, 10
-STEPS = 32  # member-steps of a side in a round, or one step of many members
+PARTS = ("steps", "table", "floor")
+Found = dict[Side, timed.Timing]
 
 
-def made(device: str) -> tuple[torch.Tensor, ...]:
-    """Images, labels and a teacher's logits."""
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(256, (EXAMPLES, 3, 32, 32), generator=generator).byte()
-    labels = torch.randint(CLASSES, (EXAMPLES,), generator=generator)
-    logits = torch.randn(EXAMPLES, CLASSES, generator=generator)
-    return images.to(device), labels.to(device), logits.to(device)
+class Comparison:
+    """What is asked for, and the results, which are written after each part."""
 
+    def __init__(self, given: argparse.Namespace, folder: Path, console: Console):
+        self.given, self.folder, self.console = given, folder, console
+        self.results: dict[str, Any] = {
+            "environment": report.environment() | _rivals(),
+            "setting": {"device": given.device, "batch": sides.BATCH, "rounds": given.rounds},
+            "left_out": {},
+            "seconds": {},  # that the benchmark itself took
+        }
 
-def plain(device: str, precision: str, members: int) -> Callable[[int], None]:
-    """The tutorial's loop, one student."""
-    images, labels, _ = made(device)
-    teacher = DeepNN(CLASSES)
-    given: Any = {"resident": True, "cached": True, "precision": precision, "batch_size": BATCH}
-    return rivals.tutorial("kd", images, labels, teacher=teacher, device=device, **given)
+    def run(self) -> None:
+        for name in PARTS:
+            if name in self.given.parts:
+                begin = time.perf_counter()
+                getattr(self, f"measure_{name}")()
+                self.results["seconds"][name] = time.perf_counter() - begin
+                self.write()
 
+    def measure_steps(self) -> None:
+        """A member's step of kd; a plain loop leads each group and is the base of its ratios."""
+        found = []
+        for group in step_groups(self.given.device, self.given.members, self.given.jax_members):
+            timings = self.alternate("steps", group)
+            base = timings[group[0]]
+            for side, timing in timings.items():
+                if side != group[0] or not found:
+                    found.append(_row(side, timing, base))
+        self.results["steps"] = found
+        if self.given.device == "cpu":  # of each process's memory, what holds its libraries
+            self.results["imports_mib"] = ask("the imports", sides.peak, Side("fkd"))
 
-def ours(device: str, precision: str, members: int) -> Callable[[int], None]:
-    """An ensemble that is advanced as `fkd.train` does."""
-    images, labels, logits = made(device)
-    if device == "cpu":
-        _memory.keep_freed()
-    targets = {"labels": labels, "logits": logits}
-    x, matched = data.take(images, targets, torch.arange(BATCH, device=device))
-    net = functional(lambda: LightNN(CLASSES), PRECISIONS[precision])
-    run_of = ensemble(distill(net, methods.kd(), optim.adam(1e-3), x, matched), compile=True)
-    state = tree_map(lambda leaf: leaf.to(device), run_of.init(range(members)))
-    order = data.order(0, 0, EXAMPLES, BATCH).to(device)
-    done = 0
+    def measure_table(self) -> None:
+        found: Found = {}
+        for group in whole.sides(self.given.device):
+            found |= self.alternate("table", group, afresh=True)
+        self.results["table"] = whole.totals(found)
 
-    def run(steps: int) -> None:
-        nonlocal done
-        for _ in range(steps):
-            run_of.advance(state, *data.take(images, targets, order[done % len(order)]))
-            done += 1
-        if device != "cpu":
-            torch.cuda.synchronize()
+    def measure_floor(self) -> None:
+        self.console.print("floor: the machine's rates")
+        machine = ask("the machine's rates", floor.machine, self.given.device)
+        self.results["floor"] = floor_of(machine)
 
-    return run
-
-
-SIDES = {"plain": plain, "fkd": ours}
-
-
-def work(pipe: Connection, side: str, device: str, precision: str, members: int) -> None:
-    """A side's process: it takes a number of steps and gives seconds, and its peak in MiB."""
-    run = SIDES[side](device, precision, members)
-    run(3)
-    pipe.send("ready")
-    while steps := pipe.recv():
-        begin = time.perf_counter()
-        run(steps)
-        pipe.send(time.perf_counter() - begin)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    pipe.send(peak if device == "cpu" else torch.cuda.max_memory_allocated() / 2**20)
-
-
-def measure(device: str, counts: list[int], rounds: int) -> list[dict[str, Any]]:
-    """All sides in turn: milliseconds a member-step, and how they stand to the plain loop."""
-    asked = [("plain", "fp32", 1)] + [("fkd", p, k) for p in PRECISIONS for k in counts]
-    context, sides = multiprocessing.get_context("spawn"), []
-    for side, precision, members in track(asked, "compiling"):
-        mine, theirs = context.Pipe()
-        process = context.Process(
-            target=work, args=(theirs, side, device, precision, members), daemon=True
+    def alternate(self, what: str, group: Sequence[Side], afresh: bool = False) -> Found:
+        # A line and no bar, which would be drawn while sides are timed.
+        self.console.print(f"{what}: {len(group)} sides in turn")
+        found, left_out = timed.alternate(
+            *(group, sides.make, sides.peak), rounds=self.given.rounds, afresh=afresh
         )
-        process.start()
-        theirs.close()
-        mine.recv()
-        sides.append(mine)
-    taken: list[list[float]] = [[] for _ in asked]
-    for _ in track(range(rounds), "measuring"):
-        for (_, _, members), pipe, times in zip(asked, sides, taken, strict=True):
-            steps = max(1, STEPS // members)
-            pipe.send(steps)
-            times.append(1e3 * pipe.recv() / steps / members)
-    found = []
-    for (side, precision, members), pipe, times in zip(asked, sides, taken, strict=True):
-        pipe.send(0)
-        ratios = [a / b for a, b in zip(times, taken[0], strict=True)]
-        found.append(
-            {"side": side, "precision": precision, "members": members}
-            | {"ms": statistics.median(times), "ratio": statistics.median(ratios)}
-            | {"peak_mib": pipe.recv(), "rounds_ms": times}
-        )
+        for side, why in left_out.items():
+            self.console.print(f"Left out: {side}: {why}", markup=False, soft_wrap=True)
+            self.results["left_out"][str(side)] = why
+        return found
+
+    def write(self) -> None:
+        if "steps" in self.results and "floor" in self.results:
+            add_shares(self.results)
+        (self.folder / "speed.json").write_text(json.dumps(self.results, indent=1) + "\n")
+        speed_figures.write(self.folder, self.results)
+
+    def show(self) -> None:
+        tables = {
+            "steps": speed_figures.steps_table,
+            "table": speed_figures.whole_table,
+            "floor": speed_figures.floor_table,
+        }
+        for name, table in tables.items():
+            if name in self.results:
+                self.console.print(table(self.results))
+
+
+def ask(what: str, function: Callable[..., Any], *given: Any) -> Any:
+    """What the function returns in a process of its own."""
+    process = timed.Process(what, "")
+    try:
+        return process.ask(function, *given)
+    finally:
+        process.close()
+
+
+def step_groups(
+    device: str, members: Iterable[int], jax_members: Iterable[int]
+) -> Iterable[list[Side]]:
+    """The sides of the part `steps`, each group led by the plain loop."""
+    plain = Side("tutorial", device=device)
+    for precision in PRECISIONS:
+        yield [plain, *(Side("fkd", "kd", precision, k, device=device) for k in members)]
+    yield [
+        plain,
+        Side("tutorial", cached=False, device=device),
+        Side("tutorial", resident=False, cached=False, device=device),
+        Side("torchdistill", cached=False, device=device),
+        Side("torchdistill", resident=False, cached=False, device=device),
+    ]
+    yield [
+        plain,
+        *(Side("jax", "kd", p, k, device=device) for p in PRECISIONS for k in jax_members),
+    ]
+
+
+def floor_of(machine: dict[str, Any]) -> dict[str, Any]:
+    """The machine's rates, the student's work and its floor in milliseconds, by precision."""
+    work = {p: floor.work(LightNN(sides.CLASSES), sides.BATCH, p) for p in PRECISIONS}
+    return {
+        "machine": machine,
+        "work": {p: done._asdict() for p, done in work.items()},
+        "ms": {p: floor.milliseconds(done, p, machine) for p, done in work.items()},
+    }
+
+
+def add_shares(results: dict[str, Any]) -> None:
+    """Put into each row of steps which share of its time the floor is."""
+    for row in results["steps"]:
+        least = results["floor"]["ms"][row["precision"]]
+        row["share_of_floor"] = {name: ms / row["ms"] for name, ms in least.items()}
+
+
+def _row(side: Side, timing: timed.Timing, base: timed.Timing) -> dict[str, Any]:
+    """Milliseconds a member-step, and how they stand to the base, a single student's."""
+    return {
+        "side": side.name,
+        **asdict(side),
+        "ms": timing.ms / side.members,
+        "ratio": timed.ratio(timing, base) / side.members,
+        "peak_mib": timing.peak,
+        "first_step_s": timing.first_step,
+        "steps_a_round": timing.steps,
+        "rounds_ms": [ms / side.members for ms in timing.rounds],
+    }
+
+
+def _rivals() -> dict[str, str | None]:
+    """The versions of what need not be installed."""
+    found: dict[str, str | None] = {}
+    for name in ("torchdistill", "jax", "optax"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
     return found
 
 
-def table(found: list[dict[str, Any]]) -> Table:
-    """A row a side."""
-    shown = Table(box=None, padding=(0, 1))
-    for column in ("side", "members", "ms a member-step", "of the plain loop", "peak MiB"):
-        shown.add_column(column, justify="right")
-    for row in found:
-        name = f"{row['side']} {row['precision']}"
-        figures = f"{row['ms']:.2f}", f"{row['ratio']:.2f}", f"{row['peak_mib']:.0f}"
-        shown.add_row(name, str(row["members"]), *figures)
-    return shown
-
-
-def scaling(results: dict[str, Any]) -> Figure:
-    """Time a member-step and memory over the number of members."""
-    figure = Figure(figsize=(10, 3.8), layout="constrained")
-    counts = sorted({r["members"] for r in results["sides"][1:]})
-    panels = (("ms", "Milliseconds a member-step"), ("peak_mib", "Peak memory of the process, MiB"))
-    for axes, (key, title) in zip(figure.subplots(1, 2), panels, strict=True):
-        for precision in PRECISIONS:
-            rows = [
-                r for r in results["sides"] if (r["side"], r["precision"]) == ("fkd", precision)
-            ]
-            counts, values = [r["members"] for r in rows], [r[key] for r in rows]
-            axes.plot(counts, values, marker="o", label=f"fkd, {precision}")
-        alone = results["sides"][0][key]
-        axes.axhline(alone, color=FAINT, linestyle="--", label="the plain loop, one student")
-        axes.set_xscale("log", base=2)
-        axes.set_xticks(counts, [str(k) for k in counts])
-        axes.set_ylim(bottom=0)
-        axes.set_xlabel("members")
-        axes.set_title(title)
-        axes.grid()
-    figure.axes[0].legend(frameon=False)
-    return figure
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description="A member's step beside the tutorial's loop.")
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    parser.add_argument("--members", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32])
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--output", help="a new folder for the results")
-    given = parser.parse_args()
-    console = Console()
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line; raises ValueError for what makes no sense."""
+    parser = argparse.ArgumentParser(
+        description="How fast fkd trains, beside others and beside what the machine could do.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add, counts = parser.add_argument, [1, 2, 4, 8, 16, 32, 64, 128]
+    add("--device", default="cpu", choices=("cpu", "cuda"))
+    add("--members", type=int, nargs="+", default=counts, help="of fkd's ensembles")
+    add("--jax-members", type=int, nargs="+", default=[1, 8], help="of JAX's")
+    add("--rounds", type=int, default=5)
+    add("--parts", nargs="+", default=list(PARTS), choices=PARTS)
+    add("--output", help="a new folder for the results (default: runs/speed-DATE)")
+    given = parser.parse_args(arguments)
+    for name in ("members", "jax_members"):
+        counts = getattr(given, name)
+        flag = f"--{name.replace('_', '-')}"
+        for count in counts:
+            _check.positive(flag, count=count)
+        if len(set(counts)) != len(counts):
+            raise ValueError(f"{flag}: each is to be named once, but {counts} repeats one")
+    _check.positive("--rounds", rounds=given.rounds)
     if given.device == "cuda" and not torch.cuda.is_available():
-        console.print("speed: cuda was asked for, but torch finds no GPU; use --device cpu")
+        raise ValueError("--device: cuda was asked for, but torch finds no GPU; use cpu")
+    return given
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the comparison; return 0, or 2 where it was refused or a side failed."""
+    console, errors = Console(), Console(stderr=True, style="bold red", soft_wrap=True)
+    try:
+        given = parse(arguments)
+        folder = report.new_folder(given.output, "speed")
+    except ValueError as error:
+        errors.print(f"speed: {error}", markup=False)
         return 2
-    folder: Path = report.new_folder(given.output, "speed")
-    results = {
-        "environment": report.environment(),
-        "setting": {"device": given.device, "batch": BATCH, "rounds": given.rounds},
-        "sides": measure(given.device, given.members, given.rounds),
-    }
-    (folder / "speed.json").write_text(json.dumps(results, indent=1) + "\n")
-    with matplotlib.rc_context(STYLE):
-        scaling(results).savefig(folder / "scaling.png", dpi=150, bbox_inches="tight")
-    console.print(table(results["sides"]))
+    comparison = Comparison(given, folder, console)
+    try:
+        comparison.run()
+    except timed.SideFailed as error:
+        traceback.print_exception(error)
+        errors.print(f"speed: {error}", markup=False)
+        return 2
+    comparison.show()
     console.print(f"Written to {folder}", soft_wrap=True)
     return 0
 

@@ -134,7 +134,7 @@ def train_together(
             for (name, state), batch in zip(states.items(), batches, strict=True)
         }
 
-    run, at_once = _runner(body, states, device)
+    run, at_once = runner(body, states, device)
     curves: dict[str, dict[str, list[list[float]]]] = {name: {} for name in students}
     seconds = {name: {"first_step": 0.0, "steps": 0.0, "evaluation": 0.0} for name in students}
     errors: dict[str, FloatingPointError] = {}
@@ -173,12 +173,15 @@ def train_together(
     }
 
 
-def _runner(
-    body: Callable[[Tensor], Any], states: dict[str, State], device: torch.device
+def runner(
+    body: Callable[[Tensor], Any], state: Any, device: torch.device
 ) -> tuple[Callable[[Tensor], list[Any]], int]:
-    """What takes steps by their rows of the order, and how many rows it is given at once."""
+    """What takes steps by their rows of the order, and how many rows it is given at once.
+
+    `body(row)` takes one step and writes `state` in place: on a GPU many are captured in a graph.
+    """
     if device.type == "cuda":
-        return _capture.Captured(body, states), STEPS_PER_GRAPH
+        return _capture.Captured(body, state), STEPS_PER_GRAPH
     return (lambda rows: [body(row) for row in rows]), 1
 
 
