@@ -33,7 +33,7 @@ import fit
 import report
 import sweep
 import torch
-from options import PRECISIONS, Config, parse
+from options import PRECISIONS, Config, multiply_in, parse
 from rich.console import Console
 from torch import Tensor, nn
 
@@ -65,6 +65,7 @@ class Comparison:
         _check.between("--batch-size", 1, examples, batch_size=config.batch_size)
         classes = len(self.data.classes)
         self.dtype = PRECISIONS[config.precision]
+        multiply_in(config.precision)
         self.teacher = functional(lambda: DeepNN(classes), self.dtype)
         self.student = functional(lambda: LightNN(classes), self.dtype)
         self.methods: dict[str, Method] = {

@@ -26,7 +26,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
-from options import PRECISIONS
+from options import PRECISIONS, multiply_in, precisions
 from torch import nn
 
 PER_PARAMETER = 10  # times that each is moved
@@ -111,8 +111,7 @@ def machine(device: str) -> dict[str, Any]:
     """Bytes and, by precision, floating-point operations a second that the device reaches.
 
     The best of copy and triad over tensors far larger than the caches, and of a large product of
-    matrices and a wide convolution with channels last; under torch's defaults, by which a GPU may
-    take TensorFloat-32 for a convolution.
+    matrices and a wide convolution with channels last.
     """
     sizes = SIZES[device]
     a, b, c = (torch.ones(sizes.numbers, device=device) for _ in range(3))
@@ -128,7 +127,9 @@ def machine(device: str) -> dict[str, Any]:
         "convolution": {},
     }
     n, images, channels, side = sizes.matrix, sizes.images, sizes.channels, sizes.side
-    for precision, dtype in PRECISIONS.items():
+    for precision in precisions(device):
+        multiply_in(precision)
+        dtype = PRECISIONS[precision]
         x = torch.randn(n, n, device=device, dtype=dtype)
         product = 2 * n**3 / fastest(lambda x=x: x @ x, device)
         shape = images, channels, side, side

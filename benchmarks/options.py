@@ -12,7 +12,8 @@ from fkd import _check, datasets
 from fkd.ensemble import Layout, Order
 from fkd.methods import METHODS
 
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+# The dtype of each; tf32 is how a GPU multiplies numbers of float32.
+PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,28 @@ class Config:
             raise ValueError(
                 "--device: cuda was asked for, but torch finds no GPU; use cpu or auto"
             )
+        on_cpu = self.device == "cpu" or (self.device == "auto" and not torch.cuda.is_available())
+        if on_cpu and self.precision not in precisions("cpu"):
+            raise ValueError(
+                f"--precision: {self.precision} is for a GPU, and this runs on the CPU; "
+                f"choose from {', '.join(precisions('cpu'))}"
+            )
         if self.teacher != "train" and not Path(self.teacher).is_file():
             raise ValueError(
                 f"--teacher: there is no file {self.teacher}; give `train` or a checkpoint's path"
             )
+
+
+def precisions(device: str) -> list[str]:
+    """Those that a device, "cpu" or "cuda", computes in."""
+    return [name for name in PRECISIONS if device == "cuda" or name != "tf32"]
+
+
+def multiply_in(precision: str) -> None:
+    """Let a GPU round the factors of float32 to TensorFloat-32 or not, in the whole process."""
+    # The newer `fp32_precision` cannot be read back through these, which the compiler reads.
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
 
 
 def parse(arguments: Sequence[str] | None = None) -> Config:
@@ -93,7 +112,11 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
     add("--lr", type=float, default=1e-3, help="Adam's learning rate")
     add("--teacher", default="train", help="`train`, or the path of a DeepNN's state_dict")
     add("--device", default="auto", help="auto, cpu or cuda")
-    add("--precision", default="fp32", help="what students and teacher compute in: fp32 or bf16")
+    add(
+        "--precision",
+        default="fp32",
+        help="what students and teacher compute in: fp32, bf16, or on a GPU tf32",
+    )
     add("--layout", default="auto", help="how members lie on the device: auto, vmap or loop")
     add("--chunk", type=int, help="how many members vmap takes at once (default: all)")
     add(

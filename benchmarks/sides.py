@@ -13,7 +13,7 @@ from typing import Any
 import rivals
 import rivals_jax
 import torch
-from options import PRECISIONS
+from options import PRECISIONS, multiply_in
 from timed import Run, Unavailable
 from torch import Tensor
 from torch.utils._pytree import tree_map
@@ -129,6 +129,7 @@ def jax(side: Side) -> Run:
 def fkd(side: Side) -> Run:
     """An ensemble that is advanced as `fkd.train` does."""
     images, labels = images_and_labels(side)
+    multiply_in(side.precision)
     if side.device == "cpu":
         _memory.keep_freed()
     shapes = {"logits": (CLASSES,), "hidden": (1024,), "feature_map": (32, 8, 8)}
@@ -159,6 +160,7 @@ def fkd(side: Side) -> Run:
 def taught(side: Side) -> Run:
     """The teacher over TAUGHT images a step, as it is run once over all."""
     images = images_and_labels(side)[0][: TAUGHT[side.device]]
+    multiply_in(side.precision)
     if side.device == "cpu":
         _memory.keep_freed()
     teacher = functional(lambda: DeepNN(CLASSES), PRECISIONS[side.precision])

@@ -29,7 +29,7 @@ import speed_figures
 import timed
 import torch
 import whole
-from options import PRECISIONS
+from options import precisions
 from rich.console import Console
 from sides import Side
 
@@ -126,7 +126,7 @@ def step_groups(
 ) -> Iterable[list[Side]]:
     """The sides of the part `steps`, each group led by the plain loop."""
     plain = Side("tutorial", device=device)
-    for precision in PRECISIONS:
+    for precision in precisions(device):
         yield [plain, *(Side("fkd", "kd", precision, k, device=device) for k in members)]
     yield [
         plain,
@@ -137,13 +137,14 @@ def step_groups(
     ]
     yield [
         plain,
-        *(Side("jax", "kd", p, k, device=device) for p in PRECISIONS for k in jax_members),
+        *(Side("jax", "kd", p, k, device=device) for p in ("fp32", "bf16") for k in jax_members),
     ]
 
 
 def floor_of(machine: dict[str, Any]) -> dict[str, Any]:
     """The machine's rates, the student's work and its floor in milliseconds, by precision."""
-    work = {p: floor.work(LightNN(sides.CLASSES), sides.BATCH, p) for p in PRECISIONS}
+    rates = machine["flops_a_second"]
+    work = {p: floor.work(LightNN(sides.CLASSES), sides.BATCH, p) for p in rates}
     return {
         "machine": machine,
         "work": {p: done._asdict() for p, done in work.items()},

@@ -31,7 +31,8 @@ def scaling(results: Results) -> Figure:
     panels = (("ms", "Milliseconds a member-step"), ("peak_mib", _memory_title(results)))
     for axes, (key, title) in zip(figure.subplots(1, 2), panels, strict=True):
         ticks: set[int] = set()
-        for number, precision in enumerate(PRECISIONS):
+        measured = {row["precision"] for row in steps if row["loop"] == "fkd"}
+        for number, precision in enumerate(p for p in PRECISIONS if p in measured):
             rows = [r for r in steps if (r["loop"], r["precision"]) == ("fkd", precision)]
             counts, values = [r["members"] for r in rows], [r[key] for r in rows]
             ticks |= set(counts)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from options import PRECISIONS
+from options import precisions
 from rivals import METHODS
 from sides import BATCH, TAUGHT, Side
 from timed import Timing
@@ -23,14 +23,14 @@ STEPS = EPOCHS * steps_per_epoch(IMAGES, BATCH)  # of a student
 
 def sides(device: str) -> list[list[Side]]:
     """What is timed, in groups whose sides take turns: the teacher's passes, then each method."""
-    teachers = [Side("fkd's teacher", precision=p, device=device) for p in PRECISIONS]
+    teachers = [Side("fkd's teacher", precision=p, device=device) for p in precisions(device)]
     return [
         teachers,
         *(
             [
                 Side("tutorial", method, resident=False, cached=False, device=device),
                 Side("tutorial", method, cached=False, device=device),
-                *(Side("fkd", method, p, SEEDS, device=device) for p in PRECISIONS),
+                *(Side("fkd", method, p, SEEDS, device=device) for p in precisions(device)),
             ]
             for method in METHODS
         ),

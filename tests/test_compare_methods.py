@@ -285,8 +285,15 @@ def test_the_user_is_told_of_compiling_while_it_lasts_and_afterwards(
         (["--device", "tpu"], "--device: device 'tpu' is not known; choose from auto, cpu, cuda"),
         (
             ["--precision", "fp8"],
-            "--precision: precision 'fp8' is not known; choose from fp32",
+            "--precision: precision 'fp8' is not known; choose from fp32, tf32, bf16",
         ),
+        (["--precision", "tf32", "--device", "cpu"], "--precision: tf32 is for a GPU"),
+        (["--chunk", "0"], "--chunk: chunk must be above zero"),
+        (
+            ["--layout", "rows"],
+            "--layout: layout 'rows' is not known; choose from auto, vmap, loop",
+        ),
+        (["--teacher-memory", "-1"], "--teacher-memory: teacher_memory must be zero or more"),
         (["--seeds", "0"], "--seeds: it takes a count above zero (8) or a list of seeds (3,5,8)"),
         (["--seeds", "-3"], "--seeds: it takes a count above zero"),
         (["--seeds", "a"], "--seeds: it takes a count above zero"),
