@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 import report
 import torch
 import torch.nn.functional as F
+from options import PRECISIONS, multiply_in, precisions
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
@@ -36,7 +37,6 @@ from torch import Tensor
 
 from fkd import _check, _memory
 
-PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
 WARM_UP, CALLS = 3, 8  # calls before a capture, and in a captured graph
 TURN = 0.02  # seconds that a candidate's turn takes at least
 STREAMS = 16
@@ -252,10 +252,8 @@ def race(case: Case, names: Sequence[str], rounds: int, memory: float, compiled:
     """A row a candidate: its milliseconds a member, or a note that says why it has none."""
     cuda = case.device == "cuda"
     if cuda:
-        kind = "tf32" if case.precision == "tf32" else "ieee"
-        backends: Any = torch.backends
-        backends.cuda.matmul.fp32_precision = backends.cudnn.conv.fp32_precision = kind
-        backends.cudnn.benchmark = True
+        multiply_in(case.precision)
+        torch.backends.cudnn.benchmark = True
     torch.compiler.reset()  # or the candidates of all races would count as recompilations
     noise, rows, sides = None, [], []
     # No result outlives a call, so that the graphs may share their memory.
@@ -339,7 +337,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     if given.device == "cpu" and "tf32" in (given.precisions or ()):
         raise ValueError("--precisions: tf32 is a GPU's, but the device is cpu; use fp32 or bf16")
     if not given.precisions:
-        given.precisions = [p for p in PRECISIONS if (given.device, p) != ("cpu", "tf32")]
+        given.precisions = precisions(given.device)
     return given
 
 
