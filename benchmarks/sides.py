@@ -36,7 +36,9 @@ class Side:
     """Who trains, how it comes by its images and the teacher's outputs, and what it trains.
 
     `loop` is one of LOOPS; `resident` images are on the device, others go through a DataLoader;
-    `cached` outputs of the teacher are looked up, others are computed with each batch.
+    `cached` outputs of the teacher are looked up, others are computed with each batch; `kept` is
+    for the tutorial on a CPU, with fkd's setting of the C library, whose default takes page faults
+    at some steps and not at others.
     """
 
     loop: str
@@ -45,6 +47,7 @@ class Side:
     members: int = 1
     resident: bool = True
     cached: bool = True
+    kept: bool = False
     device: str = "cpu"
 
     def __str__(self) -> str:
@@ -55,6 +58,8 @@ class Side:
         """The loop, and whether it comes by images or the teacher's outputs otherwise than fkd."""
         if not self.resident:
             return f"{self.loop} as it stands"
+        if self.kept:
+            return f"{self.loop}, memory kept"
         return self.loop if self.cached else f"{self.loop}, live teacher"
 
 
@@ -97,6 +102,8 @@ def outputs(side: Side, *shape: int) -> Tensor:
 
 
 def tutorial(side: Side) -> Run:
+    if side.kept:
+        _memory.keep_freed()
     given: dict[str, Any] = {"resident": side.resident, "cached": side.cached}
     return rivals.tutorial(
         *(side.method, *images_and_labels(side)),

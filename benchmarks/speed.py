@@ -65,10 +65,8 @@ class Comparison:
         found = []
         for group in step_groups(self.given.device, self.given.members, self.given.jax_members):
             timings = self.alternate("steps", group)
-            base = timings[group[0]]
-            for side, timing in timings.items():
-                if side != group[0] or not found:
-                    found.append(_row(side, timing, base))
+            bases = [timings[side] for side in group if side.loop == "tutorial" and side.cached]
+            found += [_row(side, timing, bases) for side, timing in timings.items()]
         self.results["steps"] = found
         if self.given.device == "cpu":  # of each process's memory, what holds its libraries
             self.results["imports_mib"] = ask("the imports", sides.peak, Side("fkd"))
@@ -126,8 +124,9 @@ def step_groups(
 ) -> Iterable[list[Side]]:
     """The sides of the part `steps`, each group led by the plain loop."""
     plain = Side("tutorial", device=device)
+    kept = [Side("tutorial", kept=True)] if device == "cpu" else []
     for precision in precisions(device):
-        yield [plain, *(Side("fkd", "kd", precision, k, device=device) for k in members)]
+        yield [plain, *kept, *(Side("fkd", "kd", precision, k, device=device) for k in members)]
     yield [
         plain,
         Side("tutorial", cached=False, device=device),
@@ -159,13 +158,14 @@ def add_shares(results: dict[str, Any]) -> None:
         row["share_of_floor"] = {name: ms / row["ms"] for name, ms in least.items()}
 
 
-def _row(side: Side, timing: timed.Timing, base: timed.Timing) -> dict[str, Any]:
-    """Milliseconds a member-step, and how they stand to the base, a single student's."""
+def _row(side: Side, timing: timed.Timing, bases: Sequence[timed.Timing]) -> dict[str, Any]:
+    """Milliseconds a member-step, and how they stand to the plain loop's, a single student's; and
+    to its with memory kept, where that is in the group."""
     return {
         "side": side.name,
         **asdict(side),
         "ms": timing.ms / side.members,
-        "ratio": timed.ratio(timing, base) / side.members,
+        "ratios": [timed.ratio(timing, base) / side.members for base in bases],
         "peak_mib": timing.peak,
         "first_step_s": timing.first_step,
         "steps_a_round": timing.steps,

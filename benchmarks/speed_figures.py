@@ -44,6 +44,8 @@ def scaling(results: Results) -> Figure:
                 axes.axhline(low, color=f"C{number}", linestyle=":", label=label)
         label = "plain loop, one student"
         axes.axhline(steps[0][key], color=FAINT, linestyle="--", label=label)
+        for row in [row for row in steps if row["kept"]][:1]:
+            axes.axhline(row[key], color=FAINT, linestyle="-.", label="the same, memory kept")
         if key == "peak_mib" and "imports_mib" in results:
             style = {"color": FAINT, "linestyle": ":"}
             axes.axhline(results["imports_mib"], label="libraries alone", **style)
@@ -69,14 +71,17 @@ def _memory_title(results: Results) -> str:
 
 def steps_table(results: Results) -> Table:
     """A row a side; with a floor, the shares of it that the side's time reaches."""
+    kept = any(row["kept"] for row in results["steps"])
     shown = _table(
         "a step of a member, kd",
-        *("side", "seeds", "ms", "of plain", "peak MiB"),
+        *("side", "seeds", "ms", "of plain", *(["of kept"] if kept else []), "peak MiB"),
         *(("% of floor", "fused") if "floor" in results else ()),
     )
     for row in results["steps"]:
         cells = [f"{row['side']} {row['precision']}", str(row["members"])]
-        cells += [f"{row['ms']:.2f}", f"{row['ratio']:.2f}", f"{row['peak_mib']:.0f}"]
+        ratios = [f"{ratio:.2f}" for ratio in row["ratios"]]
+        ratios += [""] * (1 + kept - len(ratios))
+        cells += [f"{row['ms']:.2f}", *ratios, f"{row['peak_mib']:.0f}"]
         for share in row.get("share_of_floor", {}).values():
             cells.append(f"{100 * share:.0f}")
         shown.add_row(*cells)

@@ -56,12 +56,14 @@ def run(folder, *given: str) -> dict[str, Any]:
 def test_a_run_writes_and_shows_every_part(fake, tmp_path, capsys):
     results = run(tmp_path / "all", "--members", "1", "4", "--jax-members", "2", "--rounds", "2")
     plain, *others = results["steps"]
-    assert (plain["side"], plain["ms"], plain["ratio"]) == ("tutorial", 16.0, 1.0)
+    assert (plain["side"], plain["ms"], plain["ratios"]) == ("tutorial", 16.0, [1.0, 1.0])
     ours = [(r["precision"], r["members"], r["ms"]) for r in others if r["loop"] == "fkd"]
     assert ours == [(p, k, 2.0) for p in ("fp32", "bf16") for k in (1, 4)]
-    assert all(r["ratio"] == 2 / 16 for r in others if r["loop"] == "fkd")
+    assert all(r["ratios"] == [2 / 16, 2 / 16] for r in others if r["loop"] == "fkd")
+    assert all(r["ratios"] == [2 / 16] for r in others if r["loop"] == "torchdistill")
     names = [row["side"] for row in results["steps"]]
-    assert len(names) == len(set(names)) + 3  # fkd four times
+    # fkd four times, the plain loop in each of four groups, and in two with its memory kept
+    assert len(names) == len(set(names)) + 3 + 3 + 1
     assert {"tutorial, live teacher", "torchdistill as it stands"} < set(names)
     assert list(results["left_out"].values()) == ["jax is not here"] * 2
     # 0.883 GFLOP at 1 TFLOP/s
@@ -156,8 +158,8 @@ def test_a_row_of_steps_holds_its_share_of_the_floor(fake, tmp_path):
     console.print(speed_figures.steps_table(run(tmp_path / "steps", *given)))
     cells = [line.split() for line in console.export_text().splitlines()]
     # 2 ms of 16; of them 0.883 are arithmetic at 1 TFLOP/s, 0.441 at 2
-    assert ["fkd", "fp32", "4", "2.00", "0.12", "100", "44", "44"] in cells
-    assert ["fkd", "bf16", "4", "2.00", "0.12", "100", "22", "22"] in cells
+    assert ["fkd", "fp32", "4", "2.00", "0.12", "0.12", "100", "44", "44"] in cells
+    assert ["fkd", "bf16", "4", "2.00", "0.12", "0.12", "100", "22", "22"] in cells
 
 
 def test_the_whole_table_shows_how_many_times_as_fast(fake, tmp_path):
@@ -184,7 +186,7 @@ def test_the_picture_holds_every_side():
     rows += [("fkd", p, k, 4.0 * k) for p in ("fp32", "bf16") for k in (1, 2)]
     rows.append(("jax", "fp32", 2, 5.0))
     steps = [
-        {"loop": loop, "precision": p, "members": k, "ms": ms, "peak_mib": 100.0}
+        {"loop": loop, "precision": p, "members": k, "ms": ms, "peak_mib": 100.0, "kept": False}
         for loop, p, k, ms in rows
     ]
     results: dict[str, Any] = {"steps": steps, "setting": {"device": "cpu"}, "imports_mib": 50.0}
