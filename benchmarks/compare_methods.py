@@ -319,11 +319,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         results["complete"] = True
     except (FloatingPointError, KeyboardInterrupt) as error:
         errors.print(f"compare_methods: {error or 'stopped'}", markup=False)
+    except torch.OutOfMemoryError as error:
+        text = "the GPU's memory is full; --chunk takes fewer members at once"
+        errors.print(f"compare_methods: {text}: {error}", markup=False)
     comparison.seconds["total"] = time.perf_counter() - begin
     if results["methods"]:  # of a run that was cut short, what was finished
         report.write(folder, results)
         figures.write(folder, results)
-        report.show(console, results)
+        report.show(console, report.table(results))
         for line in report.choices(results):
             console.print(line, markup=False, highlight=False)
         console.print(report.caption(results))

@@ -73,6 +73,7 @@ def fit(
             batch_size=config.batch_size,
             teacher=partial(_ask, *teacher) if teacher else None,
             order=config.order,
+            graph=config.graph,
             on_step=partial(progress.update, task, advance=1, description=what),
         )
 

@@ -11,6 +11,7 @@ import torch
 from fkd import _check, datasets
 from fkd.ensemble import Layout, Order
 from fkd.methods import METHODS
+from fkd.train import STEPS_PER_GRAPH
 
 # The dtype of each; tf32 is how a GPU multiplies numbers of float32.
 PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
@@ -33,6 +34,7 @@ class Config:
     compile: bool
     layout: Layout
     chunk: int | None
+    graph: int
     teacher_memory: float
     order: Order
     sweep: dict[str, tuple[float, ...]]
@@ -56,6 +58,7 @@ class Config:
         _check.known("--layout", "layout", self.layout, ("auto", "vmap", "loop"))
         if self.chunk is not None:
             _check.positive("--chunk", chunk=self.chunk)
+        _check.not_negative("--graph", graph=self.graph)
         _check.not_negative("--teacher-memory", teacher_memory=self.teacher_memory)
         _check.known("--order", "order", self.order, ("shared", "own"))
         if not 0 < self.validation < 1:
@@ -119,6 +122,9 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
     )
     add("--layout", default="auto", help="how members lie on the device: auto, vmap or loop")
     add("--chunk", type=int, help="how many members vmap takes at once (default: all)")
+    add(
+        "--graph", type=int, default=STEPS_PER_GRAPH, help="steps a CUDA graph holds, or 0 for none"
+    )
     add(
         "--teacher-memory",
         type=float,

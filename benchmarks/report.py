@@ -157,9 +157,8 @@ def table(results: Results, style: box.Box = box.SIMPLE_HEAD) -> Table:
     return made
 
 
-def show(console: Console, results: Results) -> None:
-    """Print the table whole: past the edge of a narrow terminal rather than with figures cut."""
-    made = table(results)
+def show(console: Console, made: Table) -> None:
+    """Print a table whole: past the edge of a narrow terminal rather than with figures cut."""
     needed = console.measure(made, options=console.options.update(max_width=400)).maximum
     Console(width=max(needed, console.width)).print(made)
 

@@ -107,7 +107,7 @@ class Comparison:
         }
         for name, table in tables.items():
             if name in self.results:
-                self.console.print(table(self.results))
+                report.show(self.console, table(self.results))
 
 
 def ask(what: str, function: Callable[..., Any], *given: Any) -> Any:

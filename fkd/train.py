@@ -59,6 +59,7 @@ def train(
     teacher: Teacher | None = None,
     order: Order = "shared",
     order_seed: int = 0,
+    graph: int = STEPS_PER_GRAPH,
     diverged: Literal["raise", "keep"] = "raise",
     on_step: Callable[[], None] = lambda: None,
     on_epoch: Callable[[State], Mapping[str, Tensor]] = lambda state: {},
@@ -76,6 +77,7 @@ def train(
         teacher=teacher,
         order=order,
         order_seed=order_seed,
+        graph=graph,
         on_step=on_step,
         reduce=reduce,
     )[""]
@@ -94,6 +96,7 @@ def train_together(
     teacher: Teacher | None = None,
     order: Order = "shared",
     order_seed: int = 0,
+    graph: int = STEPS_PER_GRAPH,
     on_step: Callable[[], None] = lambda: None,
     reduce: Callable[[Gradient], Gradient] | None = None,
 ) -> dict[str, Trained | FloatingPointError]:
@@ -104,12 +107,13 @@ def train_together(
     With `order="shared"` all members of all ensembles read the order of `order_seed`, and the
     teacher sees each batch once for all; with "own" each reads that of its own seed. `on_step` is
     called after each step; `reduce` stands between gradient and update, where ranks average. On a
-    GPU, steps are captured in graphs. On a CPU, memory that was freed stays with the process from
-    here on, which makes a step faster.
+    GPU, `graph` steps at once are captured in a CUDA graph, or none where it is 0. On a CPU, memory
+    that was freed stays with the process from here on, which makes a step faster.
 
     Where a member's loss is not finite and is not to be kept, its ensemble's result is the
     FloatingPointError.
     """
+    _check.not_negative("train", graph=graph)
     for one in students.values():
         _check.known("train", "diverged", one.diverged, ("raise", "keep"))
     device = images.device
@@ -134,7 +138,7 @@ def train_together(
             for (name, state), batch in zip(states.items(), batches, strict=True)
         }
 
-    run, at_once = runner(body, states, device)
+    run, at_once = runner(body, states, device, graph)
     curves: dict[str, dict[str, list[list[float]]]] = {name: {} for name in students}
     seconds = {name: {"first_step": 0.0, "steps": 0.0, "evaluation": 0.0} for name in students}
     errors: dict[str, FloatingPointError] = {}
@@ -174,14 +178,17 @@ def train_together(
 
 
 def runner(
-    body: Callable[[Tensor], Any], state: Any, device: torch.device
+    body: Callable[[Tensor], Any],
+    state: Any,
+    device: torch.device,
+    graph: int = STEPS_PER_GRAPH,
 ) -> tuple[Callable[[Tensor], list[Any]], int]:
     """What takes steps by their rows of the order, and how many rows it is given at once.
 
     `body(row)` takes one step and writes `state` in place: on a GPU many are captured in a graph.
     """
-    if device.type == "cuda":
-        return _capture.Captured(body, state), STEPS_PER_GRAPH
+    if device.type == "cuda" and graph:
+        return _capture.Captured(body, state), graph
     return (lambda rows: [body(row) for row in rows]), 1
 
 

@@ -187,7 +187,7 @@ def test_no_figure_of_the_table_is_cut_on_a_narrow_terminal(images, teacher, cap
     out = run(*tiny(images, teacher, "--methods", "ce", "logit-standardised"))
     results = json.loads((out / "results.json").read_text())
     capsys.readouterr()
-    report.show(Console(width=40), results)
+    report.show(Console(width=40), report.table(results))
     printed = capsys.readouterr().out
     assert "…" not in printed
     low = 100 * results["methods"]["logit-standardised"]["difference"]["low"]
@@ -289,6 +289,7 @@ def test_the_user_is_told_of_compiling_while_it_lasts_and_afterwards(
         ),
         (["--precision", "tf32", "--device", "cpu"], "--precision: tf32 is for a GPU"),
         (["--chunk", "0"], "--chunk: chunk must be above zero"),
+        (["--graph", "-1"], "--graph: graph must be zero or more"),
         (
             ["--layout", "rows"],
             "--layout: layout 'rows' is not known; choose from auto, vmap, loop",
@@ -480,3 +481,12 @@ def test_bad_sweeps_are_refused_before_any_work(arguments, message, capsys):
     assert compare_methods.main(["--methods", "ce", "kd", "--sweep", *arguments]) == 2
     assert message in capsys.readouterr().err
     assert not Path("runs").exists()
+
+
+def test_a_gpu_without_memory_left_is_told_what_to_do(images, teacher, monkeypatch, capsys):
+    def full(*given, **how):
+        raise torch.OutOfMemoryError("Tried to allocate 2 GiB")
+
+    monkeypatch.setattr(fit, "train_together", full)
+    assert compare_methods.main([*tiny(images, teacher), "--output", "out"]) == 2
+    assert "--chunk takes fewer members at once: Tried to allocate 2 GiB" in capsys.readouterr().err

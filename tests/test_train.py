@@ -159,7 +159,7 @@ def test_steps_in_a_graph_are_the_steps_one_by_one(monkeypatch):
     plain = train_together(_pair("shared"), *given, **how)
     told = []
     monkeypatch.setattr(
-        "fkd.train.runner", lambda body, states, device: (Captured(body, states, pretend), 2)
+        "fkd.train.runner", lambda body, states, *given: (Captured(body, states, pretend), 2)
     )
     graphs = train_together(_pair("shared"), *given, **how, on_step=lambda: told.append(1))
     assert len(told) == 6
