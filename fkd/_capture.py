@@ -23,6 +23,11 @@ def record(function: Callable[[], Any]) -> tuple[Any, Replay]:
     return outputs, graph.replay
 
 
+def stacked(body: Callable[[Tensor], Any], rows: Tensor) -> Any:
+    """What `body` returns for each row, stacked leaf by leaf."""
+    return tree_map(lambda *leaves: torch.stack(leaves), *[body(row) for row in rows])
+
+
 class Captured:
     """Steps of training by their rows of an order, captured once for each number of rows.
 
@@ -39,8 +44,8 @@ class Captured:
         self.body, self.state, self.record = body, state, record
         self.graphs: dict[int, tuple[Tensor, Any, Replay]] = {}
 
-    def __call__(self, rows: Tensor) -> list[Any]:
-        """What `body` returned for each row."""
+    def __call__(self, rows: Tensor) -> Any:
+        """What `body` returned, stacked over the rows."""
         if len(rows) not in self.graphs:
             self.graphs[len(rows)] = self._capture(rows)
         buffer, outputs, replay = self.graphs[len(rows)]
@@ -50,7 +55,7 @@ class Captured:
 
     def _capture(self, rows: Tensor) -> tuple[Tensor, Any, Replay]:
         before, buffer = tree_map(torch.clone, self.state), rows.clone()
-        outputs, replay = self.record(lambda: [self.body(row) for row in buffer])
+        outputs, replay = self.record(lambda: stacked(self.body, buffer))
         for leaf, old in zip(tree_leaves(self.state), tree_leaves(before), strict=True):
             leaf.copy_(old)
         return buffer, outputs, replay

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -147,13 +148,13 @@ def train_together(
         begin, metrics, first = time.perf_counter(), [], 0.0
         indices = _indices(seeds, epoch, len(images), batch_size, order, order_seed).to(device)
         for rows in indices.split(at_once):
-            metrics += run(rows)
+            metrics.append(run(rows))
             if not first:
                 _wait(device)
                 first = time.perf_counter() - begin
             for _ in rows:
                 on_step()
-        by_step = {name: _stacked([step[name] for step in metrics]) for name in students}
+        by_step = tree_map(lambda *parts: torch.cat(parts).cpu(), *metrics)  # [steps, members]
         # What the ensembles did together is shared out equally.
         taken = time.perf_counter() - begin
         for name, one in students.items():
@@ -182,14 +183,15 @@ def runner(
     state: Any,
     device: torch.device,
     graph: int = STEPS_PER_GRAPH,
-) -> tuple[Callable[[Tensor], list[Any]], int]:
+) -> tuple[Callable[[Tensor], Any], int]:
     """What takes steps by their rows of the order, and how many rows it is given at once.
 
     `body(row)` takes one step and writes `state` in place: on a GPU many are captured in a graph.
+    What it returns comes back stacked over the rows.
     """
     if device.type == "cuda" and graph:
         return _capture.Captured(body, state), graph
-    return (lambda rows: [body(row) for row in rows]), 1
+    return partial(_capture.stacked, body), 1
 
 
 def _advance(
@@ -205,11 +207,6 @@ def _taught(teacher: Teacher, x: Tensor) -> Tensors:
     """The teacher's outputs for [batch, ...], or for [members, batch, ...]."""
     outputs = teacher(x.flatten(0, -4))
     return {name: output.unflatten(0, x.shape[:-3]) for name, output in outputs.items()}
-
-
-def _stacked(metrics: list[Tensors]) -> Tensors:
-    """By name [steps, members], on the CPU."""
-    return {name: torch.stack([step[name] for step in metrics]).cpu() for name in metrics[0]}
 
 
 def _indices(
