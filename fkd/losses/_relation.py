@@ -88,38 +88,43 @@ def rkd_distance(
     return _smooth_l1(difference).mean(-1).to(student.dtype)
 
 
-def _cosines(square: Tensor, anchors: slice) -> tuple[Tensor, Tensor, Tensor]:
+def _cosines(square: Tensor, anchors: slice) -> Tensor:
     """<x_j − x_i, x_k − x_i> / (|x_j − x_i| |x_k − x_i|) at [i, j, k], i one of the anchors, by the
-    law of cosines from squared distances [batch, batch]: the factors [i, j, 2] and [i, 2, k] of one
-    part, and the other part [i, j, k] to be taken off.
+    law of cosines from squared distances [batch, batch].
     """
     near = square[anchors]
     zero = near == 0
     inverse = near.masked_fill(zero, 1.0).rsqrt().masked_fill(zero, 0.0)
-    left = torch.stack([near * inverse, inverse], dim=-1) / 2
-    right = torch.stack([inverse, near * inverse], dim=-2)
-    third = rearrange(inverse, "i k -> i 1 k") * rearrange(square / 2, "j k -> 1 j k")
-    return left, right, rearrange(inverse, "i j -> i j 1") * third
+    sides = rearrange(near, "i j -> i j 1") + rearrange(near, "i k -> i 1 k")
+    both = rearrange(inverse / 2, "i j -> i j 1") * rearrange(inverse, "i k -> i 1 k")
+    return (sides - rearrange(square, "j k -> 1 j k")) * both
 
 
 def _angles(student: Tensor, teacher: Tensor, *, anchors: slice) -> Tensor:
     """What squared distances [batch, batch] make of `rkd_angle` at the anchors."""
-    left_s, right_s, third_s = _cosines(student, anchors)
-    left_t, right_t, third_t = _cosines(teacher, anchors)
-    outer = torch.cat([left_s, -left_t], dim=-1) @ torch.cat([right_s, right_t], dim=-2)
-    return _smooth_l1(outer - third_s + third_t).mean((-2, -1))
+    return _smooth_l1(_cosines(student, anchors) - _cosines(teacher, anchors)).mean((-2, -1))
 
 
 def _slices(batch: int) -> list[slice]:
-    """The batch in sixteenths, or in larger parts where all triplets of these are few.
+    """The batch in twentieths, or in larger parts where all triplets of these are few.
 
-    The backward holds some seven tensors of a part's triplets at once, in float64: less than one
+    The backward holds some eight tensors of a part's triplets at once, in float64: less than one
     of all triplets in float32.
     """
-    if torch.compiler.is_compiling():  # sixteen parts would take it minutes
+    if torch.compiler.is_compiling():  # it stores one tensor of all, and parts take it minutes
         return [slice(None)]
-    size = max(math.ceil(batch / 16), 2**15 // batch**2)
+    size = max(math.ceil(batch / 20), 2**15 // batch**2)
     return [slice(start, start + size) for start in range(0, batch, size)]
+
+
+def _stored(square: Tensor) -> Tensor:
+    """`square`, which the compiler is to store instead of computing it anew for each triplet: then
+    it stores the cosines too, once for each way of reading them.
+    """
+    if not torch.compiler.is_compiling():
+        return square
+    # What a matrix product gives is always stored, and this one is exact.
+    return square @ torch.eye(len(square), dtype=square.dtype, device=square.device)
 
 
 def rkd_angle(
@@ -133,7 +138,7 @@ def rkd_angle(
     gradient where the sides are one up to a rotation, a shift and a positive scale. Raises
     ValueError for batches that differ or are below two, or dtypes. Memory: less than one
     [batch, batch, batch] in float32, or 2 MiB if that is more, and none of it is kept: the backward
-    computes the cosines again. Where it is compiled, a few of them in float64.
+    computes the cosines again. Compiled, one in float64.
 
     Park et al., "Relational Knowledge Distillation" (2019), the angle-wise loss; published code
     takes the mean over all B³ triplets, as here.
@@ -144,7 +149,7 @@ def rkd_angle(
     tensor([0.1111])
     """
     _check_pair("rkd_angle", student, teacher)
-    squared = _squared_distances(student), _squared_distances(teacher)
+    squared = [_stored(_squared_distances(x)) for x in (student, teacher)]
     slices = (partial(_angles, anchors=anchors) for anchors in _slices(len(student)))
     return torch.cat([recomputed(angles, *squared) for angles in slices]).to(student.dtype)
 

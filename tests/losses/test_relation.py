@@ -243,6 +243,19 @@ def test_rkd_angle_holds_less_than_all_triplets_in_float32_or_two_mebibytes(batc
     assert 0 < peak < max(4 * batch**3, 2 * 2**20)
 
 
+@pytest.mark.plain
+@pytest.mark.filterwarnings("ignore:.*Profiler clears events")  # of torch 2.11
+def test_rkd_angle_compiled_holds_one_tensor_of_all_triplets():
+    batch = 64
+    student, teacher = torch.randn(2, batch, 8)
+    gradient = torch.func.grad(lambda s: losses.rkd_angle(s, teacher).mean())
+    compiled = torch.compile(gradient, fullgraph=True)
+    torch.testing.assert_close(compiled(student), gradient(student))
+    peak = peak_bytes(lambda: compiled(student), torch.device("cpu"))
+    one, matrix = 8 * batch**3, 8 * batch**2
+    assert one < peak < one + 24 * matrix
+
+
 def _directions_angle(student: Tensor, teacher: Tensor) -> Tensor:
     """`rkd_angle` by the directions between examples, [batch, batch, width] of them."""
 
