@@ -111,20 +111,20 @@ def _slices(batch: int) -> list[slice]:
     The backward holds some eight tensors of a part's triplets at once, in float64: less than one
     of all triplets in float32.
     """
-    if torch.compiler.is_compiling():  # it stores one tensor of all, and parts take it minutes
+    if torch.compiler.is_compiling():  # parts save it nothing and take it longer
         return [slice(None)]
     size = max(math.ceil(batch / 20), 2**15 // batch**2)
     return [slice(start, start + size) for start in range(0, batch, size)]
 
 
 def _stored(square: Tensor) -> Tensor:
-    """`square`, which the compiler is to store instead of computing it anew for each triplet: then
-    it stores the cosines too, once for each way of reading them.
+    """`square`, for the compiler to store: else it computes it anew for each triplet, and then
+    stores three tensors of all triplets instead of one.
     """
     if not torch.compiler.is_compiling():
         return square
-    # What a matrix product gives is always stored, and this one is exact.
-    return square @ torch.eye(len(square), dtype=square.dtype, device=square.device)
+    # What a matrix product gives is stored, and this one is exact.
+    return product(square, torch.eye(len(square), dtype=square.dtype, device=square.device))
 
 
 def rkd_angle(
