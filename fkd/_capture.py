@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
+from fkd.ensemble import stack
+
 Replay = Callable[[], None]
 
 
@@ -25,7 +27,7 @@ def record(function: Callable[[], Any]) -> tuple[Any, Replay]:
 
 def stacked(body: Callable[[Tensor], Any], rows: Tensor) -> Any:
     """What `body` returns for each row, stacked leaf by leaf."""
-    return tree_map(lambda *leaves: torch.stack(leaves), *[body(row) for row in rows])
+    return stack([body(row) for row in rows])
 
 
 class Captured:

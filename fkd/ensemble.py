@@ -80,7 +80,7 @@ def ensemble(
             distillation.init(seed, {name: values[k] for name, values in (hyper or {}).items()})
             for k, seed in enumerate(seeds)
         ]
-        return _stack(members)
+        return stack(members)
 
     def one_by_one(
         run: Callable, state: State, images: Tensor, targets: Mapping[str, Tensor]
@@ -90,7 +90,7 @@ def ensemble(
             for k in range(size(state)):
                 batch = (images, targets) if order == "shared" else member((images, targets), k)
                 parts.append(run(member(state, k), *batch))
-        return _stack(parts)
+        return stack(parts)
 
     def in_chunks(
         run: Callable, state: State, images: Tensor, targets: Mapping[str, Tensor]
@@ -135,6 +135,15 @@ def member(tree: Tree, k: int) -> Tree:
     return tree_map(lambda leaf: leaf[k], tree)
 
 
+def stack(trees: Sequence[Tree]) -> Tree:
+    """Trees of one structure as one tree with a new first axis: `member` takes one out again.
+
+    >>> stack([{"w": torch.tensor(1)}, {"w": torch.tensor(2)}])
+    {'w': tensor([1, 2])}
+    """
+    return tree_map(lambda *leaves: torch.stack(leaves), *trees)
+
+
 def _part(tree: Tree, members: slice) -> Tree:
     """Some members of any stacked tree: a view of each leaf."""
     return tree_map(lambda leaf: leaf[members], tree)
@@ -151,10 +160,6 @@ def why_not_compile(device: torch.device) -> str | None:
     except Exception as error:  # compilers fail in as many ways as there are compilers
         return str(error).strip().split("\n")[0] or type(error).__name__
     return None
-
-
-def _stack(members: list[Any]) -> Any:
-    return tree_map(lambda *leaves: torch.stack(leaves), *members)
 
 
 def _compiled(function: Callable) -> Callable:
