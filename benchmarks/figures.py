@@ -75,7 +75,8 @@ def accuracy(results: Results) -> Figure:
         _frame(axes)
         axes.grid(axis="x")
         axes.tick_params(axis="y", length=0)
-    _note(figure, results, "Dots: seeds; bar and diamond: mean and its 95 % interval")
+    says = "Dots: seeds; bar and diamond: mean and its 95 % interval, cut at the frame"
+    _note(figure, results, says)
     return figure
 
 
