@@ -2,7 +2,11 @@
 
 There is no `reduction=`: the mean over the batch is the published loss. Gradients flow to both
 sides, nothing is broadcast, and float16 and bfloat16 are computed in float32 and returned in the
-student's dtype. Every loss runs under `torch.func.vmap` and `grad` and `torch.compile`.
+student's dtype. Every loss runs under `torch.func.vmap` and `grad` and `torch.compile`. Bounds hold
+up to rounding, but that a value is not negative holds to the last bit. A logit of −inf is a class
+of probability zero.
+
+`__all__` lists the losses. `HELPERS` lists what some of them are computed from.
 """
 
 from fkd.losses._contrastive import crd, info_nce
@@ -21,6 +25,8 @@ from fkd.losses._feature import (
     squared_error,
     vid,
 )
+from fkd.losses._feature import batchnorm_margin as batchnorm_margin
+from fkd.losses._feature import mean_negative as mean_negative
 from fkd.losses._map import (
     attention_transfer,
     attention_transfer_squared,
@@ -31,6 +37,7 @@ from fkd.losses._map import (
     nst,
     pkd,
 )
+from fkd.losses._map import flow as flow
 from fkd.losses._relation import (
     cka_distance,
     correlation_congruence,
@@ -87,3 +94,5 @@ __all__ = [
     "vid",
     "wsld",
 ]
+
+HELPERS = ["batchnorm_margin", "flow", "mean_negative"]

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from fkd import _check
 from fkd._check import Scalar
-from fkd.losses._numeric import product, unit, widen
+from fkd.losses._numeric import not_negative, product, tempered, unit, widen
 from fkd.losses._response import check_pair, log_softmax
 
 
@@ -26,10 +26,10 @@ def _excess(log: Tensor) -> Tensor:
     return torch.expm1(log - largest.masked_fill(largest.isneginf(), 0.0))
 
 
-def _pearson(x: Tensor, y: Tensor) -> Tensor:
-    """Pearson's correlation along the last axis; zero, by `unit`, where a side is constant."""
+def _pearson_distance(x: Tensor, y: Tensor) -> Tensor:
+    """1 − Pearson's correlation along the last axis, which is zero where a side is constant."""
     x, y = x - x.mean(-1, keepdim=True), y - y.mean(-1, keepdim=True)
-    return (unit(x) * unit(y)).sum(-1)
+    return not_negative(1 - (unit(x) * unit(y)).sum(-1))
 
 
 def dist_inter(
@@ -54,8 +54,8 @@ def dist_inter(
     tensor([1.5000])
     """
     check_pair("dist_inter", student, teacher, temperature)
-    q, p = (_excess(_lowered(x) / temperature) for x in (student, teacher))
-    return (temperature**2 * (1 - _pearson(q, p))).to(student.dtype)
+    q, p = (_excess(tempered(_lowered(x), temperature)) for x in (student, teacher))
+    return (temperature**2 * _pearson_distance(q, p)).to(student.dtype)
 
 
 def dist_intra(
@@ -83,7 +83,7 @@ def dist_intra(
     check_pair("dist_intra", student, teacher, temperature)
     _check.several("dist_intra", student=student, teacher=teacher)
     q, p = (_excess(log_softmax(_lowered(x), temperature).mT) for x in (student, teacher))
-    return (temperature**2 * (1 - _pearson(q, p))).to(student.dtype)
+    return (temperature**2 * _pearson_distance(q, p)).to(student.dtype)
 
 
 def class_correlation(

@@ -25,14 +25,15 @@ def _split(log_p: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Log-probabilities of [label, not the label], and of the other classes renormalised.
 
     The second is −inf at the label. All in the log domain: 1 − p_y is a sum over the other classes,
-    so that neither a certain teacher nor a certain student leaves 0/0.
+    so that neither a certain teacher nor a certain student leaves 0/0. Where no other class has a
+    probability at all, it is −inf everywhere.
     """
     labels = labels.long().unsqueeze(-1)
     right = log_p.gather(-1, labels)
     classes = torch.arange(log_p.shape[-1], device=log_p.device)
     others = log_p.masked_fill(classes == labels, float("-inf"))
     wrong = others.logsumexp(-1, keepdim=True)
-    return torch.cat([right, wrong], -1), others - wrong
+    return torch.cat([right, wrong], -1), others - wrong.masked_fill(wrong.isneginf(), 0.0)
 
 
 def dkd(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fkd import _check
 from fkd._check import Scalar
-from fkd.losses._numeric import rows, unit, widen
+from fkd.losses._numeric import not_negative, rows, unit, widen
 
 
 def _check_pair(where: str, student: Tensor, teacher: Tensor) -> None:
@@ -73,7 +73,7 @@ def cosine_distance(
     """
     _check_pair("cosine_distance", student, teacher)
     cosine = (unit(rows(student)) * unit(rows(teacher))).sum(-1)
-    return (1 - cosine).to(student.dtype)
+    return not_negative(1 - cosine).to(student.dtype)
 
 
 def activation_boundary(
@@ -136,7 +136,7 @@ def vid(
 
     Student (the mean that its regressor predicts) and teacher are [batch, channels, ...] of one
     shape, v is `variance` [channels] > 0, trained with the student. The value has no lower bound
-    as v goes to zero; for given v it is least at s = t, and for given errors at v_c their mean
+    as v goes to zero; at any v it is least at s = t, and at any errors where v_c is their mean
     square. The student's gradient is (s − t)/(n v). Raises ValueError for shapes that do not fit or
     dtypes. Memory: a few times the features. Up to a constant it is the paper's −log q(t|s); that
     is summed over the elements, where published code takes this mean.

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from fkd import _check
 from fkd._check import Scalar
-from fkd.losses._numeric import product, rows, unit, widen
-from fkd.losses._response import kl
+from fkd.losses._numeric import not_negative, product, rows, unit, widen
+from fkd.losses._response import kl, log_softmax
 
 Maps = Float[Tensor, "batch channels height width"]
 MAPS = "batch channels height width"
@@ -163,7 +163,7 @@ def nst(
 
     Maps [batch, channels, height, width] of one batch, each channel over its L2 norm; the larger
     map is average-pooled to the smaller, as in RepDistiller. The value, without unit, lies in
-    [0, 2] up to rounding, and is zero with a zero gradient at equality; a dead channel stays zero,
+    [0, 2], and is zero with a zero gradient at equality; a dead channel stays zero,
     its gradient finite. Raises ValueError for axes, batch or dtypes. Memory: three
     [batch, channels, channels], or where that is less two [batch, positions, positions].
 
@@ -182,7 +182,7 @@ def nst(
         difference = product(s.mT, s.mT) / s.shape[1] - product(t.mT, t.mT) / t.shape[1]
         return difference.square().sum((1, 2)).to(student.dtype)
     one, two, both = (product(x, y).square().mean((1, 2)) for x, y in ((s, s), (t, t), (s, t)))
-    return (one + two - 2 * both).to(student.dtype)
+    return not_negative(one + two - 2 * both).to(student.dtype)
 
 
 def hierarchical_context(student: Maps, teacher: Maps) -> Float[Tensor, " batch"]:
@@ -231,7 +231,7 @@ def channel_wise_divergence(
     """
     _check_maps("channel_wise_divergence", MAPS, student, teacher)
     _check.positive("channel_wise_divergence", temperature=temperature)
-    log_q, log_p = (F.log_softmax(_channels(x) / temperature, -1) for x in (student, teacher))
+    log_q, log_p = (log_softmax(_channels(x), temperature) for x in (student, teacher))
     return (temperature**2 * kl(log_p, log_q).mean(-1)).to(student.dtype)
 
 

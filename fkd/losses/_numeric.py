@@ -4,6 +4,8 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from fkd._check import Scalar
+
 HALF = (torch.float16, torch.bfloat16)
 
 
@@ -15,6 +17,25 @@ def widen(x: Tensor) -> Tensor:
 def rows(x: Tensor) -> Tensor:
     """[batch, ...] as [batch, features], in float32 or wider."""
     return rearrange(widen(x), "batch ... -> batch (...)")
+
+
+def tempered(logits: Tensor, temperature: Scalar) -> Tensor:
+    """logits / T. A logit of −inf stays one, and passes a gradient of zero on to T.
+
+    A class of probability zero has it at every T, where the quotient's own rule says −inf · 0.
+    """
+    if not isinstance(temperature, Tensor):
+        return logits / temperature
+    absent = logits.isneginf()
+    return (logits.masked_fill(absent, 0.0) / temperature).masked_fill(absent, float("-inf"))
+
+
+def not_negative(x: Tensor) -> Tensor:
+    """`x` held at zero or more, for a number that rounding alone puts below.
+
+    The gradient stays that of `x`: zero would be wrong beside a minimum.
+    """
+    return x - x.detach().clamp(max=0)
 
 
 def unit(x: Tensor) -> Tensor:

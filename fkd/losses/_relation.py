@@ -234,11 +234,11 @@ def pkt(
     """Σ_j p_ij log(p_ij / q_ij) over j ≠ i, p of the teacher and q of the student, in nats.
 
     p_ij = K_ij / Σ_k≠i K_ik with K = (cos + 1)/2. Both are [batch, ...], and may differ in width.
-    The value is not negative, and zero with a zero gradient where the cosines agree, as they always
-    do in a batch of two. Where rows point in opposite ways K would be zero and the value infinite:
-    K is held at 1e-7 or more, with no gradient below. The cosine with a row of zeros is taken as
-    zero, and its gradient stays finite. Raises ValueError for batches that differ or are below two,
-    or dtypes. Memory: a few [batch, batch].
+    The value is not negative, and zero with a zero gradient where the cosines agree, and in a
+    batch of two, where p = q = 1 whatever the cosines are. Where rows point in opposite ways K
+    would be zero and the value infinite: K is held at 1e-7 or more, with no gradient below. The
+    cosine with a row of zeros is taken as zero, and its gradient stays finite. Raises ValueError
+    for batches that differ or are below two, or dtypes. Memory: a few [batch, batch].
 
     Passalis and Tefas, "Learning Deep Representations with Probabilistic Knowledge Transfer"
     (2018). The paper leaves j = i out and sums over the batch; the authors' code counts it in, adds
@@ -271,7 +271,7 @@ def cka_distance(
     K and L are the linear kernels of the student's and the teacher's centred rows over their
     Frobenius norms, so that the mean is |K − L|²/2 = 1 − <K, L>: the distance, in [0, 1]; this
     split gives each example its own part. Both are [batch, ...], and may differ in width. A value
-    lies in [0, 2B], and is zero with a zero gradient where the sides are one up to a rotation, a
+    lies in [0, B], and is zero with a zero gradient where the sides are one up to a rotation, a
     shift and a positive scale. If all rows of a side are equal, its kernel is zero with a finite
     gradient, and the mean 1/2, or 0 if those of the other side are too. Raises ValueError for
     batches that differ or are below two, or dtypes. Memory: a few [batch, batch].

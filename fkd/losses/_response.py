@@ -7,23 +7,24 @@ from torch import Tensor
 
 from fkd import _check
 from fkd._check import Scalar
-from fkd.losses._numeric import unit, widen
+from fkd.losses._numeric import not_negative, tempered, unit, widen
 
 
 def log_softmax(logits: Tensor, temperature: Scalar) -> Tensor:
-    """log softmax(logits / T) in float32 or wider."""
-    return F.log_softmax(widen(logits) / temperature, dim=-1)
+    """log softmax(logits / T) in float32 or wider; a logit of −inf is a probability of zero."""
+    return F.log_softmax(tempered(widen(logits), temperature), dim=-1)
 
 
 def cross(log_p: Tensor, log_q: Tensor) -> Tensor:
     """−Σ_c p_c log q_c of log-probabilities; where p_c is zero (log p = −inf) its term is too."""
-    return -(log_p.exp() * log_q.masked_fill(log_p.isneginf(), 0.0)).sum(-1)
+    return not_negative(-(log_p.exp() * log_q.masked_fill(log_p.isneginf(), 0.0)).sum(-1))
 
 
 def kl(log_p: Tensor, log_q: Tensor) -> Tensor:
     """Σ_c p_c log(p_c / q_c) of log-probabilities; where p_c is zero its term is too."""
     # Of the difference of the logs, and not of two sums, which would cancel near p = q.
-    return (log_p.exp() * (log_p - log_q).masked_fill(log_p.isneginf(), 0.0)).sum(-1)
+    terms = log_p.exp() * (log_p - log_q).masked_fill(log_p.isneginf(), 0.0)
+    return not_negative(terms.sum(-1))
 
 
 def check_pair(where: str, student: Tensor, teacher: Tensor, temperature: Scalar) -> None:
@@ -132,7 +133,8 @@ def reverse_kl_divergence(
     Both are logits [batch, classes], T is `temperature` > 0. The value is not negative, and zero
     with a zero gradient where the logits agree up to a constant; with r = log(q/p) the student's
     gradient is T q (r − Σ_c q_c r_c), which keeps the student from what the teacher finds unlikely.
-    Raises ValueError for shapes that differ, dtypes, or T ≤ 0. Memory: a few times the logits.
+    It is infinite where the teacher gives a class no probability and the student some. Raises
+    ValueError for shapes that differ, dtypes, or T ≤ 0. Memory: a few times the logits.
 
     Gu et al., "MiniLLM: Knowledge Distillation of Large Language Models" (2024), for sequences; T²
     is that of `kl_divergence`.
@@ -216,16 +218,26 @@ def total_variation(
     tensor([0.2500])
     """
     check_pair("total_variation", student, teacher, temperature)
-    q, p = log_softmax(student, temperature).exp(), log_softmax(teacher, temperature).exp()
-    return (0.5 * (p - q).abs().sum(-1)).to(student.dtype)
+    log_q, log_p = log_softmax(student, temperature), log_softmax(teacher, temperature)
+    # |p − q| by the logs, which tell apart probabilities that both round to one.
+    nowhere = log_p.isneginf() & log_q.isneginf()
+    apart = (log_p - log_q).masked_fill(nowhere, 0.0).abs()
+    differences = -torch.maximum(log_p, log_q).exp() * torch.expm1(-apart)
+    return (0.5 * differences.sum(-1)).to(student.dtype)
 
 
 def _standardized(logits: Tensor) -> Tensor:
-    """(z − mean) / std of each row; zeros for a row of equal logits, whose std is zero."""
+    """(z − mean) / std of each row; zeros for a row of equal logits, whose std is zero.
+
+    Logits of −inf stay so: they are classes that the row has not, and count in neither.
+    """
     z = widen(logits)
-    z = z - z[..., :1]  # so that equal logits are zeros exactly, whatever the mean rounds to
-    centred = z - z.mean(-1, keepdim=True)
-    return unit(centred) * (logits.shape[-1] - 1) ** 0.5
+    absent = z.isneginf()
+    # Less the largest, equal logits are zeros exactly, whatever the mean rounds to.
+    z = (z - z.detach().amax(-1, keepdim=True)).masked_fill(absent, 0.0)
+    count = (~absent).sum(-1, keepdim=True).to(z.dtype)
+    centred = (z - z.sum(-1, keepdim=True) / count).masked_fill(absent, 0.0)
+    return (unit(centred) * (count - 1).sqrt()).masked_fill(absent, float("-inf"))
 
 
 def standardized_kl_divergence(
@@ -237,10 +249,11 @@ def standardized_kl_divergence(
     """T² · KL(p‖q) of p = softmax(z(teacher)/T), q = softmax(z(student)/T), z(x) = (x − mean)/std.
 
     Both are logits [batch, classes], T is `temperature` > 0, std is the unbiased one (over
-    classes − 1). The value is not negative, and zero with a zero gradient where one side is a
-    positive multiple of the other up to a constant; the student's gradient is orthogonal to z and
-    to a constant, and grows as 1/std. A row of equal logits has z = 0 and a finite gradient. Raises
-    ValueError for shapes that differ, dtypes, or T ≤ 0. Memory: a few times the logits.
+    classes − 1), and a class whose logit is −inf counts in neither mean nor std. The value is not
+    negative, and zero with a zero gradient where one side is a positive multiple of the other up to
+    a constant; the student's gradient is orthogonal to z and to a constant, and grows as 1/std. A
+    row of equal logits has z = 0 and a finite gradient. Raises ValueError for shapes that differ,
+    dtypes, or T ≤ 0. Memory: a few times the logits.
 
     Sun et al., "Logit Standardization in Knowledge Distillation" (2024). This is the paper's z;
     its code divides by std + 1e-7.
