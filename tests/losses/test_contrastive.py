@@ -10,6 +10,24 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fkd import losses
+from fkd.testing import Case, strategies
+
+TEMPERATURE = {"temperature": strategies.temperatures()}
+CASES = {
+    "crd": Case(
+        strategies.contrasted_embeddings(),
+        {
+            "share": strategies.eighths(1),
+            "student_scale": strategies.eighths(2),
+            "teacher_scale": strategies.eighths(2),
+            **TEMPERATURE,
+        },
+        scale=True,
+    ),
+    "info_nce": Case(
+        strategies.embedding_pairs(), TEMPERATURE, scale=True, whole=True, relation=True
+    ),
+}
 
 EXAMPLES = 50  # of the data set
 

@@ -9,6 +9,51 @@ import torch
 from oracles import differences
 
 from fkd import losses
+from fkd.testing import Case, strategies
+
+TEMPERATURE = {"temperature": strategies.temperatures()}
+LARGEST = 2 * 8.0**2  # of T² (1 − correlation), at the highest temperature drawn
+CASES = {
+    "batch_correlation": Case(
+        strategies.logit_pairs(batch=2),
+        TEMPERATURE,
+        high=5.0,  # the largest batch drawn
+        divergence=True,
+        shift=True,
+        symmetric=True,
+        whole=True,
+        relation=True,
+    ),
+    "class_correlation": Case(
+        strategies.logit_pairs(),
+        TEMPERATURE,
+        divergence=True,
+        shift=True,
+        symmetric=True,
+        whole=True,
+        per_class=True,
+    ),
+    "dist_inter": Case(
+        # a row that is constant has no standard deviation to divide by: a jump
+        strategies.uneven(strategies.logit_pairs()),
+        TEMPERATURE,
+        high=LARGEST,
+        divergence=True,
+        shift=True,
+        symmetric=True,
+    ),
+    "dist_intra": Case(
+        strategies.scattered_logit_pairs(),
+        TEMPERATURE,
+        high=LARGEST,
+        divergence=True,
+        shift=True,
+        symmetric=True,
+        whole=True,
+        relation=True,
+        per_class=True,
+    ),
+}
 
 NAMES = ["dist_inter", "dist_intra", "class_correlation", "batch_correlation"]
 

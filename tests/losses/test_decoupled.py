@@ -9,6 +9,24 @@ import torch.nn.functional as F
 from oracles import differences
 
 from fkd import losses
+from fkd.testing import Case, strategies
+
+TEMPERATURE = {"temperature": strategies.temperatures()}
+CASES = {
+    "dkd": Case(
+        strategies.labelled_logit_pairs(),
+        {"alpha": strategies.shares(), "beta": strategies.temperatures(), **TEMPERATURE},
+        divergence=True,
+        shift=True,
+    ),
+    "nkd": Case(
+        strategies.labelled_logit_pairs(),
+        {"gamma": strategies.temperatures(), **TEMPERATURE},
+        shift=True,
+    ),
+    # its weight is held constant, so that its gradient is not that of its value
+    "wsld": Case(strategies.labelled_logit_pairs(), TEMPERATURE, shift=True, smooth=0),
+}
 
 LABELS = torch.tensor([0, 1, 2, 3, 4, 0, 1])
 

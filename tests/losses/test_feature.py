@@ -11,6 +11,36 @@ from scipy import integrate, stats
 
 from fkd import losses
 from fkd.losses._feature import batchnorm_margin, mean_negative
+from fkd.testing import Case, strategies
+
+CASES = {
+    "activation_boundary": Case(
+        strategies.signed_pairs(),
+        {"margin": strategies.temperatures()},
+        smooth=1,  # a square of a positive part
+    ),
+    "cosine_distance": Case(
+        strategies.feature_pairs(),
+        high=2.0,
+        divergence=True,
+        scale=True,
+        symmetric=True,
+    ),
+    "factor_transfer": Case(
+        strategies.apart_pairs(),
+        divergence=True,
+        scale=True,
+        symmetric=True,
+    ),
+    "ofd": Case(
+        strategies.pairs_with_margin(),
+        divergence=True,
+        smooth=1,  # a square that is left out on one side of zero
+        unbatched=1,
+    ),
+    "squared_error": Case(strategies.feature_pairs(), divergence=True, symmetric=True),
+    "vid": Case(strategies.pairs_with_variance(), low=None, symmetric=True, unbatched=1),
+}
 
 
 def _maps() -> tuple[torch.Tensor, torch.Tensor]:

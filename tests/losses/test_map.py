@@ -13,6 +13,54 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from fkd import losses
 from fkd.losses._map import flow
+from fkd.testing import Case, strategies
+
+CASES = {
+    "attention_transfer": Case(
+        strategies.apart_map_pairs(),
+        high=math.sqrt(2),
+        divergence=True,
+        scale=True,
+        symmetric=True,
+    ),
+    "attention_transfer_squared": Case(
+        strategies.unlike_map_pairs(),
+        high=1.0,
+        divergence=True,
+        scale=True,
+        symmetric=True,
+    ),
+    "channel_wise_divergence": Case(
+        strategies.map_pairs(),
+        {"temperature": strategies.temperatures()},
+        divergence=True,
+        shift=True,
+    ),
+    "fsp": Case(strategies.map_quadruples(), divergence=True, sides=2),
+    "hierarchical_context": Case(strategies.tall_map_pairs(), divergence=True, symmetric=True),
+    "inter_channel_correlation": Case(
+        strategies.distinct_map_pairs(),
+        high=4.0,
+        divergence=True,
+        scale=True,
+        symmetric=True,
+    ),
+    "nst": Case(
+        strategies.unlike_map_pairs(),
+        high=2.0,
+        divergence=True,
+        scale=True,
+        symmetric=True,
+    ),
+    "pkd": Case(
+        strategies.distinct_map_pairs(),
+        divergence=True,
+        shift=True,
+        scale=True,
+        symmetric=True,
+        whole=True,
+    ),
+}
 
 Array = np.ndarray
 

@@ -12,6 +12,25 @@ from oracles import differences
 from torch import Tensor
 
 from fkd import losses
+from fkd.testing import Case, strategies
+
+RELATION = Case(
+    strategies.related_embeddings(),
+    divergence=True,
+    scale=True,
+    rotation=True,
+    whole=True,
+    relation=True,
+)
+ALIKE = RELATION._replace(symmetric=True)
+CASES = {
+    "cka_distance": ALIKE._replace(high=5.0),  # B at the largest batch drawn
+    "correlation_congruence": ALIKE._replace(hyper={"gamma": strategies.eighths(2)}, high=1.0),
+    "pkt": RELATION,
+    "rkd_angle": ALIKE._replace(high=1.5, smooth=1),  # the smooth L1 loss turns at one
+    "rkd_distance": ALIKE._replace(smooth=1),
+    "similarity": ALIKE._replace(high=2.0),  # 4 / B at the smallest batch
+}
 
 TEACHER = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
 

@@ -11,6 +11,43 @@ from oracles import differences
 from scipy.spatial.distance import jensenshannon
 
 from fkd import losses
+from fkd.testing import Case, strategies
+
+TEMPERATURE = {"temperature": strategies.temperatures()}
+CASES = {
+    "cross_entropy": Case(
+        strategies.labelled_logits(), {"label_smoothing": strategies.shares()}, shift=True
+    ),
+    "jensen_shannon": Case(
+        strategies.logit_pairs(),
+        {"beta": strategies.shares(), **TEMPERATURE},
+        high=math.log(2),
+        divergence=True,
+        shift=True,
+    ),
+    "kl_divergence": Case(strategies.logit_pairs(), TEMPERATURE, divergence=True, shift=True),
+    "reverse_kl_divergence": Case(
+        strategies.logit_pairs(), TEMPERATURE, divergence=True, shift=True
+    ),
+    "soft_cross_entropy": Case(strategies.logit_pairs(), TEMPERATURE, shift=True),
+    "standardized_kl_divergence": Case(
+        # a row that is constant has no standard deviation to divide by: a jump
+        strategies.uneven(strategies.logit_pairs()),
+        TEMPERATURE,
+        divergence=True,
+        shift=True,
+        scale=True,
+    ),
+    "total_variation": Case(
+        strategies.logit_pairs(),
+        TEMPERATURE,
+        high=1.0,
+        divergence=True,
+        shift=True,
+        symmetric=True,
+        smooth=0,
+    ),
+}
 
 
 def _pair(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,0 +1,54 @@
+"""Logits [batch, classes], and labels."""
+
+import numpy as np
+import torch
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from torch import Tensor
+
+from fkd.testing.strategies._numbers import Arguments, pairs, tensors
+
+
+def labels(batch: int, classes: int) -> st.SearchStrategy[Tensor]:
+    """Labels [batch] in [0, classes)."""
+    return hnp.arrays(np.int64, (batch,), elements=st.integers(0, classes - 1)).map(
+        torch.from_numpy
+    )
+
+
+def logit_shapes(batch: int = 1, classes: int = 2) -> st.SearchStrategy[tuple[int, int]]:
+    """[batch, classes] of at least these sizes."""
+    return st.tuples(st.integers(batch, batch + 3), st.integers(classes, classes + 4))
+
+
+def logit_pairs(batch: int = 1, classes: int = 2) -> st.SearchStrategy[Arguments]:
+    """Student and teacher logits [batch, classes]."""
+    return logit_shapes(batch, classes).flatmap(pairs)
+
+
+def labelled_logits() -> st.SearchStrategy[Arguments]:
+    """Student logits [batch, classes] and labels [batch]."""
+    return logit_shapes().flatmap(lambda shape: st.tuples(tensors(shape), labels(*shape)))
+
+
+def labelled_logit_pairs(classes: int = 2) -> st.SearchStrategy[Arguments]:
+    """Student and teacher logits [batch, classes] and labels [batch]."""
+    return logit_shapes(classes=classes).flatmap(
+        lambda shape: st.tuples(tensors(shape), tensors(shape), labels(*shape))
+    )
+
+
+def uneven(pairs: st.SearchStrategy[Arguments]) -> st.SearchStrategy[Arguments]:
+    """Those arguments whose logits differ within every row, so that each row has a spread."""
+    return pairs.filter(lambda args: all((x.amax(-1) > x.amin(-1)).all() for x in args))
+
+
+def scattered_logit_pairs(batch: int = 2) -> st.SearchStrategy[Arguments]:
+    """Normally distributed logits [batch, classes], so that each class differs between examples."""
+
+    def normal(shape: tuple[int, int], seed: int) -> Arguments:
+        numbers = np.random.default_rng(seed).normal(scale=3.0, size=(2, *shape))
+        student, teacher = torch.from_numpy(np.round(numbers * 64) / 64)
+        return student, teacher
+
+    return st.builds(normal, logit_shapes(batch), st.integers(0, 2**32 - 1))
