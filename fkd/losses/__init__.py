@@ -6,6 +6,10 @@ student's dtype. Every loss runs under `torch.func.vmap` and `grad` and `torch.c
 up to rounding, but that a value is not negative holds to the last bit. A logit of −inf is a class
 of probability zero.
 
+`Memory:` in a docstring is what a value and its gradient by `torch.func.grad` hold at their peak
+beside the arguments, uncompiled, in float32 numbers; `logits`, `maps`, `features` or `embeddings`
+stand for one side's.
+
 `__all__` lists the losses. `HELPERS` lists what some of them are computed from.
 """
 

@@ -27,9 +27,9 @@ def info_nce(
 
     Both are [batch, ...] of one shape, T is `temperature` > 0. The value is positive, and at most
     log(1 + (B − 1) e^(2/T)); at equality it has a gradient. The contrast goes one way, over the
-    teacher's rows; the other way is the loss with its arguments exchanged. The cosine with a row
-    of zeros is taken as zero, and its gradient stays finite. Raises ValueError for shapes that
-    differ, a batch below two, dtypes, or T ≤ 0. Memory: a few [batch, batch].
+    teacher's rows; the other way is the loss with its arguments exchanged. The cosine with a row of
+    zeros is taken as zero, and its gradient stays finite. Raises ValueError for shapes that differ,
+    a batch below two, dtypes, or T ≤ 0. Memory: 3 × [batch, batch] + 10 × embeddings.
 
     Van den Oord et al., "Representation Learning with Contrastive Predictive Coding" (2018), with
     the cosine over T for the critic and the batch for the negatives.
@@ -85,7 +85,7 @@ def crd(
     `student_scale` > 0 where the student is the anchor a, `teacher_scale` > 0 where the teacher is.
     The value is positive; at equality it has a gradient. An anchor of zeros stays one, with a
     finite gradient. Raises ValueError for shapes that do not fit, dtypes, or a number out of range.
-    Memory: a few [batch, negatives], beside the arguments.
+    Memory: 11 × embeddings + 5 × [batch, negatives].
 
     Tian, Krishnan and Isola, "Contrastive Representation Distillation" (2020). The paper's h has
     Z = 1; published code fixes each Z at the first batch, as the mean of exp(<a, b>/T) times the

@@ -56,8 +56,8 @@ def attention_transfer(
     Maps [batch, channels, height, width] of one batch; the larger attention map is average-pooled
     to the smaller. The value lies in [0, √2], and is zero at equality, where the norm has a kink
     and takes the subgradient zero; elsewhere the gradient does not shrink near it. An attention map
-    of zeros stays zero, its gradient finite. Raises ValueError for axes, batch or dtypes. Memory: a
-    few times the maps. The form of the paper, which weighs it with β/2; its code has
+    of zeros stays zero, its gradient finite. Raises ValueError for axes, batch or dtypes.
+    Memory: 5 × maps. The form of the paper, which weighs it with β/2; its code has
     `attention_transfer_squared`.
 
     Zagoruyko and Komodakis, "Paying More Attention to Attention" (2017), equation 2.
@@ -83,8 +83,8 @@ def attention_transfer_squared(
     Maps [batch, channels, height, width] of one batch; the larger attention map is average-pooled
     to the smaller. The value lies in [0, 2/n], and is zero with a zero gradient at equality; an
     attention map of zeros stays zero, its gradient finite. Raises ValueError for axes, batch or
-    dtypes. Memory: a few times the maps. The form of the authors' code; the paper's is
-    `attention_transfer`. RepDistiller pools the features instead of their attention.
+    dtypes. Memory: 5 × maps. The form of the authors' code; the paper's is `attention_transfer`.
+    RepDistiller pools the features instead of their attention.
 
     Zagoruyko and Komodakis, "Paying More Attention to Attention" (2017), section 3.1.
 
@@ -132,9 +132,9 @@ def fsp(
 
     Maps [batch, channels, height, width]; student and teacher agree in batch and, layer by layer,
     in channels. The value, in features to the fourth power, is not negative, and zero with a zero
-    gradient where the flows agree. Raises ValueError for axes, shapes or dtypes. Memory: one
-    [batch, channels, last_channels] a side. The squared norm of the paper; RepDistiller takes the
-    mean over the matrix.
+    gradient where the flows agree. Raises ValueError for axes, shapes or dtypes.
+    Memory: 4 × [batch, channels, channels] + 1 × maps. The squared norm of the paper; RepDistiller
+    takes the mean over the matrix.
 
     Yim et al., "A Gift from Knowledge Distillation: Fast Optimization, Network Minimization and
     Transfer Learning" (2017), section 3.
@@ -144,13 +144,14 @@ def fsp(
     >>> fsp(s, s, t, t)
     tensor([2.2500])
     """
-    first = {"student_first": student_first, "teacher_first": teacher_first}
-    last = {"student_last": student_last, "teacher_last": teacher_last}
-    _check.dimensions("fsp", MAPS, **first, **last)
-    _check.agree("fsp", "batch channels", **first)
-    _check.agree("fsp", "batch channels", **last)
+    _check.dimensions("fsp", MAPS, student_first=student_first, teacher_first=teacher_first)
+    _check.dimensions("fsp", MAPS, student_last=student_last, teacher_last=teacher_last)
+    both = "batch channels"
+    _check.agree("fsp", both, student_first=student_first, teacher_first=teacher_first)
+    _check.agree("fsp", both, student_last=student_last, teacher_last=teacher_last)
     _check.agree("fsp", "batch", student_first=student_first, student_last=student_last)
-    _check.floating("fsp", **first, **last)
+    _check.floating("fsp", student_first=student_first, teacher_first=teacher_first)
+    _check.floating("fsp", student_last=student_last, teacher_last=teacher_last)
     difference = _flow(student_first, student_last) - _flow(teacher_first, teacher_last)
     return difference.square().sum((1, 2)).to(student_first.dtype)
 
@@ -163,9 +164,8 @@ def nst(
 
     Maps [batch, channels, height, width] of one batch, each channel over its L2 norm; the larger
     map is average-pooled to the smaller, as in RepDistiller. The value, without unit, lies in
-    [0, 2], and is zero with a zero gradient at equality; a dead channel stays zero,
-    its gradient finite. Raises ValueError for axes, batch or dtypes. Memory: three
-    [batch, channels, channels], or where that is less two [batch, positions, positions].
+    [0, 2], and is zero with a zero gradient at equality; a dead channel stays zero, its gradient
+    finite. Raises ValueError for axes, batch or dtypes. Memory: 14 × maps.
 
     Huang and Wang, "Like What You Like: Knowledge Distill via Neuron Selectivity Transfer" (2017),
     with its polynomial kernel (d = 2, c = 0). The authors' code compares maps of one size, and
@@ -191,7 +191,7 @@ def hierarchical_context(student: Maps, teacher: Maps) -> Float[Tensor, " batch"
     Both are [batch, channels, height, width] of one shape. The first level is the map itself with
     w = 1; then those of 4, 2, 1 that are below its height follow, each with half the weight of the
     one before it. The value is not negative, and zero with a zero gradient at equality. Raises
-    ValueError for shapes that differ or dtypes. Memory: the maps'. The levels and weights are those
+    ValueError for shapes that differ or dtypes. Memory: 7 × maps. The levels and weights are those
     of the authors' code.
 
     Chen et al., "Distilling Knowledge via Knowledge Review" (2021), hierarchical context loss.
@@ -220,7 +220,7 @@ def channel_wise_divergence(
     Both are [batch, channels, height, width] of one shape, p of teacher/T, q of student/T, T is
     `temperature` > 0. The value is not negative, and zero with a zero gradient where each channel
     agrees up to a constant; the student's gradient is T(q − p)/C. Raises ValueError for shapes that
-    differ, dtypes, or T ≤ 0. Memory: a few times the maps.
+    differ, dtypes, or T ≤ 0. Memory: 6 × maps.
 
     Shu et al., "Channel-wise Knowledge Distillation for Dense Prediction" (2021), as in its code.
 
@@ -253,8 +253,8 @@ def pkd(student: Maps, teacher: Maps) -> Float[Tensor, " batch"]:
     examples. The batch's mean is (1 − 1/m)(1 − r), with r the mean over channels of Pearson's
     correlation. The value is not negative, and zero with a zero gradient where each channel of s is
     one of t times a positive number plus another; a constant channel counts as zeros, its gradient
-    finite. Raises ValueError for shapes that differ or dtypes. Memory: a few times the maps. As the
-    paper, without the 1e-6 that its code adds to the deviation.
+    finite. Raises ValueError for shapes that differ or dtypes. Memory: 12 × maps. As the paper,
+    without the 1e-6 that its code adds to the deviation.
 
     Cao et al., "PKD: General Distillation Framework for Object Detectors via Pearson Correlation
     Coefficient" (2022).
@@ -282,7 +282,8 @@ def inter_channel_correlation(
     Maps [batch, C, height, width] that agree in batch and channels; their sizes may differ. The
     value lies in [0, 4], and is zero with a zero gradient at equality; the row of a dead channel
     stays zero, with a finite gradient of the size that the other channels have. Raises ValueError
-    for axes, shapes or dtypes. Memory: one [batch, C, C] a side. The form of the authors' code.
+    for axes, shapes or dtypes. Memory: 11 × [batch, channels, channels] + 4 × maps. The form of the
+    authors' code.
 
     Liu et al., "Exploring Inter-Channel Correlation for Diversity-preserved Knowledge
     Distillation" (2021), ICKD-C.

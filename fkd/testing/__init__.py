@@ -6,8 +6,8 @@
     test_my_loss = laws(my_loss, Case(strategies.logit_pairs(), divergence=True, shift=True))
 
 The row says what the loss takes and what is true of it; pytest then runs each law that holds for
-all losses, and each that the row claims, as a test of its own. `check(my_loss, case)` does so without
-pytest's collection. `LAWS` is the table.
+all losses, and each that the row claims, as a test of its own. `check(my_loss, case)` does so
+without pytest's collection. `LAWS` is the table.
 """
 
 try:

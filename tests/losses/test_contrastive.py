@@ -40,8 +40,8 @@ def _pair() -> tuple[Tensor, Tensor]:
 
 def _negatives() -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(1)
-    drawn = torch.randn(2, 5, 6, 4, generator=generator, dtype=torch.float64)
-    of_student, of_teacher = F.normalize(drawn, dim=-1)
+    rows = torch.randn(2, 5, 6, 4, generator=generator, dtype=torch.float64)
+    of_student, of_teacher = F.normalize(rows, dim=-1)
     return of_student, of_teacher
 
 
@@ -60,8 +60,8 @@ def test_info_nce_has_the_gradient_of_torchs():
     logits = F.normalize(student) @ F.normalize(teacher).T / 0.2
     F.cross_entropy(logits, torch.arange(5), reduction="sum").backward()
     losses.info_nce(*pairs[1], temperature=0.2).sum().backward()
-    for found, expected in zip(pairs[1], pairs[0], strict=True):
-        torch.testing.assert_close(found.grad, expected.grad)
+    for ours, torchs in zip(pairs[1], pairs[0], strict=True):
+        torch.testing.assert_close(ours.grad, torchs.grad)
 
 
 def test_info_nce_by_hand():
@@ -92,18 +92,18 @@ def test_autocast_does_not_round_the_products():
     one, two = (x.float() for x in _negatives())
     expected = losses.info_nce(student, teacher), losses.crd(student, teacher, one, two)
     with torch.autocast("cpu", torch.bfloat16):
-        found = losses.info_nce(student, teacher), losses.crd(student, teacher, one, two)
-    torch.testing.assert_close(found, expected)
+        values = losses.info_nce(student, teacher), losses.crd(student, teacher, one, two)
+    torch.testing.assert_close(values, expected)
 
 
 def test_sides_may_differ_in_dtype():
     (student, teacher), (one, two) = _pair(), _negatives()
-    found = (
+    values = (
         losses.info_nce(student.float(), teacher),
         losses.crd(student.float(), teacher, one, two),
     )
     expected = losses.info_nce(student, teacher), losses.crd(student, teacher, one, two)
-    torch.testing.assert_close(found, tuple(x.float() for x in expected))
+    torch.testing.assert_close(values, tuple(x.float() for x in expected))
 
 
 def _one_side(anchor, other, negatives, temperature, z, examples) -> np.ndarray:
@@ -116,38 +116,38 @@ def _one_side(anchor, other, negatives, temperature, z, examples) -> np.ndarray:
     return -np.log(p / (p + noise)) - np.log(noise / (p_k + noise)).sum(1)
 
 
-def _crd(given: Sequence[np.ndarray], temperature=0.07, z=(1.0, 1.0)) -> np.ndarray:
-    s, t, s_negatives, t_negatives = given
+def _crd(tensors: Sequence[np.ndarray], temperature=0.07, z=(1.0, 1.0)) -> np.ndarray:
+    s, t, s_negatives, t_negatives = tensors
     return _one_side(s, t, t_negatives, temperature, z[0], EXAMPLES) + _one_side(
         t, s, s_negatives, temperature, z[1], EXAMPLES
     )
 
 
 def test_crd_is_numpys():
-    given = (*_pair(), *_negatives())
-    expected = torch.from_numpy(_crd([x.numpy() for x in given]))
-    torch.testing.assert_close(losses.crd(*given, share=6 / EXAMPLES), expected)
+    tensors = (*_pair(), *_negatives())
+    expected = torch.from_numpy(_crd([x.numpy() for x in tensors]))
+    torch.testing.assert_close(losses.crd(*tensors, share=6 / EXAMPLES), expected)
 
 
 def test_crd_is_the_published_one_with_its_constants():
-    given, z = (*_pair(), *_negatives()), (70.0, 900.0)
-    expected = torch.from_numpy(_crd([x.numpy() for x in given], temperature=0.3, z=z))
+    tensors, z = (*_pair(), *_negatives()), (70.0, 900.0)
+    expected = torch.from_numpy(_crd([x.numpy() for x in tensors], temperature=0.3, z=z))
     value = losses.crd(
-        *given, temperature=0.3, share=6 / EXAMPLES, student_scale=z[0], teacher_scale=z[1]
+        *tensors, temperature=0.3, share=6 / EXAMPLES, student_scale=z[0], teacher_scale=z[1]
     )
     torch.testing.assert_close(value, expected)
 
 
 @pytest.mark.parametrize("side", range(4))
 def test_crd_has_the_gradient_of_the_differences_of_numpys(side):
-    given = (*_pair(), *_negatives())
-    found = torch.func.grad(
+    tensors = (*_pair(), *_negatives())
+    gradient = torch.func.grad(
         lambda s, t, one, two: losses.crd(
             s, t, one, two, temperature=0.5, share=6 / EXAMPLES
         ).sum(),
         argnums=side,
-    )(*given)
-    arrays = [x.numpy() for x in given]
+    )(*tensors)
+    arrays = [x.numpy() for x in tensors]
 
     def value(x: np.ndarray) -> float:
         return _crd([*arrays[:side], x, *arrays[side + 1 :]], temperature=0.5).sum()
@@ -156,7 +156,7 @@ def test_crd_has_the_gradient_of_the_differences_of_numpys(side):
     steps = 1e-6 * np.eye(at.size).reshape(-1, *at.shape)
     expected = np.array([(value(at + step) - value(at - step)) / 2e-6 for step in steps])
     torch.testing.assert_close(
-        found, torch.from_numpy(expected.reshape(at.shape)), atol=1e-7, rtol=1e-6
+        gradient, torch.from_numpy(expected.reshape(at.shape)), atol=1e-7, rtol=1e-6
     )
 
 
@@ -187,10 +187,10 @@ def test_crd_of_an_anchor_of_zeros_has_a_gradient_of_at_most_its_terms():
 
 
 def test_members_may_have_their_own_scales():
-    given = (*_pair(), *_negatives())
+    tensors = (*_pair(), *_negatives())
     scales = torch.tensor([1.0, 70.0], dtype=torch.float64)
-    both = torch.func.vmap(lambda z: losses.crd(*given, student_scale=z, teacher_scale=z))(scales)
-    expected = losses.crd(*given, student_scale=70.0, teacher_scale=70.0)
+    both = torch.func.vmap(lambda z: losses.crd(*tensors, student_scale=z, teacher_scale=z))(scales)
+    expected = losses.crd(*tensors, student_scale=70.0, teacher_scale=70.0)
     torch.testing.assert_close(both[1], expected)
 
 

@@ -60,8 +60,8 @@ NAMES = ["dist_inter", "dist_intra", "class_correlation", "batch_correlation"]
 
 def _pair(batch: int = 7, classes: int = 5) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
-    drawn = 3 * torch.randn(2, batch, classes, generator=generator, dtype=torch.float64)
-    student, teacher = drawn
+    pair = 3 * torch.randn(2, batch, classes, generator=generator, dtype=torch.float64)
+    student, teacher = pair
     return student, teacher
 
 

@@ -10,7 +10,6 @@ from oracles import differences
 from scipy import integrate, stats
 
 from fkd import losses
-from fkd.losses._feature import batchnorm_margin, mean_negative
 from fkd.testing import Case, strategies
 
 CASES = {
@@ -218,7 +217,7 @@ def test_ofd_is_numpys_with_its_gradients():
 def test_batchnorm_margin_is_the_mean_of_the_negative_part():
     weight = torch.tensor([1.0, -0.5, 2.0, 0.3, 1.0], dtype=torch.float64)
     bias = torch.tensor([0.0, 0.7, -3.0, 0.9, 3.05], dtype=torch.float64)
-    for w, b, value in zip(weight, bias, batchnorm_margin(weight, bias), strict=True):
+    for w, b, value in zip(weight, bias, losses.batchnorm_margin(weight, bias), strict=True):
         normal = {"loc": b.item(), "scale": abs(w.item())}
         whole, _ = integrate.quad(lambda x, n=normal: x * stats.norm.pdf(x, **n), -30, 0)
         assert value.item() == pytest.approx(whole / stats.norm.cdf(0, **normal), rel=1e-7)
@@ -226,7 +225,7 @@ def test_batchnorm_margin_is_the_mean_of_the_negative_part():
 
 def test_batchnorm_margin_where_hardly_a_response_is_negative():
     # Φ(-3.05) = 0.00114 and Φ(-3.1) = 0.00097 stand on either side of 0.001
-    value = batchnorm_margin(torch.tensor([2.0, 2.0]), torch.tensor([6.1, 6.2]))
+    value = losses.batchnorm_margin(torch.tensor([2.0, 2.0]), torch.tensor([6.1, 6.2]))
     assert -1.0 < value[0] < 0
     assert value[1] == -6
 
@@ -235,8 +234,10 @@ def test_batchnorm_margin_of_extremes_is_finite_with_its_gradient():
     weight = torch.tensor([0.0, 0.0, 0.0, 1e-30, 1e-30, 1e30])
     bias = torch.tensor([-2.0, 3.0, 0.0, 1e10, -1e10, -1.0])
     expected = torch.tensor([-2.0, 0.0, 0.0, -3e-30, -1e10, -math.sqrt(2 / math.pi) * 1e30])
-    torch.testing.assert_close(batchnorm_margin(weight, bias), expected)
-    gradients = torch.func.grad(lambda w, b: batchnorm_margin(w, b).sum(), (0, 1))(weight, bias)
+    torch.testing.assert_close(losses.batchnorm_margin(weight, bias), expected)
+    gradients = torch.func.grad(lambda w, b: losses.batchnorm_margin(w, b).sum(), (0, 1))(
+        weight, bias
+    )
     assert all(x.isfinite().all() for x in gradients)
 
 
@@ -245,4 +246,6 @@ def test_mean_negative_is_that_of_each_channels_negative_responses():
     maps[:, 2] = maps[:, 2].abs()
     channels = maps.movedim(1, 0).numpy()
     expected = [x[x < 0].mean() if (x < 0).any() else 0.0 for x in channels]
-    torch.testing.assert_close(mean_negative(maps), torch.tensor(expected, dtype=torch.float64))
+    torch.testing.assert_close(
+        losses.mean_negative(maps), torch.tensor(expected, dtype=torch.float64)
+    )

@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fkd import losses
-from fkd.losses._map import flow
 from fkd.testing import Case, strategies
 
 CASES = {
@@ -230,14 +229,14 @@ def test_flow_by_hand():
     first = torch.tensor([[[[1.0, 2.0]], [[0.0, 1.0]]]])
     last = torch.tensor([[[[3.0, 1.0, 4.0, -9.0]]]])
     expected = torch.tensor([[[(3.0 + 8.0) / 2], [4.0 / 2]]])
-    torch.testing.assert_close(flow(first, last), expected)
+    torch.testing.assert_close(losses.flow(first, last), expected)
 
 
 @pytest.mark.plain
 def test_flow_and_fsp_name_what_does_not_fit():
     one, two = torch.zeros(2, 3, 4, 4), torch.zeros(3, 3, 4, 4)
     with pytest.raises(ValueError, match=r"first and last must agree in \[batch\]"):
-        flow(one, two)
+        losses.flow(one, two)
     with pytest.raises(ValueError, match="student_first and student_last must agree"):
         losses.fsp(one, two, one, two)
     with pytest.raises(ValueError, match=r"student_last and teacher_last.*channels"):
@@ -305,6 +304,12 @@ def test_pkd_is_pearsons_correlation_over_batch_and_positions():
     r = np.mean([np.corrcoef(x, y)[0, 1] for x, y in zip(s, t, strict=True)])
     expected = torch.tensor((1 - 1 / 30) * (1 - r))
     torch.testing.assert_close(losses.pkd(student, teacher).mean(), expected)
+
+
+def test_a_value_of_pkd_depends_on_the_other_examples():
+    student, teacher = _maps((4, 2, 3, 3), (4, 2, 3, 3))
+    value = losses.pkd(student, teacher)
+    assert (losses.pkd(student[:2], teacher[:2]) - value[:2]).abs().min() > 1e-3
 
 
 def test_pkd_of_a_constant_channel_counts_it_as_zeros():

@@ -19,6 +19,14 @@ def test_importing_losses_loads_nothing_else():
     subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=True)
 
 
+def test_what_losses_are_computed_from_is_public_and_no_loss():
+    for name in losses.HELPERS:
+        assert name not in losses.__all__
+        assert getattr(losses, name).__doc__
+    public = {name for name, x in vars(losses).items() if callable(x)}
+    assert public == {*losses.__all__, *losses.HELPERS}
+
+
 @pytest.mark.parametrize("name", losses.__all__)
 def test_a_docstring_says_what_it_has_to(name):
     text = " ".join(getattr(losses, name).__doc__.split())

@@ -299,6 +299,16 @@ def test_total_variation_by_hand():
     torch.testing.assert_close(losses.total_variation(student, teacher), torch.tensor([0.5]))
 
 
+@pytest.mark.parametrize("distance", [1e-6, 1e-3, 1.0])
+def test_total_variation_in_float32_is_as_exact_as_a_probability(distance):
+    student, teacher = (x.float() for x in _pair())
+    teacher = student + distance * teacher
+    expected = losses.total_variation(student.double(), teacher.double())
+    value = losses.total_variation(student, teacher)
+    # each p and q carries a rounding of its log, which is at most about 16
+    torch.testing.assert_close(value.double(), expected, rtol=0, atol=16 * 2**-23)
+
+
 def test_total_variation_of_equal_logits_has_no_gradient():
     student, _ = _pair()
     gradient = torch.func.grad(lambda s: losses.total_variation(s, student).sum())(student)

@@ -1,0 +1,179 @@
+"""A loss of one's own is held to the laws, and one that breaks a law is told which."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+from hypothesis import Phase, settings
+from torch import Tensor
+
+from fkd import losses
+from fkd.testing import LAWS, Case, check, claims, laws, strategies
+
+CASE = Case(strategies.logit_pairs(batch=2), divergence=True, refuses=False)
+
+
+@pytest.fixture(autouse=True)
+def _first_example_that_fails():
+    """Hypothesis stops at it, where it would go on to a smaller one."""
+    before = settings.get_current_profile_name()
+    settings.register_profile("first", settings(), phases=[Phase.explicit, Phase.generate])
+    settings.load_profile("first")
+    yield
+    settings.load_profile(before)
+
+
+def jeffreys(student: Tensor, teacher: Tensor, *, temperature: float = 1.0) -> Tensor:
+    forward = losses.kl_divergence(student, teacher, temperature=temperature)
+    return forward + losses.reverse_kl_divergence(student, teacher, temperature=temperature)
+
+
+test_jeffreys = pytest.mark.plain(
+    laws(
+        jeffreys,
+        Case(
+            strategies.logit_pairs(),
+            {"temperature": strategies.temperatures()},
+            divergence=True,
+            shift=True,
+            symmetric=True,
+        ),
+    )
+)
+
+
+def distance(student: Tensor, teacher: Tensor) -> Tensor:
+    return (student.float() - teacher.float()).square().mean(-1).to(student.dtype)
+
+
+def mean_of_batch(student: Tensor, teacher: Tensor) -> Tensor:
+    return (student - teacher).square().mean()
+
+
+def relative(student: Tensor, teacher: Tensor) -> Tensor:
+    return ((student - teacher) / student.abs().sum(-1, keepdim=True)).square().sum(-1)
+
+
+def in_place(student: Tensor, teacher: Tensor) -> Tensor:
+    return (student - teacher.mul_(2).div_(3)).square().sum(-1)
+
+
+def numbered(student: Tensor, teacher: Tensor) -> Tensor:
+    weight = torch.arange(1.0, len(student) + 1, dtype=student.dtype)
+    return weight * (student - teacher).square().sum(-1)
+
+
+def centred(student: Tensor, teacher: Tensor) -> Tensor:
+    difference = student - teacher
+    return (difference - difference.mean(0)).square().sum(-1)
+
+
+def stopped(student: Tensor, teacher: Tensor) -> Tensor:
+    return ((student - teacher) * (student - teacher).detach()).sum(-1)
+
+
+def branching(student: Tensor, teacher: Tensor) -> Tensor:
+    difference = (student - teacher).square().sum(-1)
+    return difference if difference.sum() > 1 else 2 * difference
+
+
+def signed(student: Tensor, teacher: Tensor) -> Tensor:
+    return (student - teacher).sum(-1)
+
+
+def offset(student: Tensor, teacher: Tensor) -> Tensor:
+    return (student - teacher).square().sum(-1) + 1
+
+
+def of_the_student(student: Tensor, teacher: Tensor) -> Tensor:
+    return student.square().sum(-1) + 0 * teacher.sum(-1)
+
+
+def expanded(student: Tensor, teacher: Tensor) -> Tensor:
+    return (student.square() + teacher.square() - 2 * student * teacher).sum(-1)
+
+
+def silent(student: Tensor, teacher: Tensor) -> Tensor:
+    return (student.mean() - teacher.mean()).square() + 0 * student.sum(-1)
+
+
+def terse(student: Tensor, teacher: Tensor) -> Tensor:
+    if student.shape != teacher.shape:
+        raise ValueError("shapes")
+    return (student - teacher).square().sum(-1)
+
+
+WRONG = [
+    (mean_of_batch, CASE, "one_finite_value_each"),
+    (relative, CASE, "extreme_and_empty_rows_stay_finite"),
+    (expanded, CASE, "lower_precision_stays_near_float64"),
+    (signed, CASE, "values_keep_to_their_bounds"),
+    (offset, CASE, "zero_at_equality"),
+    (in_place, CASE, "inputs_are_untouched"),
+    (numbered, CASE, "a_permuted_batch_permutes_the_values"),
+    (centred, CASE, "a_split_batch_splits_the_values"),
+    (distance, CASE._replace(shift=True), "a_shift_of_the_logits_changes_nothing"),
+    (distance, CASE._replace(scale=True), "a_scale_of_the_features_changes_nothing"),
+    (distance, CASE._replace(rotation=True), "a_rotation_of_the_embeddings_changes_nothing"),
+    (of_the_student, CASE._replace(symmetric=True), "student_and_target_may_change_places"),
+    (stopped, CASE, "the_gradient_is_that_of_the_value"),
+    (branching, CASE, "vmap_equals_a_loop"),
+    (branching, CASE, "compiled_in_one_graph_equals_eager"),
+    (silent, CASE._replace(refuses=True), "shapes_that_differ_are_refused"),
+    (terse, CASE._replace(refuses=True), "shapes_that_differ_are_refused"),
+    (distance, CASE._replace(refuses=True), "whole_numbers_are_refused_as_student"),
+]
+
+
+@pytest.mark.parametrize(("loss", "case", "law"), WRONG)
+def test_a_loss_that_breaks_a_law_is_told_which(loss, case, law):
+    assert law in claims(case)
+    about = LAWS[law].holds.__doc__.splitlines()[0]
+    with pytest.raises(
+        AssertionError, match=re.escape(f"{loss.__name__} breaks the law {law}: {about}")
+    ):
+        check(loss, case, law)
+
+
+def test_the_error_names_the_argument_that_a_refusal_leaves_out():
+    with pytest.raises(AssertionError, match="the message must name student and teacher"):
+        check(terse, CASE._replace(refuses=True), "shapes_that_differ_are_refused")
+
+
+def test_check_without_names_holds_to_all_laws_of_the_row():
+    with pytest.raises(AssertionError, match="offset breaks the law zero_at_equality"):
+        check(offset, CASE)
+
+
+def test_a_pytest_test_has_one_item_a_law():
+    (mark,) = laws(distance, CASE).pytestmark
+    assert mark.args == ("law", claims(CASE))
+
+
+def test_a_relation_says_that_it_needs_the_whole_batch():
+    with pytest.raises(ValueError, match="give whole=True"):
+        claims(CASE._replace(relation=True))
+    assert "a_batch_of_one_is_refused" in claims(
+        CASE._replace(relation=True, whole=True, refuses=True)
+    )
+
+
+def test_importing_the_laws_loads_no_loss():
+    script = (
+        "import sys; import fkd.testing; "
+        "assert not [m for m in sys.modules if m.startswith('fkd.losses')]"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=True)
+
+
+@pytest.mark.parametrize("module", ["hypothesis", "pytest"])
+def test_importing_the_laws_without_hypothesis_says_what_to_install(module):
+    script = (
+        f"import sys; sys.modules['{module}'] = None\n"
+        "try:\n    import fkd.testing\nexcept ImportError as error:\n    print(error)"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", script]
+    result = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert "pip install 'fkd[testing]'" in result.stdout
