@@ -45,6 +45,8 @@ PLAIN = {  # they ask for our own errors, or compile
     "a_batch_of_one_is_refused",
     "compiled_in_one_graph_equals_eager",
 }
+# The typed pass checks a shape that a strategy takes at one element, which `random` chooses.
+pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
 
 
 def test_every_public_loss_has_a_row():

@@ -13,14 +13,8 @@ from torch import Tensor
 from fkd import losses
 from fkd.testing import Case, strategies
 
-RELATION = Case(
-    strategies.related_embeddings(),
-    divergence=True,
-    scale=True,
-    rotation=True,
-    whole=True,
-    relation=True,
-)
+EMBEDDINGS = strategies.related_embeddings()
+RELATION = Case(EMBEDDINGS, divergence=True, scale=True, rotation=True, whole=True, relation=True)
 ALIKE = RELATION._replace(symmetric=True)
 CASES = {
     "cka_distance": ALIKE._replace(high=5.0),  # B at the largest batch drawn

@@ -130,10 +130,9 @@ WRONG = [
 @pytest.mark.parametrize(("loss", "case", "law"), WRONG)
 def test_a_loss_that_breaks_a_law_is_told_which(loss, case, law):
     assert law in claims(case)
-    about = LAWS[law].holds.__doc__.splitlines()[0]
-    with pytest.raises(
-        AssertionError, match=re.escape(f"{loss.__name__} breaks the law {law}: {about}")
-    ):
+    about = (LAWS[law].holds.__doc__ or "").splitlines()[0]
+    message = f"{loss.__name__} breaks the law {law}: {about}"
+    with pytest.raises(AssertionError, match=re.escape(message)):
         check(loss, case, law)
 
 
@@ -148,7 +147,7 @@ def test_check_without_names_holds_to_all_laws_of_the_row():
 
 
 def test_a_pytest_test_has_one_item_a_law():
-    (mark,) = laws(distance, CASE).pytestmark
+    (mark,) = getattr(laws(distance, CASE), "pytestmark")  # noqa: B009, pyright knows it not
     assert mark.args == ("law", claims(CASE))
 
 
