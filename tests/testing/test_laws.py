@@ -12,14 +12,19 @@ from torch import Tensor
 from fkd import losses
 from fkd.testing import LAWS, Case, check, claims, laws, strategies
 
+# The typed pass checks a shape that a strategy takes at one element, which `random` chooses.
+pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
+
 CASE = Case(strategies.logit_pairs(batch=2), divergence=True, refuses=False)
 
 
 @pytest.fixture(autouse=True)
 def _first_example_that_fails():
-    """Hypothesis stops at it, where it would go on to a smaller one."""
+    """Hypothesis stops at it, where it would go on to a smaller one, and draws the same always."""
     before = settings.get_current_profile_name()
-    settings.register_profile("first", settings(), phases=[Phase.explicit, Phase.generate])
+    settings.register_profile(
+        "first", settings(), phases=[Phase.generate], derandomize=True, database=None
+    )
     settings.load_profile("first")
     yield
     settings.load_profile(before)
@@ -91,8 +96,8 @@ def of_the_student(student: Tensor, teacher: Tensor) -> Tensor:
     return student.square().sum(-1) + 0 * teacher.sum(-1)
 
 
-def expanded(student: Tensor, teacher: Tensor) -> Tensor:
-    return (student.square() + teacher.square() - 2 * student * teacher).sum(-1)
+def rounded(student: Tensor, teacher: Tensor) -> Tensor:
+    return (student - teacher).square().sum(-1) + 1000 * torch.finfo(student.dtype).eps
 
 
 def silent(student: Tensor, teacher: Tensor) -> Tensor:
@@ -108,7 +113,7 @@ def terse(student: Tensor, teacher: Tensor) -> Tensor:
 WRONG = [
     (mean_of_batch, CASE, "one_finite_value_each"),
     (relative, CASE, "extreme_and_empty_rows_stay_finite"),
-    (expanded, CASE, "lower_precision_stays_near_float64"),
+    (rounded, CASE, "lower_precision_stays_near_float64"),
     (signed, CASE, "values_keep_to_their_bounds"),
     (offset, CASE, "zero_at_equality"),
     (in_place, CASE, "inputs_are_untouched"),
