@@ -18,13 +18,13 @@ def same_shape(where: str, **tensors: Tensor) -> None:
         )
 
 
-def dimensions(where: str, wanted: str, **tensors: Tensor) -> None:
-    """Raise where a named tensor has not the axes that `wanted` names; `...` is any number."""
-    axes = wanted.split()
+def dimensions(where: str, axes: str, **tensors: Tensor) -> None:
+    """Raise where a named tensor has not the axes that `axes` names; `...` is any number."""
+    names = axes.split()
     for name, x in tensors.items():
-        fits = x.ndim >= len(axes) - 1 if "..." in axes else x.ndim == len(axes)
+        fits = x.ndim >= len(names) - 1 if "..." in names else x.ndim == len(names)
         if not fits:
-            raise ValueError(f"{where}: {name} must be [{wanted}], but it is {tuple(x.shape)}")
+            raise ValueError(f"{where}: {name} must be [{axes}], but it is {tuple(x.shape)}")
 
 
 def several(where: str, **tensors: Tensor) -> None:
@@ -71,13 +71,11 @@ def not_negative(where: str, **values: Scalar) -> None:
             raise ValueError(f"{where}: {name} must be zero or more and finite, but it is {value}")
 
 
-def known(where: str, what: str, given: str, allowed: Iterable[str]) -> None:
+def known(where: str, what: str, name: str, allowed: Iterable[str]) -> None:
     """Raise where a name is not one of those allowed."""
     allowed = list(allowed)
-    if given not in allowed:
-        raise ValueError(
-            f"{where}: {what} {given!r} is not known; choose from {', '.join(allowed)}"
-        )
+    if name not in allowed:
+        raise ValueError(f"{where}: {what} {name!r} is not known; choose from {', '.join(allowed)}")
 
 
 def agree(where: str, axes: str, **tensors: Tensor) -> None:

@@ -4,10 +4,25 @@ torch's generators cannot be stacked along a member axis, saved in a checkpoint 
 time, or read under `vmap` and `torch.compile` alike; a hash can.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 _LOW_32 = 0xFFFFFFFF
+
+
+class Key(NamedTuple):
+    """Where a student's random numbers come from: a pytree, so each member has its own.
+
+    `seed` is the student's own and `step` counts its steps, both int64 []. `first` is the number,
+    in the whole batch, of the first example that is computed here: with it the parts of a batch
+    draw what the whole would, on however many ranks.
+    """
+
+    seed: Tensor
+    step: Tensor
+    first: Tensor | int = 0
 
 
 def mix(x: Tensor) -> Tensor:
@@ -25,17 +40,40 @@ def mix(x: Tensor) -> Tensor:
     return x ^ (x >> 15)
 
 
+def once(x: Tensor) -> Tensor:
+    """The same numbers, which the compiler makes once however often they are read.
+
+    It would write out anew what is read twice, as xor-shift reads its argument: 2¹² times over for
+    four `mix` in a row, 6 s of compilation for each layer of dropout. What `as_strided` views it
+    makes once, and leaves out of memory all the same where one loop makes it and reads it.
+    """
+    return x.as_strided(x.shape, x.stride())
+
+
 def fold(key: Tensor, data: Tensor | int) -> Tensor:
     """A new key made of a key and a whole number: a seed and a layer, say, or a key and a count."""
     data = torch.as_tensor(data, dtype=torch.int64, device=key.device)
     # A constant is added so that zero, which `mix` leaves where it is, is not a weak key.
-    return mix((mix((data + 0x9E3779B9) & _LOW_32) + mix((key + 0x85EBCA6B) & _LOW_32)) & _LOW_32)
+    one, other = mix((data + 0x9E3779B9) & _LOW_32), mix((key + 0x85EBCA6B) & _LOW_32)
+    return once(mix(once((one + other) & _LOW_32)))
 
 
-def bits(key: Tensor, shape: torch.Size | tuple[int, ...]) -> Tensor:
-    """Whole numbers uniform in [0, 2³²), one a position, as a pure function of the key."""
+def bits(key: Tensor, shape: torch.Size | tuple[int, ...], first: Tensor | int = 0) -> Tensor:
+    """Whole numbers uniform in [0, 2³²), one a position, as a pure function of the key.
+
+    They are rows `first` to `first + shape[0]` of those of a longer first axis.
+
+    >>> key = torch.tensor(7)
+    >>> torch.equal(bits(key, (5, 3))[2:], bits(key, (3, 3), first=2))
+    True
+    """
     size = 1
     for n in shape:
         size *= n
     position = torch.arange(size, device=key.device).reshape(shape)
-    return mix(mix((position + key) & _LOW_32) ^ key)
+    if isinstance(first, Tensor) or first != 0:
+        row = 1
+        for n in shape[1:]:
+            row *= n
+        position = position + first * row
+    return mix(once(mix((position + key) & _LOW_32) ^ key))

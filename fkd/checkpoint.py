@@ -70,18 +70,18 @@ def load(path: str | Path, like: Any) -> Any:
     """
     flat = read(path)
     leaves, spec = tree_flatten_with_path(like)
-    wanted = {_name(where): leaf for where, leaf in leaves}
-    wrong = [f"{name} is missing" for name in wanted if name not in flat]
-    wrong += [f"{name} is not wanted" for name in flat if name not in wanted]
+    expected = {_name(where): leaf for where, leaf in leaves}
+    wrong = [f"{name} is missing" for name in expected if name not in flat]
+    wrong += [f"{name} is not wanted" for name in flat if name not in expected]
     wrong += [
         f"{name} must be {tuple(leaf.shape)}, but is {tuple(flat[name].shape)}"
-        for name, leaf in wanted.items()
+        for name, leaf in expected.items()
         if name in flat and flat[name].shape != leaf.shape
     ]
     if wrong:
         raise ValueError(f"checkpoint {path}: its tensors do not fit:\n  " + "\n  ".join(wrong))
-    found = [flat[name].to(leaf.device, leaf.dtype) for name, leaf in wanted.items()]
-    return tree_unflatten(found, spec)
+    tensors = [flat[name].to(leaf.device, leaf.dtype) for name, leaf in expected.items()]
+    return tree_unflatten(tensors, spec)
 
 
 def _name(path: tuple[Any, ...]) -> str:

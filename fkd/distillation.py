@@ -4,31 +4,36 @@ from __future__ import annotations  # the compiler cannot trace an annotation be
 
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map
+from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from fkd import _check, _random
-from fkd.methods import Method, Term
+from fkd._random import Key
+from fkd.data import Batch
+from fkd.methods import Context, Method, Term
 from fkd.model import Model, Tensors, functional, outputs_like
 from fkd.optim import Optimizer
+from fkd.schedules import Schedule
 
 
 class State(NamedTuple):
     """All that a student in training is: a pytree of tensors.
 
     `params` and `buffers` hold `student` (by name) and `heads` (by term, then by name); `hyper`
-    holds each hyperparameter as a scalar, under `kd.temperature` or `lr`; `step` counts the steps.
+    holds each hyperparameter as a scalar, under `kd.temperature` or `lr`; `key` is the seed, from
+    which the student's random numbers come, and `step` counts the steps.
     """
 
     params: dict[str, Any]
     buffers: dict[str, Any]
     optimizer: Any
     hyper: Tensors
+    key: Tensor
     step: Tensor
 
 
@@ -43,142 +48,105 @@ class Gradient(NamedTuple):
     metrics: Tensors
 
 
+Loss = tuple[Tensor, tuple[dict[str, Any], Tensors]]  # what is minimised, (buffers, metrics)
+
+
 class Distillation(NamedTuple):
-    """How a student starts and how it takes a step, as three pure functions and one that is not.
+    """How a student starts and how it takes a step, as pure functions.
 
     `init(seed, hyper) -> State`, where `hyper` replaces defaults by name;
-    `gradient(state, images, targets) -> Gradient`; `update(state, gradient) -> State`.
-    `advance(state, images, targets) -> metrics` is both in one and faster, for it writes the new
-    state over the old one: call it on a state that nobody else reads.
+    `loss(params, state, batch)` is what is minimised, with the buffers after it and the terms'
+    means; `gradient(state, batch) -> Gradient` differentiates it; and
+    `update(state, gradient) -> State`.
     """
 
     init: Callable[..., State]
-    gradient: Callable[[State, Tensor, Mapping[str, Tensor]], Gradient]
+    loss: Callable[[dict[str, Any], State, Batch], Loss]
+    gradient: Callable[[State, Batch], Gradient]
     update: Callable[[State, Gradient], State]
-    advance: Callable[[State, Tensor, Mapping[str, Tensor]], Tensors]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a distillation is made of, once it is known to fit together.
+
+    `streams` gives each head a number of its own, by which its random numbers are its own, so that
+    it is the same in whatever company.
+    """
+
+    student: Model
+    method: Method
+    optimizer: Optimizer
+    heads: dict[str, Model]
+    streams: dict[str, int]
+    schedules: Mapping[str, Schedule]
 
 
 def distill(
     student: Model,
     method: Method,
     optimizer: Optimizer,
-    images: Tensor,
-    targets: Mapping[str, Tensor],
+    batch: Batch,
     *,
-    steps_per_epoch: int = 1,
+    schedules: Mapping[str, Schedule] | None = None,
+    context: Context | None = None,
 ) -> Distillation:
     """Train `student` on what `method` says it must match.
 
-    `images` [batch, ...] and `targets` (`{"labels": [batch]}` and the teacher's outputs) are one
-    example batch, of which only shapes and dtypes are read: every name, shape and number is checked
-    on the meta device before anything runs. Targets receive no gradient. `steps_per_epoch` is the
-    unit of the terms' warm-up.
+    `batch`, inputs and targets (`{"labels": [batch]}` and the teacher's outputs), is one example
+    batch, of which only shapes and dtypes are read: every name, shape and number is checked on the
+    meta device before anything runs. Targets receive no gradient. A schedule multiplies the number
+    of its name (`lr`, `kd.weight`) by a function of the step; those that the method brings along
+    are replaced by name. `context` holds what the method's terms need beyond shapes.
 
-    Raises ValueError for an empty method, an output or target that is not there, shapes that a loss
-    refuses, a hyperparameter out of its range, or a student that draws random numbers from torch's
-    global generator.
+    Raises ValueError for an output, target, number or need that is not there, for shapes that a
+    loss or a head does not take, and for a loss that is not one value per example.
 
     >>> from fkd import methods, optim
     >>> net = functional(lambda: torch.nn.Linear(4, 3))
-    >>> images, targets = torch.ones(2, 4), {"labels": torch.tensor([0, 2])}
-    >>> run = distill(net, methods.supervised(), optim.sgd(0.1), images, targets)
-    >>> state, metrics = step(run, run.init(0), images, targets)
+    >>> batch = Batch(torch.ones(2, 4), {"labels": torch.tensor([0, 2])})
+    >>> run = distill(net, methods.ce(), optim.sgd(0.1), batch)
+    >>> state, metrics = step(run, run.init(0), batch)
     >>> sorted(metrics)
     ['ce', 'loss']
     """
-    images, targets = tree_map(partial(torch.empty_like, device="meta"), (images, dict(targets)))
-    heads = _check_and_build_heads(student, method, images, targets)
+    batch = tree_map(partial(torch.empty_like, device="meta"), Batch(batch.inputs, batch.targets))
+    context = context or Context()
+    heads = _check_and_build_heads(student, method, batch, context)
     defaults = dict(optimizer.hyper)
+    factors: dict[str, Schedule] = {}
     for name, term in method.items():
-        defaults |= {f"{name}.{key}": value for key, value in term.numbers.items()}
-
-    @cache  # a sweep comes back to a setting with every seed
-    def check_numbers(hyper: tuple[tuple[str, float], ...]) -> None:
-        _check_and_build_heads(student, _with_numbers(method, dict(hyper)), images, targets)
-
-    def init(seed: int, hyper: Mapping[str, float] | None = None) -> State:
-        for name in hyper or {}:
-            _check.known("init", "hyperparameter", name, defaults)
-        if hyper:  # other numbers are checked as the first ones were
-            _check.not_negative("init", **{k: v for k, v in hyper.items() if k in optimizer.hyper})
-            check_numbers(tuple(hyper.items()))
-        params, buffers = student.init(seed)
-        # A head draws from a stream of its own, so that it is the same in whatever company.
-        made = {
-            name: head.init(int(_random.fold(torch.tensor(seed), zlib.crc32(name.encode()))))
-            for name, head in heads.items()
-        }
-        all_params = {"student": params, "heads": {name: p for name, (p, _) in made.items()}}
-        all_buffers = {"student": buffers, "heads": {name: b for name, (_, b) in made.items()}}
-        numbers = defaults | dict(hyper or {})
-        leaves = {k: torch.tensor(v, dtype=torch.float32) for k, v in numbers.items()}
-        step = torch.zeros((), dtype=torch.int64)
-        return State(all_params, all_buffers, optimizer.init(all_params), leaves, step)
-
-    def gradient(state: State, images: Tensor, targets: Mapping[str, Tensor]) -> Gradient:
-        targets = {name: target.detach() for name, target in targets.items()}
-
-        def loss(params: dict[str, Any]) -> tuple[Tensor, tuple[dict[str, Any], Tensors]]:
-            outputs, buffers = student.apply(
-                params["student"], state.buffers["student"], images, train=True
-            )
-            total, means, head_buffers = torch.zeros((), device=images.device), {}, {}
-
-            def through(name: str, inputs: tuple[Tensor, ...]) -> Tensors:
-                made, head_buffers[name] = heads[name].apply(
-                    params["heads"][name], state.buffers["heads"][name], inputs, train=True
+        for key, value in term.numbers.items():
+            if f"{name}.{key}" in optimizer.hyper:
+                raise ValueError(
+                    f"distill: {name}.{key} is a number of the term {name!r} and of the optimizer "
+                    "too; give one of them another name"
                 )
-                return made
-
-            for name, term in method.items():
-                head = partial(through, name) if name in heads else None
-                hyper = {key: state.hyper[f"{name}.{key}"] for key in term.hyper}
-                means[name] = term.values(outputs, targets, hyper, head).mean()
-                weight = state.hyper[f"{name}.weight"]
-                if term.warmup:
-                    epoch = state.step // steps_per_epoch + 1
-                    weight = weight * (epoch / term.warmup).clamp(max=1)
-                total = total + weight * means[name]
-            return total, ({"student": buffers, "heads": head_buffers}, means)
-
-        grads, (total, (buffers, means)) = torch.func.grad_and_value(loss, has_aux=True)(
-            state.params
-        )
-        return Gradient(grads, buffers, {"loss": total} | means)
-
-    def update(state: State, gradient: Gradient) -> State:
-        params, moved = optimizer.update(
-            gradient.params, state.optimizer, state.params, state.hyper
-        )
-        return State(params, gradient.buffers, moved, state.hyper, state.step + 1)
-
-    return Distillation(init, gradient, update, in_place(gradient, update))
-
-
-def in_place(
-    gradient: Callable[..., Gradient], update: Callable[[State, Gradient], State]
-) -> Callable[..., Tensors]:
-    """The `advance` of these two."""
-
-    def advance(state: State, images: Tensor, targets: Mapping[str, Tensor]) -> Tensors:
-        found = gradient(state, images, targets)
-        for old, new in zip(tree_leaves(state), tree_leaves(update(state, found)), strict=True):
-            if new is not old:
-                old.copy_(new)
-        return found.metrics
-
-    return advance
+            defaults[f"{name}.{key}"] = value
+        for key, schedule in term.schedules.items():
+            factors[f"{name}.{key}"] = schedule(context.steps_per_epoch)
+    for name in schedules or {}:
+        _check.known("distill", "hyperparameter of a schedule", name, defaults)
+    streams = {name: zlib.crc32(name.encode()) for name in heads}
+    parts = Parts(student, method, optimizer, heads, streams, factors | dict(schedules or {}))
+    check = cache(partial(_check_numbers, parts, batch, context))  # a sweep repeats its settings
+    loss = partial(_loss, parts)
+    return Distillation(
+        partial(_init, parts, defaults, check),
+        loss,
+        partial(_gradient, loss),
+        partial(_update, parts),
+    )
 
 
 def step(
     distillation: Distillation,
     state: State,
-    images: Tensor,
-    targets: Mapping[str, Tensor],
+    batch: Batch,
     reduce: Callable[[Gradient], Gradient] = lambda gradient: gradient,
 ) -> tuple[State, Tensors]:
     """One step of training: the gradient, `reduce` where ranks average it, the update."""
-    gradient = reduce(distillation.gradient(state, images, targets))
+    gradient = reduce(distillation.gradient(state, batch))
     return distillation.update(state, gradient), gradient.metrics
 
 
@@ -187,34 +155,128 @@ def student_of(state: State) -> tuple[Tensors, Tensors]:
     return state.params["student"], state.buffers["student"]
 
 
+def _init(
+    parts: Parts,
+    defaults: dict[str, float],
+    check: Callable[[tuple[tuple[str, float], ...]], None],
+    seed: int,
+    hyper: Mapping[str, float] | None = None,
+) -> State:
+    hyper = dict(hyper or {})
+    for name in hyper:
+        _check.known("init", "hyperparameter", name, defaults)
+    if hyper:  # other numbers are checked as the first ones were
+        rates = {name: value for name, value in hyper.items() if name in parts.optimizer.hyper}
+        _check.not_negative("init", **rates)
+        check(tuple(hyper.items()))
+    student = parts.student.init(seed)
+    heads = {
+        name: head.init(int(_random.fold(torch.tensor(seed), parts.streams[name])))
+        for name, head in parts.heads.items()
+    }
+    params = {"student": student[0], "heads": {name: pair[0] for name, pair in heads.items()}}
+    buffers = {"student": student[1], "heads": {name: pair[1] for name, pair in heads.items()}}
+    numbers = {
+        name: torch.tensor(value, dtype=torch.float32) for name, value in (defaults | hyper).items()
+    }
+    return State(
+        params,
+        buffers,
+        parts.optimizer.init(params),
+        numbers,
+        key=torch.tensor(seed, dtype=torch.int64),
+        step=torch.zeros((), dtype=torch.int64),
+    )
+
+
+def _loss(parts: Parts, params: dict[str, Any], state: State, batch: Batch) -> Loss:
+    targets = {name: target.detach() for name, target in batch.targets.items()}
+    numbers = _scheduled(parts.schedules, state)
+    outputs, buffers = parts.student.apply(
+        params["student"],
+        state.buffers["student"],
+        batch.inputs,
+        train=True,
+        key=Key(state.key, state.step),
+    )
+    head_buffers: dict[str, Tensors] = {}
+    means: Tensors = {}
+    for name, term in parts.method.items():
+        head = None
+        if name in parts.heads:
+            head = partial(_through_head, parts, name, params, state, head_buffers)
+        hyper = {key: numbers[f"{name}.{key}"] for key in term.hyper}
+        means[name] = term.values(outputs, targets, hyper, head).mean()
+    weighted = [numbers[f"{name}.weight"] * mean for name, mean in means.items()]
+    total = sum(weighted[1:], start=weighted[0])
+    return total, ({"student": buffers, "heads": head_buffers}, means)
+
+
+def _through_head(
+    parts: Parts,
+    name: str,
+    params: dict[str, Any],
+    state: State,
+    buffers: dict[str, Tensors],
+    inputs: tuple[Tensor, ...],
+) -> Tensors:
+    """The head's outputs; its buffers after them go into `buffers` under its name."""
+    key = Key(_random.fold(state.key, parts.streams[name]), state.step)
+    outputs, buffers[name] = parts.heads[name].apply(
+        params["heads"][name], state.buffers["heads"][name], inputs, train=True, key=key
+    )
+    return outputs
+
+
+def _scheduled(schedules: Mapping[str, Schedule], state: State) -> Tensors:
+    """The numbers at this step."""
+    return {
+        name: value * schedules[name](state.step) if name in schedules else value
+        for name, value in state.hyper.items()
+    }
+
+
+def _gradient(loss: Callable[..., Loss], state: State, batch: Batch) -> Gradient:
+    differentiate = torch.func.grad_and_value(loss, has_aux=True)
+    grads, (total, (buffers, means)) = differentiate(state.params, state, batch)
+    return Gradient(grads, buffers, {"loss": total} | means)
+
+
+def _update(parts: Parts, state: State, gradient: Gradient) -> State:
+    params, optimizer = parts.optimizer.update(
+        gradient.params, state.optimizer, state.params, _scheduled(parts.schedules, state)
+    )
+    return State(params, gradient.buffers, optimizer, state.hyper, state.key, state.step + 1)
+
+
 def _check_and_build_heads(
-    student: Model, method: Method, images: Tensor, targets: Mapping[str, Tensor]
+    student: Model, method: Method, batch: Batch, context: Context
 ) -> dict[str, Model]:
     """Run everything once on the meta device: what does not fit is named before any work."""
     if not method:
         raise ValueError("distill: the method has no terms, so there is nothing to train on")
-    outputs = outputs_like(student, images, train=True)
+    outputs = outputs_like(student, batch.inputs, train=True)
     heads = {}
     for name, term in method.items():
-        for wanted in term.students:
-            if wanted not in outputs:
+        for output in term.students:
+            if output not in outputs:
                 raise ValueError(
-                    f"term {name!r} wants student output {wanted!r}; "
+                    f"term {name!r} wants student output {output!r}; "
                     f"this model gives: {', '.join(sorted(outputs))}"
                 )
-        for wanted in term.targets:
-            if wanted not in targets:
+        for target in term.targets:
+            if target not in batch.targets:
                 raise ValueError(
-                    f"term {name!r} wants target {wanted!r}; "
-                    f"these are given: {', '.join(sorted(targets))}"
+                    f"term {name!r} wants target {target!r}; "
+                    f"these are given: {', '.join(sorted(batch.targets))}"
                 )
         try:
-            through = None
+            head = None
             if term.head is not None:
-                builder = _head_builder(term, outputs, targets)
-                head = heads[name] = functional(builder, student.dtype)
-                through = partial(outputs_like, head, train=True)
-            value = term.values(outputs, targets, term.hyper, through)
+                build = partial(term.build_head, outputs, batch.targets, context)
+                heads[name] = functional(build, student.dtype)
+                head = partial(outputs_like, heads[name], train=True)
+            value = term.values(outputs, batch.targets, term.hyper, head)
         except ValueError as error:
             raise ValueError(f"term {name!r}: {error}") from error
         if value.ndim != 1 or not value.is_floating_point():
@@ -225,22 +287,14 @@ def _check_and_build_heads(
     return heads
 
 
-def _with_numbers(method: Method, hyper: Mapping[str, float]) -> Method:
-    """The method with the weights and hyperparameters that `hyper` names."""
-    replaced = {}
-    for name, term in method.items():
-        numbers = {key: hyper.get(f"{name}.{key}", value) for key, value in term.numbers.items()}
-        replaced[name] = replace(term, weight=numbers.pop("weight"), hyper=numbers)
-    return replaced
+def _check_numbers(
+    parts: Parts, batch: Batch, context: Context, hyper: tuple[tuple[str, float], ...]
+) -> None:
+    method = {name: _with_numbers(name, term, dict(hyper)) for name, term in parts.method.items()}
+    _check_and_build_heads(parts.student, method, batch, context)
 
 
-def _head_builder(
-    term: Term, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]
-) -> Callable[[], nn.Module]:
-    assert term.head is not None
-    students = tuple(outputs[name].shape[1:] for name in term.students)
-    matched = tuple(targets[name].shape[1:] for name in term.targets)
-    one = isinstance(term.student, str), isinstance(term.target, str)
-    return partial(
-        term.head, students[0] if one[0] else students, matched[0] if one[1] else matched
-    )
+def _with_numbers(name: str, term: Term, hyper: Mapping[str, float]) -> Term:
+    """The term of that name with the weights and hyperparameters that `hyper` names."""
+    numbers = {key: hyper.get(f"{name}.{key}", value) for key, value in term.numbers.items()}
+    return replace(term, weight=numbers.pop("weight"), hyper=numbers)

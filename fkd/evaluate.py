@@ -1,15 +1,15 @@
-"""What a student is worth: its outputs, accuracy, agreement, calibration, and how sure we are."""
+"""What a student is worth: its outputs, accuracy, agreement and calibration."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy import stats
 from torch import Tensor
+from torch.func import vmap
 
-from fkd.data import normalize
+from fkd import _check
+from fkd.data import Resident, Source
 from fkd.distillation import State, student_of
 from fkd.ensemble import member, size
 from fkd.model import Model, Tensors
@@ -23,51 +23,61 @@ def predict(
     model: Model,
     params: Tensors,
     buffers: Tensors,
-    images: Tensor,
+    source: Source,
     *,
     names: Sequence[str] = ("logits",),
     batch_size: int | None = None,
 ) -> Tensors:
-    """The named outputs for all uint8 images, in evaluation mode and without gradient.
+    """The named outputs for all examples of a source, in order, in evaluation mode and without
+    gradient, on the source's device.
 
-    Each image goes through the model once.
+    Each example goes through the model once, `batch_size` at a time: by default 64 on a CPU, up to
+    2,048 on a GPU, and of a source that is not resident no more than its own batch size.
+    Raises ValueError for an output that the model has not.
     """
     parts: dict[str, list[Tensor]] = {name: [] for name in names}
-    for chunk in images.split(batch_size or _chunk(images)):
-        outputs, _ = model.apply(params, buffers, normalize(chunk), train=False)
+    for batch in source.in_order(batch_size or _chunk(source)):
+        outputs, _ = model.apply(params, buffers, batch.inputs, train=False)
         for name in names:
+            _check.known("predict", "output", name, outputs)
             parts[name].append(outputs[name])
     return {name: torch.cat(part) for name, part in parts.items()}
 
 
 @torch.no_grad()
 def predict_members(
-    model: Model, state: State, images: Tensor, *, batch_size: int | None = None
+    model: Model, state: State, source: Source, *, batch_size: int | None = None
 ) -> Float[Tensor, "members examples classes"]:
-    """The logits of every member of an ensemble, one after the other on a CPU, at once on a GPU."""
-    params, buffers = student_of(state)
-    if images.device.type == "cpu":
-        each = []
-        for k in range(size(state)):
-            alone = member((params, buffers), k)
-            each.append(predict(model, *alone, images, batch_size=batch_size)["logits"])
-        return torch.stack(each)
+    """The logits of every member of an ensemble, one after the other on a CPU, at once on a GPU.
 
-    def logits(params: Tensors, buffers: Tensors, x: Tensor) -> Tensor:
-        return model.apply(params, buffers, x, train=False)[0]["logits"]
-
-    together = torch.func.vmap(logits, in_dims=(0, 0, None))
-    parts = [
-        together(params, buffers, normalize(chunk))
-        for chunk in images.split(batch_size or _chunk(images, size(state)))
-    ]
+    Each example is read once for all members.
+    """
+    members = size(state)
+    students = student_of(state)
+    together = vmap(_logits, in_dims=(None, 0, None))
+    parts = []
+    for batch in source.in_order(batch_size or _chunk(source, members)):
+        if source.device.type == "cpu":
+            each = [_logits(model, member(students, k), batch.inputs) for k in range(members)]
+            parts.append(torch.stack(each))
+        else:
+            parts.append(together(model, students, batch.inputs))
     return torch.cat(parts, dim=1)
 
 
-def _chunk(images: Tensor, members: int = 1) -> int:
+def _logits(model: Model, student: tuple[Tensors, Tensors], inputs: Any) -> Tensor:
+    params, buffers = student
+    outputs, _ = model.apply(params, buffers, inputs, train=False)
+    return outputs["logits"]
+
+
+def _chunk(source: Source, members: int = 1) -> int:
     # On a CPU a chunk's activations should stay in its caches; a GPU wants to be filled, but the
     # hundreds of members of a sweep fill its memory.
-    return 64 if images.device.type == "cpu" else min(2048, max(64, 2**15 // members))
+    cpu = source.device.type == "cpu"
+    number = 64 if cpu else min(2048, max(64, 2**15 // members))
+    # What is streamed lies in memory several times, for a loader reads ahead.
+    return number if isinstance(source, Resident) else min(number, source.batch_size)
 
 
 def accuracy(logits: Logits, labels: Labels) -> Float[Tensor, "*members"]:
@@ -109,55 +119,3 @@ def calibration_error(logits: Logits, labels: Labels, bins: int = 15) -> Float[T
         -1, place, surplus
     )
     return sums.abs().sum(-1) / logits.shape[-2]
-
-
-class Interval(NamedTuple):
-    """A mean, the deviation of the values (n − 1), and the bounds of the mean's interval.
-
-    The last three are None for one value, from which no spread can be known.
-    """
-
-    mean: float
-    deviation: float | None
-    low: float | None
-    high: float | None
-
-
-class Paired(NamedTuple):
-    """The mean difference of two paired samples, its interval, and the paired t-test's p-value.
-
-    The last three are None for one pair; p is None too where all differences are the same.
-    """
-
-    difference: float
-    low: float | None
-    high: float | None
-    p: float | None
-
-
-def interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
-    """Student's t interval of a mean, for values that are independent and about normal.
-
-    >>> [round(x, 4) for x in interval([1.0, 2.0, 3.0])]
-    [2.0, 1.0, -0.4841, 4.4841]
-    """
-    x = np.asarray(values, dtype=np.float64)
-    mean = float(x.mean())
-    if len(x) < 2:
-        return Interval(mean, None, None, None)
-    deviation = float(x.std(ddof=1))
-    half = float(stats.t.ppf((1 + confidence) / 2, len(x) - 1)) * deviation / len(x) ** 0.5
-    return Interval(mean, deviation, mean - half, mean + half)
-
-
-def paired(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> Paired:
-    """How `a` differs from `b`, pair by pair: the mean of a − b, its t interval, and p.
-
-    >>> result = paired([2.0, 3.0, 5.0], [1.0, 2.0, 3.0])
-    >>> round(result.difference, 4), round(result.p, 4)
-    (1.3333, 0.0572)
-    """
-    differences = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
-    mean, deviation, low, high = interval(differences.tolist(), confidence)
-    p = float(stats.ttest_rel(a, b).pvalue) if deviation else None
-    return Paired(mean, low, high, p)

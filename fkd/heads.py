@@ -4,14 +4,14 @@ A shape is without its batch axis. Modules named as nouns of a paper are joint h
 student's outputs and the targets, and return what their loss takes, by argument.
 """
 
+import copy
 import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fkd import _check, _random
-from fkd.losses._feature import mean_negative
+from fkd import _check, _random, losses
 
 Arguments = dict[str, Tensor]
 
@@ -61,6 +61,32 @@ def projector(student: torch.Size, target: torch.Size) -> nn.Module:
     return nn.Sequential(*layers)
 
 
+def classifier_of(teacher: nn.Module, map: torch.Size) -> nn.Module:
+    """A copy of the teacher's classifier, from a map [channels, height, width] to its logits.
+
+    It is looked for under the names that torchvision and timm use: `classifier`, `fc`, `head`. Its
+    first linear layer tells whether it takes the map flattened or averaged over its positions.
+    Raises ValueError where there is none, or where it takes neither.
+    """
+    names = [name for name in ("classifier", "fc", "head") if hasattr(teacher, name)]
+    if not names:
+        raise ValueError(
+            f"classifier_of: the teacher, a {type(teacher).__name__}, has no layer `classifier`, "
+            "`fc` or `head`; give one of these names to its last layers"
+        )
+    classifier = copy.deepcopy(getattr(teacher, names[0]))
+    linear = [layer for layer in classifier.modules() if isinstance(layer, nn.Linear)]
+    width = linear[0].in_features if linear else None
+    if width == map.numel():
+        return nn.Sequential(nn.Flatten(), classifier)
+    if width == map[0]:
+        return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), classifier)
+    raise ValueError(
+        f"classifier_of: the teacher's {names[0]} takes {width} features, but the map is "
+        f"{tuple(map)}, flattened {map.numel()} and averaged {map[0]}; name another layer"
+    )
+
+
 class Variational(nn.Module):
     """VID's mean, three 1x1 convolutions, and its variance, one number a channel.
 
@@ -73,8 +99,10 @@ class Variational(nn.Module):
         super().__init__()
         inputs, outputs = _channels("Variational", student, target)
         self.mean = nn.Sequential(
-            *(nn.Conv2d(inputs, outputs, 1, bias=False), nn.ReLU()),
-            *(nn.Conv2d(outputs, outputs, 1, bias=False), nn.ReLU()),
+            nn.Conv2d(inputs, outputs, 1, bias=False),
+            nn.ReLU(),
+            nn.Conv2d(outputs, outputs, 1, bias=False),
+            nn.ReLU(),
             nn.Conv2d(outputs, outputs, 1, bias=False),
         )
         self.log_scale = nn.Parameter(torch.full((outputs,), math.log(math.expm1(5 - 1e-5))))
@@ -124,7 +152,9 @@ class Factors(nn.Module):
     @staticmethod
     def _layers(inputs: int, outputs: int) -> nn.Sequential:
         return nn.Sequential(
-            *(nn.Conv2d(inputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.LeakyReLU(0.1)),
+            nn.Conv2d(inputs, outputs, 3, padding=1),
+            nn.BatchNorm2d(outputs),
+            nn.LeakyReLU(0.1),
             nn.Conv2d(outputs, outputs, 3, padding=1),
         )
 
@@ -160,7 +190,7 @@ class Margin(nn.Module):
     def forward(self, student: Tensor, teacher: Tensor) -> Arguments:
         if not self.known:
             self.batches.add_(1)
-            self.margin.add_((mean_negative(teacher) - self.margin) / self.batches)
+            self.margin.add_((losses.mean_negative(teacher) - self.margin) / self.batches)
         margin = self.margin.clone()
         return {"student": self.connector(student), "teacher": teacher, "margin": margin}
 
@@ -248,7 +278,7 @@ class Memory(nn.Module):
     Takes the teacher's output, the examples' numbers (`index`) and the loss's temperature.
     `negatives` rows an example, from 1 to `examples`, are drawn at random, by a key among the
     buffers; the rows of the batch move half-way to its embeddings. The normalising constants are
-    those of the first batch, as published.
+    those of the first batch's negatives; published code counts the positive in, one of 16,385.
 
     Tian et al., "Contrastive Representation Distillation" (2020), section 3.1.
     """
@@ -281,23 +311,23 @@ class Memory(nn.Module):
     def forward(
         self, student: Tensor, teacher: Tensor, index: Tensor, temperature: Tensor
     ) -> Arguments:
-        made = self.embeddings(student, teacher)
+        embeddings = self.embeddings(student, teacher)
         # the banks are buffers, which stay in float32 whatever the model computes in
-        both = {name: value.to(self.student_bank.dtype) for name, value in made.items()}
+        both = {name: value.to(self.student_bank.dtype) for name, value in embeddings.items()}
         bits = _random.bits(_random.fold(self.key, self.count), (student.shape[0], self.negatives))
-        drawn = bits % self.examples
+        rows = bits % self.examples
         arguments = both | {
-            "student_negatives": self.student_bank[drawn],
-            "teacher_negatives": self.teacher_bank[drawn],
+            "student_negatives": self.student_bank[rows],
+            "teacher_negatives": self.teacher_bank[rows],
         }
         # each side's rows against what the other side's bank holds, as `losses.crd` has them
-        found = torch.stack(
+        constants = torch.stack(
             [
                 self._constant(both["student"], arguments["teacher_negatives"], temperature),
                 self._constant(both["teacher"], arguments["student_negatives"], temperature),
             ]
         )
-        scales = torch.where(self.count == 0, found, self.scales).detach()
+        scales = torch.where(self.count == 0, constants, self.scales).detach()
         for side in ("student", "teacher"):
             bank = getattr(self, f"{side}_bank")
             row = F.normalize(both[side].detach(), dim=1)

@@ -1,28 +1,41 @@
 """Any `nn.Module` as a pair of pure functions, with its random numbers explicit.
 
-What torch keeps inside a module (parameters, running statistics, the state of its dropout) is an
-argument and a result here, so that one model can be many students by `torch.func.vmap`.
+What torch keeps inside a module (parameters, running statistics) or beside it (the state of its
+generators) is an argument and a result here, so that one model can be many students by
+`torch.func.vmap`.
 """
 
 import copy
-from collections.abc import Callable, Mapping
-from typing import NamedTuple, Protocol
+import random
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils._pytree import tree_map
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves, tree_map
 
-from fkd import _layers, _random
+from fkd._draws import Draws, refusing
+from fkd._random import Key
 
 Tensors = dict[str, Tensor]
-Inputs = Tensor | tuple[Tensor, ...]  # what a forward takes: one tensor, or several
 
 
 class Apply(Protocol):
     def __call__(
-        self, params: Tensors, buffers: Tensors, x: Inputs, *, train: bool
+        self,
+        params: Tensors,
+        buffers: Tensors,
+        inputs: Any,
+        *,
+        train: bool,
+        key: Key | None = None,
     ) -> tuple[Tensors, Tensors]: ...
 
 
@@ -30,44 +43,17 @@ class Model(NamedTuple):
     """A model as two pure functions.
 
     `init(seed) -> (params, buffers)` makes the tensors that `torch.manual_seed(seed)` and building
-    the module would make. `apply(params, buffers, x, train=...) -> (outputs, buffers)` runs it; the
-    outputs go by name, and the buffers that come back are new tensors when training. `dtype` is
-    what it computes in.
+    the module would make. `apply(params, buffers, inputs, train=..., key=...) -> (outputs,
+    buffers)` runs it: `inputs` is any pytree of tensors (a tuple holds several arguments) whose
+    first tensor has the examples as its first axis, the outputs go by name, and the buffers that
+    come back are new tensors. Random numbers come from the key alone, which may be left away where
+    none are drawn. `build` makes the module, and `dtype` is what it computes in.
     """
 
+    build: Callable[[], nn.Module]
     init: Callable[[int], tuple[Tensors, Tensors]]
     apply: Apply
     dtype: torch.dtype = torch.float32
-
-
-class Dropout(nn.Module):
-    """Dropout whose mask is a hash of (key, count, position); it stands in for `nn.Dropout`.
-
-    `key` and `count` are buffers, so a mask differs between members by their seeds and between
-    steps by the count, runs under `vmap` and `torch.compile`, and is in a checkpoint. `channels`
-    drops whole channels, as `nn.Dropout2d` does.
-
-    Srivastava et al., "Dropout" (2014), section 4.
-    """
-
-    dropout_key: Tensor
-    dropout_count: Tensor
-
-    def __init__(self, p: float, *, channels: bool = False):
-        super().__init__()
-        self.p = p
-        self.channels = channels
-        self.register_buffer("dropout_key", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("dropout_count", torch.zeros((), dtype=torch.int64))
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.p == 0:
-            return x
-        key = _random.fold(self.dropout_key, self.dropout_count)
-        self.dropout_count.add_(1)  # in place, on the copy that `apply` made
-        shape = x.shape[:2] + (1,) * (x.ndim - 2) if self.channels else x.shape
-        keep = _random.bits(key, shape) >= self.p * 2**32
-        return torch.where(keep, x / (1 - self.p) if self.p < 1 else x, 0.0)
 
 
 def functional(build: Callable[[], nn.Module], dtype: torch.dtype = torch.float32) -> Model:
@@ -75,20 +61,26 @@ def functional(build: Callable[[], nn.Module], dtype: torch.dtype = torch.float3
 
     The module may return a dict of tensors by name, or one tensor, which is taken as `logits`. Its
     own state stays on the meta device, so a parameter that was not passed is a RuntimeError and
-    never a hidden input. Dropout is replaced by one with an explicit key. Parameters that do not
-    require a gradient are held among the buffers, so that no step moves them.
+    never a hidden input. Nothing of the module is changed or replaced: a module that `build` does
+    not make anew is copied. Parameters that do not require a gradient are held among the buffers,
+    so that no step moves them.
+
+    Every random call in the forward pass (dropout, also in attention, stochastic depth, torch.rand)
+    is answered by a hash of the key, the call's number in the pass, and the position; see
+    `outputs_like` for what is refused.
 
     With a narrower `dtype`, such as torch.bfloat16, parameters and inputs are cast on the way in
     and outputs back on the way out, so that optimizers and losses stay in float32 (Micikevicius et
     al., "Mixed Precision Training", 2018, section 3.1); buffers and BatchNorm's parameters are left
     as they are. Autocast would not do: under `vmap` it leaves convolutions out.
 
-    Raises ValueError for a random layer that has no explicit form, for a `build` that makes no
-    module, and for another dtype.
+    Raises ValueError for a `build` that makes no module, and for another dtype; `apply` raises it
+    for a module that returns something else, and for a random call without a key.
 
-    >>> model = functional(lambda: nn.Linear(2, 3))
+    >>> model = functional(lambda: nn.Sequential(nn.Linear(2, 3), nn.Dropout()))
     >>> params, buffers = model.init(0)
-    >>> outputs, buffers = model.apply(params, buffers, torch.ones(1, 2), train=True)
+    >>> key = Key(seed=torch.tensor(0), step=torch.tensor(0))
+    >>> outputs, buffers = model.apply(params, buffers, torch.ones(1, 2), train=True, key=key)
     >>> outputs["logits"].shape
     torch.Size([1, 3])
     """
@@ -96,113 +88,153 @@ def functional(build: Callable[[], nn.Module], dtype: torch.dtype = torch.float3
         raise ValueError(
             f"functional: dtype must be torch.float32, bfloat16 or float16, but it is {dtype}"
         )
-    narrower = dtype != torch.float32
-    skeleton = _build(build, 0).to("meta")
-    names = {name for name, _ in skeleton.named_parameters()} - _batchnorm_tensors(skeleton)
-    skeletons = {True: skeleton.train(), False: copy.deepcopy(skeleton).eval()}
-
-    def init(seed: int) -> tuple[Tensors, Tensors]:
-        module = _build(build, seed)
-        params, buffers = {}, dict(module.named_buffers())
-        for name, parameter in module.named_parameters():
-            (params if parameter.requires_grad else buffers)[name] = parameter.detach()
-        return params, buffers
-
-    def apply(
-        params: Tensors, buffers: Tensors, x: Inputs, *, train: bool
-    ) -> tuple[Tensors, Tensors]:
-        if train:  # BatchNorm and dropout write theirs in place, which a pure function must not
-            buffers = {name: value.clone() for name, value in buffers.items()}
-        tensors = {k: narrow(v) if k in names else v for k, v in (params | buffers).items()}
-        outputs = functional_call(skeletons[train], tensors, tree_map(narrow, x), strict=True)
-        if isinstance(outputs, Tensor):
-            outputs = {"logits": outputs}
-        if not isinstance(outputs, Mapping):
-            raise ValueError(
-                "functional: the module must return a tensor (its logits) or a dict of tensors by "
-                f"name, but it returned a {type(outputs).__name__}"
-            )
-        return {name: widen(output) for name, output in outputs.items()}, buffers
-
-    def narrow(x: Tensor) -> Tensor:
-        return x.to(dtype) if x.is_floating_point() and narrower else x
-
-    def widen(x: Tensor) -> Tensor:
-        return x.float() if x.dtype == dtype and narrower else x
-
-    return Model(init, apply, dtype)
+    module = _built(build, 0)
+    skeletons = _skeleton(module).eval(), _skeleton(module).train()
+    narrow = None if dtype == torch.float32 else dtype
+    apply = partial(_apply, skeletons, _computed_with(module), narrow)
+    return Model(build, partial(_init, build), apply, dtype)
 
 
-def outputs_like(model: Model, x: Inputs, *, train: bool) -> Tensors:
-    """The outputs for `x` on the meta device: their names, shapes and dtypes, without computing.
+def outputs_like(model: Model, inputs: Any, *, train: bool) -> Tensors:
+    """The outputs for `inputs` on the meta device: names, shapes and dtypes, without computing.
 
-    Raises ValueError for a model that draws random numbers from torch's global generator.
+    Raises ValueError for a model that draws random numbers from elsewhere than its key: from an
+    operator that no answer is known for (the dropout of nn.LSTM, torch.poisson), from Python's
+    `random` or from `numpy.random`.
 
     >>> model = functional(lambda: nn.Linear(2, 3))
     >>> outputs_like(model, torch.ones(5, 2), train=True)["logits"].shape
     torch.Size([5, 3])
     """
-    members = tree_map(lambda t: t.to("meta").unsqueeze(0), (*model.init(0), torch.empty(())))
-    x = tree_map(lambda t: torch.empty_like(t, device="meta"), x)
-    try:
-        # vmap refuses random operations, which would otherwise read the global generator unseen.
-        outputs = vmap(lambda p, b, _: model.apply(p, b, x, train=train)[0])(*members)
-    except RuntimeError as error:
-        if "randomness" not in str(error):
-            raise
-        raise ValueError(
-            "the model draws random numbers from torch's global generator in its forward pass, so "
-            "a run could not be repeated; use nn.Dropout, which is given an explicit key here"
-        ) from error
-    return {name: output[0] for name, output in outputs.items()}
+    params, buffers = tree_map(_on_meta, model.init(0))
+    zero = torch.zeros((), dtype=torch.int64, device="meta")
+    inputs = tree_map(_on_meta, inputs)
+    with torch.device("meta"), refusing():
+        return model.apply(params, buffers, inputs, train=train, key=Key(zero, zero))[0]
 
 
 def state_dict(params: Tensors, buffers: Tensors) -> Tensors:
-    """What `build().load_state_dict` takes: both dicts in one, without the keys of dropout.
+    """What `build().load_state_dict` takes: both dicts in one.
 
-    >>> model = functional(lambda: nn.Sequential(nn.Linear(2, 2), nn.Dropout()))
+    >>> model = functional(lambda: nn.Linear(2, 2))
     >>> list(state_dict(*model.init(0)))
-    ['0.weight', '0.bias']
+    ['weight', 'bias']
     """
-    ours = ("dropout_key", "dropout_count")
-    return {k: v for k, v in (params | buffers).items() if k.rpartition(".")[2] not in ours}
+    return params | buffers
 
 
-def _build(build: Callable[[], nn.Module], seed: int) -> nn.Module:
-    """Build as after `torch.manual_seed(seed)`, leaving the global generator as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+def _init(build: Callable[[], nn.Module], seed: int) -> tuple[Tensors, Tensors]:
+    module = _built(build, seed)
+    params: Tensors = {}
+    # Copies, for a module that was there before keeps its own.
+    buffers = {name: buffer.detach().clone() for name, buffer in module.named_buffers()}
+    for name, parameter in module.named_parameters():
+        (params if parameter.requires_grad else buffers)[name] = parameter.detach().clone()
+    return params, buffers
+
+
+def _apply(
+    skeletons: tuple[nn.Module, nn.Module],
+    computed_with: set[str],
+    narrow: torch.dtype | None,
+    params: Tensors,
+    buffers: Tensors,
+    inputs: Any,
+    *,
+    train: bool,
+    key: Key | None = None,
+) -> tuple[Tensors, Tensors]:
+    """`skeletons` is the module for evaluation and for training, `computed_with` the names of what
+    is cast to `narrow`."""
+    # A module writes its buffers in place, which a pure function must not.
+    tensors = params | {name: buffer.clone() for name, buffer in buffers.items()}
+    if narrow is not None:
+        cast = {name: _cast(tensors[name], narrow) for name in tensors if name in computed_with}
+        tensors, inputs = tensors | cast, tree_map(partial(_cast, dtype=narrow), inputs)
+    examples = next((len(x) for x in tree_leaves(inputs) if isinstance(x, Tensor) and x.ndim), 0)
+    dtypes = nullcontext() if narrow is None else _BatchNormInFloat32()
+    with dtypes, Draws(key, examples):
+        outputs = functional_call(skeletons[train], tensors, inputs, strict=True)
+    # functional_call has put into `tensors` what the module has put in a buffer's place. A frozen
+    # parameter that was cast is what it was before, with all its digits.
+    kept = computed_with if narrow is not None else set()
+    after = {k: v if k in kept else tensors[k] for k, v in buffers.items()}
+    if isinstance(outputs, Tensor):
+        outputs = {"logits": outputs}
+    if not isinstance(outputs, Mapping):
+        raise ValueError(
+            "functional: the module must return a tensor (its logits) or a dict of tensors by "
+            f"name, but it returned a {type(outputs).__name__}"
+        )
+    for name, output in outputs.items():
+        if not isinstance(output, Tensor):
+            raise ValueError(
+                "functional: the module must return a dict of tensors by name, but it returned a "
+                f"{type(output).__name__} for {name!r}"
+            )
+    if narrow is None:
+        return dict(outputs), after
+    return {k: v.float() if v.dtype == narrow else v for k, v in outputs.items()}, after
+
+
+class _BatchNormInFloat32(TorchFunctionMode):
+    """BatchNorm computes in its own numbers' float32; its outputs are its inputs' dtype again.
+
+    torch does so by itself but under `vmap`, where it takes no two dtypes.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if func is not F.batch_norm:
+            return func(*args, **(kwargs or {}))
+        return func(args[0].float(), *args[1:], **(kwargs or {})).to(args[0].dtype)
+
+
+def _cast(x: Tensor, dtype: torch.dtype) -> Tensor:
+    return x.to(dtype) if x.is_floating_point() else x
+
+
+def _on_meta(x: Any) -> Any:
+    return torch.empty_like(x, device="meta") if isinstance(x, Tensor) else x
+
+
+def _skeleton(module: nn.Module) -> nn.Module:
+    """A copy of the module with its parameters and buffers on the meta device."""
+    copies: dict[int, Any] = {id(tensor): _on_meta(tensor) for tensor in module.buffers()}
+    for tensor in module.parameters():
+        copies[id(tensor)] = nn.Parameter(_on_meta(tensor.detach()), tensor.requires_grad)
+    return copy.deepcopy(module, copies)
+
+
+def _computed_with(module: nn.Module) -> set[str]:
+    """The names of all parameters but BatchNorm's, which are float32 whatever it normalises."""
+    norms = [(n, m) for n, m in module.named_modules() if isinstance(m, _BatchNorm)]
+    own = {f"{n}.{key}".lstrip(".") for n, m in norms for key in m.state_dict()}
+    return {name for name, _ in module.named_parameters()} - own
+
+
+def _built(build: Callable[[], nn.Module], seed: int) -> nn.Module:
+    with _seeded(seed):
         module = build()
     if not isinstance(module, nn.Module):
         raise ValueError(
             f"functional: build() must return an nn.Module, but it returned a "
             f"{type(module).__name__}; give the class or a function, not the module itself"
         )
-    return _layers.replace(_with_explicit_dropout(module, seed))
-
-
-def _batchnorm_tensors(module: nn.Module) -> set[str]:
-    """The names of what BatchNorm keeps, which is float32 whatever it normalises."""
-    norms = [(n, m) for n, m in module.named_modules() if isinstance(m, _BatchNorm)]
-    return {f"{n}.{key}".lstrip(".") for n, m in norms for key in m.state_dict()}
-
-
-_DROPOUT = {nn.Dropout: False, nn.Dropout1d: True, nn.Dropout2d: True, nn.Dropout3d: True}
-
-
-def _with_explicit_dropout(module: nn.Module, seed: int) -> nn.Module:
-    """Replace every dropout layer by one whose key is made of the seed and the layer's place."""
-    modules = module.named_modules(remove_duplicate=False)
-    layers = [(n, m) for n, m in modules if isinstance(m, nn.modules.dropout._DropoutNd)]
-    for place, (name, layer) in enumerate(layers):
-        if type(layer) not in _DROPOUT:
-            raise ValueError(
-                f"functional: layer {name!r} is a {type(layer).__name__}, which draws from torch's "
-                "global generator and has no explicit form here; use nn.Dropout instead"
-            )
-        explicit = Dropout(layer.p, channels=_DROPOUT[type(layer)])
-        explicit.dropout_key = _random.fold(torch.tensor(seed), place)
-        if not name:
-            return explicit
-        module.set_submodule(name, explicit)
     return module
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """As after `torch.manual_seed(seed)` and its kin, leaving all generators as they were."""
+    python, numpy = random.getstate(), np.random.get_state(legacy=False)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)

@@ -1,238 +1,222 @@
-"""The loop over epochs and steps: the only place where training has side effects."""
+"""The loop over epochs and steps, as an iterator: the caller is in charge of all the rest."""
 
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from itertools import islice
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from fkd import _capture, _check, _memory, data
-from fkd.distillation import Distillation, Gradient, State, in_place
-from fkd.ensemble import Order, size
+from fkd import _check
+from fkd._random import Key
+from fkd.data import Batch, Source, steps_per_epoch
+from fkd.distillation import Distillation, Gradient, State
+from fkd.ensemble import Order, ensemble, part, size, stack
+from fkd.execution import Advance, Plan, keep_freed, lay, runner
 from fkd.model import Tensors
 
-STEPS_PER_GRAPH = 16  # enough that a GPU waits for Python once in milliseconds
-Teacher = Callable[[Tensor], Mapping[str, Tensor]]
-
-
-class Trained(NamedTuple):
-    """A trained ensemble and how it went.
-
-    `curves` holds by name one list an epoch of one number a member: the terms' means over the
-    epoch, and what `on_epoch` returned. `seconds` holds `first_step` (with compilation; on a GPU
-    the first graph of steps), `steps` (the others) and `evaluation`.
-    """
-
-    state: State
-    curves: dict[str, list[list[float]]]
-    seconds: dict[str, float]
+Ask = Callable[[Any], Tensors]  # a teacher: from a batch of inputs to targets by name
+Reduce = Callable[[Gradient], Gradient]
 
 
 @dataclass(frozen=True)
 class Students:
-    """An ensemble to train: its seeds, one value a member of each hyperparameter, its evaluation.
+    """An ensemble to train: what one student is, the seeds, one value a member of each number."""
 
-    `on_epoch` is called after each epoch with the state, to return one number a member by name; the
-    next epoch writes over that state. With `diverged="keep"` a member whose loss is not finite is
-    kept, for one does not touch another, and its curve of the loss is not finite from there on.
-    """
-
-    ensemble: Distillation
+    distillation: Distillation
     seeds: Sequence[int]
     hyper: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    on_epoch: Callable[[State], Mapping[str, Tensor]] = lambda state: {}
-    diverged: Literal["raise", "keep"] = "raise"
+
+
+@dataclass(frozen=True)
+class At:
+    """Where training stands: all there is to know, and all that going on needs.
+
+    `epoch` counts from 0, and `step` is how many of its `steps` were taken. By the name of the
+    students: `states` are stacked over members; `sums` holds each metric's sum over the epoch's
+    steps, a number a member; `diverged` the first step of the run, counted from 0, after which a
+    member's loss was not finite, or -1. The next step writes over the states: copy what you keep.
+    """
+
+    epoch: int
+    step: int
+    steps: int
+    states: dict[str, State]
+    sums: dict[str, Tensors]
+    diverged: dict[str, Tensor]
+
+    @property
+    def epoch_ended(self) -> bool:
+        return self.step == self.steps
+
+    @property
+    def metrics(self) -> dict[str, Tensors]:
+        """Each metric's mean over the epoch's steps so far, a number a member, in float64."""
+        return tree_map(lambda total: total / self.step, self.sums)
 
 
 def train(
-    ensemble: Distillation,
-    seeds: Sequence[int],
-    images: Tensor,
-    targets: Mapping[str, Tensor],
-    *,
-    epochs: int,
-    batch_size: int,
-    hyper: Mapping[str, Sequence[float]] | None = None,
-    teacher: Teacher | None = None,
-    order: Order = "shared",
-    order_seed: int = 0,
-    graph: int = STEPS_PER_GRAPH,
-    diverged: Literal["raise", "keep"] = "raise",
-    on_step: Callable[[], None] = lambda: None,
-    on_epoch: Callable[[State], Mapping[str, Tensor]] = lambda state: {},
-    reduce: Callable[[Gradient], Gradient] | None = None,
-) -> Trained:
-    """Train one ensemble (`Students`) as `train_together` does several.
-
-    Raises FloatingPointError that names the member, epoch and step where a loss is not finite.
-    """
-    students = Students(ensemble, seeds, hyper or {}, on_epoch, diverged)
-    trained = train_together(
-        *({"": students}, images, targets),
-        epochs=epochs,
-        batch_size=batch_size,
-        teacher=teacher,
-        order=order,
-        order_seed=order_seed,
-        graph=graph,
-        on_step=on_step,
-        reduce=reduce,
-    )[""]
-    if isinstance(trained, FloatingPointError):
-        raise trained
-    return trained
-
-
-def train_together(
     students: Mapping[str, Students],
-    images: Tensor,
-    targets: Mapping[str, Tensor],
+    source: Source,
     *,
     epochs: int,
-    batch_size: int,
-    teacher: Teacher | None = None,
+    plan: Plan | None = None,
+    teacher: Ask | None = None,
     order: Order = "shared",
     order_seed: int = 0,
-    graph: int = STEPS_PER_GRAPH,
-    on_step: Callable[[], None] = lambda: None,
-    reduce: Callable[[Gradient], Gradient] | None = None,
-) -> dict[str, Trained | FloatingPointError]:
-    """Train ensembles (made with the same `order`) side by side, to the last epoch.
+    start: At | None = None,
+    reduce: Reduce | None = None,
+) -> Iterator[At]:
+    """Train ensembles side by side, to the last epoch, from the beginning or from `start`.
 
-    `images` are uint8 [examples, 3, height, width] and `targets` lead with the same axis; both stay
-    on their device. What `teacher` makes of a batch of normalised images is matched beside them.
-    With `order="shared"` all members of all ensembles read the order of `order_seed`, and the
-    teacher sees each batch once for all; with "own" each reads that of its own seed. `on_step` is
-    called after each step; `reduce` stands between gradient and update, where ranks average. On a
-    GPU, `graph` steps at once are captured in a CUDA graph, or none where it is 0. On a CPU, memory
-    that was freed stays with the process from here on, which makes a step faster.
+    It says where it stands after every few steps: after each, or on a GPU after those that one
+    CUDA graph holds, and at the end of every epoch. What `teacher` makes of a batch's inputs is
+    matched beside the source's targets. With `order="shared"` all members of all ensembles read the
+    order of `order_seed`, and the teacher sees each batch once for all; with "own" each reads that
+    of its own seed. `reduce` stands between gradient and update, where ranks average. A loss that
+    is not finite stops nothing: it is a fact in `At`, and what to do about it the caller's choice.
 
-    Where a member's loss is not finite and is not to be kept, its ensemble's result is the
-    FloatingPointError.
+    A run that was stopped anywhere and goes on from its `At` is, bit for bit, the run that was not.
+    On a CPU, memory that was freed stays with the process from here on, which makes a step faster.
+
+    Raises ValueError for no students, epochs below one, and a `start` that is of other students.
     """
-    _check.not_negative("train", graph=graph)
-    for one in students.values():
-        _check.known("train", "diverged", one.diverged, ("raise", "keep"))
-    device = images.device
-    if device.type == "cpu":
-        _memory.keep_freed()
+    _check.positive("train", epochs=epochs)
+    _check.known("train", "order", order, ("shared", "own"))
+    if not students:
+        raise ValueError("train: there are no students; give at least one ensemble")
+    steps = steps_per_epoch(source.examples, source.batch_size)
+    if start is None:
+        start = _begin(students, source, steps)
+    _check_start(students, start, steps)
+    if source.device.type == "cpu":
+        keep_freed()
+    members = sum(size(state) for state in start.states.values())
+    plan = (plan or Plan()).settle(source.device, steps * epochs, members)
+    body = partial(
+        _step,
+        {
+            name: lay(one.distillation, plan, order=order, reduce=reduce)
+            for name, one in students.items()
+        },
+        source,
+        teacher,
+        order,
+        start.states,
+    )
+    run = runner(body, start.states, plan.graph)
+    seeds = [order_seed]
+    if order == "own":
+        seeds = [seed for one in students.values() for seed in one.seeds]
+    return _epochs(run, source, seeds, order, epochs, max(plan.graph, 1), start)
+
+
+def _begin(students: Mapping[str, Students], source: Source, steps: int) -> At:
     states = {
-        name: tree_map(lambda leaf: leaf.to(device), one.ensemble.init(one.seeds, one.hyper))
+        name: ensemble(one.distillation).init(one.seeds, one.hyper)
         for name, one in students.items()
     }
-    advances = {name: _advance(one.ensemble, reduce) for name, one in students.items()}
-    sizes = [size(state) for state in states.values()]
-
-    def read(index: Tensor) -> tuple[Tensor, Tensors]:
-        x, matched = data.take(images, targets, index)
-        return x, matched | (_taught(teacher, x) if teacher else {})
-
-    def body(index: Tensor) -> dict[str, Tensors]:
-        shared = order == "shared"
-        batches = [read(index)] * len(sizes) if shared else map(read, index.split(sizes))
-        return {
-            name: advances[name](state, *batch)
-            for (name, state), batch in zip(states.items(), batches, strict=True)
-        }
-
-    run, at_once = runner(body, states, device, graph)
-    curves: dict[str, dict[str, list[list[float]]]] = {name: {} for name in students}
-    seconds = {name: {"first_step": 0.0, "steps": 0.0, "evaluation": 0.0} for name in students}
-    errors: dict[str, FloatingPointError] = {}
-    seeds = [seed for one in students.values() for seed in one.seeds]
-    for epoch in range(epochs):
-        begin, metrics, first = time.perf_counter(), [], 0.0
-        indices = _indices(seeds, epoch, len(images), batch_size, order, order_seed).to(device)
-        for rows in indices.split(at_once):
-            metrics.append(run(rows))
-            if not first:
-                _wait(device)
-                first = time.perf_counter() - begin
-            for _ in rows:
-                on_step()
-        by_step = tree_map(lambda *parts: torch.cat(parts).cpu(), *metrics)  # [steps, members]
-        # What the ensembles did together is shared out equally.
-        taken = time.perf_counter() - begin
-        for name, one in students.items():
-            begin = time.perf_counter()
-            error = _not_finite(by_step[name]["loss"], one, epoch)
-            if error and one.diverged == "raise":
-                errors.setdefault(name, error)
-                continue
-            found = {key: values.mean(0) for key, values in by_step[name].items()}
-            for key, values in (found | dict(one.on_epoch(states[name]))).items():
-                curves[name].setdefault(key, []).append(values.tolist())
-            seconds[name]["evaluation"] += time.perf_counter() - begin
-            compiled = first if epoch == 0 else 0.0
-            seconds[name]["first_step"] += compiled / len(students)
-            seconds[name]["steps"] += (taken - compiled) / len(students)
-        if len(errors) == len(students):
-            break
-    return {
-        name: errors.get(name) or Trained(states[name], curves[name], seconds[name])
-        for name in students
-    }
+    states = tree_map(lambda leaf: leaf.to(source.device), states)
+    none = {name: torch.full_like(state.step, -1) for name, state in states.items()}
+    return At(0, 0, steps, states, {name: {} for name in students}, none)
 
 
-def runner(
-    body: Callable[[Tensor], Any],
-    state: Any,
-    device: torch.device,
-    graph: int = STEPS_PER_GRAPH,
-) -> tuple[Callable[[Tensor], Any], int]:
-    """What takes steps by their rows of the order, and how many rows it is given at once.
-
-    `body(row)` takes one step and writes `state` in place: on a GPU many are captured in a graph.
-    What it returns comes back stacked over the rows.
-    """
-    if device.type == "cuda" and graph:
-        return _capture.Captured(body, state), graph
-    return partial(_capture.stacked, body), 1
-
-
-def _advance(
-    ensemble: Distillation, reduce: Callable[[Gradient], Gradient] | None
-) -> Callable[..., Tensors]:
-    if reduce is None:
-        return ensemble.advance
-    return in_place(lambda *given: reduce(ensemble.gradient(*given)), ensemble.update)
+def _check_start(students: Mapping[str, Students], start: At, steps: int) -> None:
+    for name, one in students.items():
+        if name not in start.states or size(start.states[name]) != len(one.seeds):
+            held = {key: size(state) for key, state in start.states.items()}
+            raise ValueError(
+                f"train: start must hold a state of {len(one.seeds)} members for {name!r}, "
+                f"but it holds {held} by name"
+            )
+    if start.steps != steps:
+        raise ValueError(
+            f"train: start is of epochs of {start.steps} steps, but this source has {steps}; "
+            "give the examples and the batch size that it was trained with"
+        )
 
 
-@torch.no_grad()
-def _taught(teacher: Teacher, x: Tensor) -> Tensors:
-    """The teacher's outputs for [batch, ...], or for [members, batch, ...]."""
-    outputs = teacher(x.flatten(0, -4))
-    return {name: output.unflatten(0, x.shape[:-3]) for name, output in outputs.items()}
+def _epochs(
+    run: Callable[[list[Any]], dict[str, Tensors]],
+    source: Source,
+    seeds: Sequence[int],
+    order: Order,
+    epochs: int,
+    at_once: int,
+    at: At,
+) -> Iterator[At]:
+    if at.epoch_ended:
+        at = _next_epoch(at)
+    while at.epoch < epochs:
+        feeds = _feeds(source, seeds, order, at)
+        while few := list(islice(feeds, at_once)):
+            at = _later(at, run(few), len(few))
+            yield at
+        at = _next_epoch(at)
 
 
-def _indices(
-    seeds: Sequence[int], epoch: int, examples: int, batch_size: int, order: Order, order_seed: int
-) -> Tensor:
-    """[steps, batch], or [steps, members, batch] where each member has its own order."""
+def _next_epoch(at: At) -> At:
+    return replace(at, epoch=at.epoch + 1, step=0, sums={name: {} for name in at.sums})
+
+
+def _feeds(source: Source, seeds: Sequence[int], order: Order, at: At) -> Iterator[Any]:
+    """(step of the run, feed), from where training stands to the end of the epoch."""
+    each = [source.feeds(seed, at.epoch, at.step) for seed in seeds]
+    first = at.epoch * at.steps + at.step
+    for number, feeds in enumerate(zip(*each, strict=True), start=first):
+        step = torch.tensor(number, device=source.device)
+        yield step, stack(feeds) if order == "own" else feeds[0]
+
+
+def _step(
+    advances: Mapping[str, Advance],
+    source: Source,
+    teacher: Ask | None,
+    order: Order,
+    states: Mapping[str, State],
+    feed: Any,
+) -> dict[str, Tensors]:
+    """One step of all ensembles, in place: their metrics."""
+    step, rows = feed
+    metrics, batch, first = {}, None, 0
+    for name, state in states.items():
+        if order == "own":
+            last = first + size(state)
+            batch = _read(source, teacher, order, part(rows, slice(first, last)), step)
+            first = last
+        elif batch is None:  # read once for all
+            batch = _read(source, teacher, order, rows, step)
+        metrics[name] = advances[name](state, batch)
+    return metrics
+
+
+def _read(source: Source, teacher: Ask | None, order: Order, rows: Any, step: Tensor) -> Batch:
+    batch = source.read(rows, Key(torch.zeros_like(step), step))
+    if teacher is None:
+        return batch
     if order == "shared":
-        return data.order(order_seed, epoch, examples, batch_size)
-    return torch.stack([data.order(seed, epoch, examples, batch_size) for seed in seeds], dim=1)
+        return Batch(batch.inputs, batch.targets | teacher(batch.inputs))
+    # The teacher is no ensemble: it sees the members' batches as one.
+    members = len(next(iter(batch.targets.values())))
+    outputs = teacher(tree_map(lambda leaf: leaf.flatten(0, 1), batch.inputs))
+    apart = tree_map(lambda leaf: leaf.unflatten(0, (members, -1)), outputs)
+    return Batch(batch.inputs, batch.targets | apart)
 
 
-def _not_finite(losses: Tensor, students: Students, epoch: int) -> FloatingPointError | None:
-    """`losses` are [steps, members]."""
-    bad = (~losses.isfinite()).nonzero()
-    if not len(bad):
-        return None
-    number, k = bad[0].tolist()
-    numbers = (f"{name} {values[k]:g}" for name, values in students.hyper.items())
-    who = ", ".join([f"seed {students.seeds[k]}", *numbers])
-    return FloatingPointError(
-        f"member {k} ({who}): the loss became {losses[number, k].item()} in epoch "
-        f"{epoch + 1}, step {number + 1} of {len(losses)}; a lower learning rate may help"
-    )
-
-
-def _wait(device: torch.device) -> None:
-    """A GPU runs behind Python: a clock is read only when it has caught up."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+def _later(at: At, metrics: dict[str, Tensors], steps: int) -> At:
+    """Where training stands after so many more steps, of which these are the metrics."""
+    first = at.epoch * at.steps + at.step
+    sums, diverged = {}, {}
+    for name, by_step in metrics.items():  # [steps, members]
+        before = at.sums[name]
+        totals = {key: values.double().sum(0) for key, values in by_step.items()}
+        sums[name] = {key: before[key] + v if before else v for key, v in totals.items()}
+        finite = by_step["loss"].isfinite()
+        bad = first + finite.int().argmin(0)
+        earlier = at.diverged[name]
+        still = (earlier < 0) & ~finite.all(0)
+        diverged[name] = torch.where(still, bad, earlier)
+    return replace(at, step=at.step + steps, sums=sums, diverged=diverged)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
-import timed
+from benchmarks.speed import timed
 
 
 class TwoArguments(Exception):

@@ -1,17 +1,19 @@
-"""Scores against scikit-learn, SciPy, NumPy and numbers worked by hand."""
+"""Scores against scikit-learn, NumPy and matrix products written out."""
 
 import numpy as np
 import pytest
 import torch
-from scipy import stats
 from sklearn.metrics import accuracy_score
-from torch import nn
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
-from fkd import evaluate, methods, optim
-from fkd.data import normalize
-from fkd.distillation import distill
-from fkd.ensemble import ensemble
-from fkd.model import Model, functional
+from fkd import evaluate
+from fkd.data import Normalize, Resident, Streamed
+from fkd.distillation import State
+from fkd.ensemble import stack
+from fkd.model import functional
+
+MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
 
 
 def _logits(*shape: int) -> torch.Tensor:
@@ -51,71 +53,85 @@ def test_calibration_error_is_the_bins_written_out():
     assert both.tolist() == pytest.approx([expected] * 2, abs=1e-5)
 
 
-def test_the_interval_by_hand():
-    # deviation of 1..5 is sqrt(2.5); t(0.975, 4) = 2.776 in any table
-    found = evaluate.interval([1.0, 2.0, 3.0, 4.0, 5.0])
-    half = 2.776445 * 2.5**0.5 / 5**0.5
-    assert found.mean == 3
-    assert found.deviation == pytest.approx(2.5**0.5)
-    assert (found.low, found.high) == pytest.approx((3 - half, 3 + half))
-
-
-def test_the_interval_covers_the_mean_as_often_as_it_says():
-    draws = np.random.default_rng(0).normal(3.0, 2.0, (1000, 5))
-    found = [evaluate.interval(row.tolist(), confidence=0.9) for row in draws]
-    covered = sum(f.low <= 3.0 <= f.high for f in found if f.low is not None and f.high is not None)
-    assert abs(covered - 900) < 4 * (1000 * 0.9 * 0.1) ** 0.5
-
-
-def test_the_paired_test_is_scipys():
-    a, b = [0.71, 0.69, 0.74, 0.70], [0.70, 0.66, 0.72, 0.70]
-    found, expected = evaluate.paired(a, b), stats.ttest_rel(a, b)
-    bounds = expected.confidence_interval(0.95)
-    assert found.difference == pytest.approx(np.mean(a) - np.mean(b))
-    assert found.p == pytest.approx(expected.pvalue)
-    assert (found.low, found.high) == pytest.approx((bounds.low, bounds.high))
-
-
-def test_what_one_seed_cannot_tell_is_none():
-    assert evaluate.interval([0.5]) == (0.5, None, None, None)
-    assert evaluate.paired([0.5], [0.25]) == (0.25, None, None, None)
-    assert evaluate.paired([0.5, 0.5], [0.25, 0.25]) == (0.25, 0.25, 0.25, None)
-
-
-class Counted(nn.Sequential):
+class Small(nn.Sequential):
     def __init__(self):
         super().__init__(nn.Flatten(), nn.Linear(48, 3), nn.Dropout(0.5))
 
 
-def _images(n: int) -> torch.Tensor:
+class Elsewhere(Resident):
+    """A source that does not say it is on a CPU, for which members are computed at once."""
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device("meta")
+
+
+def _images(n: int) -> Tensor:
     return torch.randint(256, (n, 3, 4, 4), generator=torch.Generator().manual_seed(0)).byte()
 
 
-def test_predict_shows_each_image_to_the_model_once_without_gradient_or_dropout():
-    model, seen = functional(Counted), []
+def _source(n: int, kind: type[Resident] = Resident) -> Resident:
+    return kind(_images(n), {"labels": torch.zeros(n).long()}, transform=Normalize(MEAN, STD))
 
-    def apply(params, buffers, x, *, train):
-        seen.append(len(x))
+
+def _by_hand(params: dict[str, Tensor], n: int) -> Tensor:
+    mean, std = (torch.tensor(numbers).reshape(3, 1, 1) for numbers in (MEAN, STD))
+    x = (_images(n) / 255 - mean) / std
+    return x.flatten(1) @ params["1.weight"].T + params["1.bias"]
+
+
+def _state(model, seeds: list[int]) -> State:
+    """As much of an ensemble's state as an evaluation reads."""
+    params, buffers = stack([model.init(seed) for seed in seeds])
+    empty = State(**{name: {} for name in State._fields})  # type: ignore[arg-type]
+    step = torch.zeros(len(seeds), dtype=torch.int64)
+    return empty._replace(params={"student": params}, buffers={"student": buffers}, step=step)
+
+
+def test_predict_shows_each_example_to_the_model_once_without_gradient_or_dropout():
+    model, seen = functional(Small), []
+
+    def apply(params, buffers, inputs, *, train):
+        seen.append(len(inputs))
         assert not train
-        return model.apply(params, buffers, x, train=train)
+        return model.apply(params, buffers, inputs, train=train)
 
     params, buffers = model.init(0)
     params["1.weight"].requires_grad_()
-    images = _images(100)
-    logits = evaluate.predict(Model(model.init, apply), params, buffers, images, batch_size=30)[
-        "logits"
-    ]
+    spy = model._replace(apply=apply)
+    outputs = evaluate.predict(spy, params, buffers, _source(100), batch_size=30)
     assert seen == [30, 30, 30, 10]
-    assert not logits.requires_grad
-    expected = normalize(images).flatten(1) @ params["1.weight"].T + params["1.bias"]
-    torch.testing.assert_close(logits, expected)
+    assert not outputs["logits"].requires_grad
+    torch.testing.assert_close(outputs["logits"], _by_hand(params, 100))
 
 
-def test_members_are_predicted_as_alone():
-    model, images = functional(Counted), _images(20)
-    example, labels = normalize(images[:2]), {"labels": torch.tensor([0, 1])}
-    rule = ensemble(distill(model, methods.supervised(), optim.sgd(), example, labels))
-    together = evaluate.predict_members(model, rule.init([4, 5]), images)
-    for k, seed in enumerate((4, 5)):
-        alone = evaluate.predict(model, *model.init(seed), images)["logits"]
-        torch.testing.assert_close(together[k], alone)
+def test_a_streamed_source_is_predicted_as_a_resident_one_in_batches_of_its_own_size():
+    model, source, seen = functional(Small), _source(10), []
+    examples = TensorDataset(source.inputs, source.targets["labels"])
+    streamed = Streamed(DataLoader(examples, batch_size=4), transform=source.transform)
+
+    def apply(params, buffers, inputs, *, train):
+        seen.append(len(inputs))
+        return model.apply(params, buffers, inputs, train=train)
+
+    params, buffers = model.init(0)
+    outputs = evaluate.predict(model._replace(apply=apply), params, buffers, streamed)
+    assert seen == [4, 4, 2]
+    torch.testing.assert_close(outputs["logits"], _by_hand(params, 10))
+
+
+def test_an_output_that_the_model_has_not_is_refused():
+    model = functional(Small)
+    with pytest.raises(ValueError, match="output 'hidden' is not known; choose from logits"):
+        evaluate.predict(model, *model.init(0), _source(4), names=("hidden",))
+
+
+@pytest.mark.parametrize("kind", [Resident, Elsewhere])
+@pytest.mark.parametrize("batch_size", [None, 7])
+def test_members_are_predicted_as_alone(kind, batch_size):
+    model, seeds = functional(Small), [4, 5]
+    source = _source(20, kind)
+    together = evaluate.predict_members(model, _state(model, seeds), source, batch_size=batch_size)
+    assert together.shape == (2, 20, 3)
+    for k, seed in enumerate(seeds):
+        torch.testing.assert_close(together[k], _by_hand(model.init(seed)[0], 20))

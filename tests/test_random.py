@@ -41,3 +41,19 @@ def test_bits_of_neighbouring_keys_and_positions_are_unrelated():
     along = torch.corrcoef(torch.stack([rows[:, :-1].flatten(), rows[:, 1:].flatten()]))[0, 1].abs()
     assert between < 5 / 20_000**0.5  # five deviations of a correlation of unrelated rows
     assert along < 5 / rows.numel() ** 0.5
+
+
+@given(
+    st.integers(0, 2**40), st.lists(st.integers(1, 5), min_size=1, max_size=3), st.integers(0, 9)
+)
+def test_bits_from_a_row_on_are_rows_of_all_bits(seed, shape, first):
+    key = torch.tensor(seed)
+    every = _random.bits(key, (first + shape[0], *shape[1:]))
+    assert torch.equal(_random.bits(key, tuple(shape), first), every[first:])
+    assert torch.equal(_random.bits(key, tuple(shape), torch.tensor(first)), every[first:])
+
+
+def test_bits_are_two_rounds_of_the_hash_over_the_position():
+    key = 12345
+    expected = [_mix(_mix((n + key) % 2**32) ^ key) for n in range(6)]
+    assert _random.bits(torch.tensor(key), (2, 3)).flatten().tolist() == expected

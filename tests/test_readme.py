@@ -1,50 +1,85 @@
-"""The README's examples run, and its table lists every loss."""
+"""The README's examples run, and its tables are what the code says."""
 
+import math
 import re
-from pathlib import Path
 
 import pytest
+import readme_tables
 import torch
 from test_laws import CASES
 
-from fkd import losses
+from fkd import losses, methods
 from fkd.methods import METHODS
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
-EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-
-
-@pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
-def test_examples_run(example, capsys):
-    torch.manual_seed(0)
-    exec(compile(example, "README.md", "exec"), {})
-
-
-ROWS = {
-    cells[0].strip("`"): cells
-    for line in README.splitlines()
-    if line.startswith("| `")
-    for cells in [[cell.strip() for cell in line.strip("|").split("|")]]
+TEXT = readme_tables.README.read_text()
+# The examples of one section go on from one another.
+EXAMPLES = {
+    section.partition("\n")[0]: re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    for section in TEXT.split("\n## ")
 }
+SECTIONS = [title for title, examples in EXAMPLES.items() if examples]
 
 
-def test_the_table_lists_every_loss():
-    assert sorted(ROWS) == sorted(losses.__all__)
+@pytest.fixture(autouse=True)
+def _uncompiled():
+    """What compiles runs as it is, for compiling takes a minute and has tests of its own."""
+    with torch.compiler.set_stance("force_eager"):
+        yield
+
+
+@pytest.mark.parametrize("title", SECTIONS)
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
+def test_examples_run(title, capsys):
+    torch.manual_seed(0)
+    names = {}
+    for example in EXAMPLES[title]:
+        exec(compile(example, "README.md", "exec"), names)
+    for name, test in names.items():
+        if name.startswith("test_"):
+            (parametrized,) = test.pytestmark
+            for law in parametrized.args[1]:
+                test(law)
+
+
+def test_the_method_of_ones_own_is_one():
+    names = {}
+    (example,) = (e for e in EXAMPLES["Which method helps on my data?"] if "def mine" in e)
+    exec(compile(example, "README.md", "exec"), names)
+    assert list(names["mine"]()) == ["direction", *methods.kd()]
+
+
+def test_the_tables_are_those_of_the_code():
+    assert readme_tables.rewrite(TEXT) == TEXT, "run python tests/readme_tables.py"
+
+
+def test_the_tables_list_every_loss_and_every_method():
+    for table, names in (
+        (readme_tables.losses_table(), losses.__all__),
+        (readme_tables.methods_table(), METHODS),
+    ):
+        assert sorted(re.findall(r"^\| `([^`]+)`", table, re.MULTILINE)) == sorted(names)
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_range_is_that_of_the_laws(name):
-    low, bounds = CASES[name].low, ROWS[name][3]
-    assert bounds == "any" if low is None else bounds.startswith(("≥ 0", "[0, "))
-    assert (CASES[name].high is None) == (not bounds.startswith("["))
+def test_a_loss_has_the_paper_and_the_range_of_its_laws(name):
+    assert readme_tables.paper(getattr(losses, name))
+    low, high, interval = CASES[name].low, CASES[name].high, readme_tables.bounds(name)
+    if high is not None:
+        upper = interval.strip("[0, ]").rstrip(")")
+        by_name = {"√2": math.sqrt(2), "log 2": math.log(2), "3/2": 1.5}
+        if not re.search(r"[BTn]$|[BTn]²?$", upper):  # whose value depends on the size
+            assert float(by_name.get(upper, upper)) == high
+    assert (interval == "any") == (low is None)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_method_stands_beside_a_loss_that_it_uses(method):
-    terms = METHODS[method](**({"examples": 9} if method == "crd" else {})).values()
-    beside = [name for name, cells in ROWS.items() if f"`{method}`" in cells[4]]
-    # two methods sum losses in a function of their own
-    own = {"ft": ["factor_transfer"], "review": ["hierarchical_context"]}
-    used = [t.loss.__name__ for t in terms if method == "ce" or t.loss is not losses.cross_entropy]
+def test_a_method_stands_beside_every_loss_that_it_uses(method):
+    beside = {name for name, users in readme_tables.methods_by_loss().items() if method in users}
+    public = {term.loss.__name__ for term in METHODS[method]().values()} & set(losses.__all__)
+    assert beside >= (public if method == "ce" else public - {"cross_entropy"})
     assert beside
-    assert set(beside) <= set(own.get(method, used))
+
+
+def test_the_tables_must_have_a_place():
+    with pytest.raises(ValueError, match="the table losses must stand between"):
+        readme_tables.rewrite("no markers")

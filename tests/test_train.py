@@ -1,180 +1,220 @@
-"""The loop: the same steps as by hand, its curves, its calls, and a loss that is not finite."""
+"""The loop: the steps by hand, from any step on, and what it says of where it stands."""
 
-import math
-from typing import Any
+from collections.abc import Iterator
+from functools import partial
+from itertools import islice
 
 import pytest
 import torch
-from test_capture import pretend
-from torch import nn
+from execution.test_capture import pretend
+from small import assert_same, batches, small
+from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map
 
-from fkd import data, methods, optim
-from fkd._capture import Captured
-from fkd.distillation import distill, step
-from fkd.ensemble import Order, ensemble, member
+from fkd import methods, optim
+from fkd.data import Batch, Resident
+from fkd.distillation import Distillation, Gradient, distill, step
+from fkd.ensemble import Order, member
+from fkd.execution import Plan
+from fkd.execution._capture import Captured
 from fkd.model import functional
-from fkd.train import Students, Trained, train, train_together
+from fkd.train import At, Students, train
 
-IMAGES = torch.randint(256, (10, 3, 4, 4), generator=torch.Generator().manual_seed(0)).byte()
-TARGETS = {"labels": torch.tensor([0, 1, 2, 0, 1, 2, 0, 1, 2, 0])}
-
-
-def build() -> nn.Module:
-    return nn.Sequential(nn.Flatten(), nn.Linear(48, 3), nn.Dropout(0.2))
+EAGER = Plan(compile="none")
 
 
-def rule(lr: float = 0.01):
-    example = data.normalize(IMAGES[:4])
-    labels = {"labels": TARGETS["labels"][:4]}
-    return distill(functional(build), methods.supervised(), optim.adam(lr), example, labels)
+def source(batch_size: int = 4) -> Resident:
+    """Ten examples: three steps an epoch at batch size 4."""
+    (batch,) = batches(1, examples=10)
+    return Resident(batch.inputs, batch.targets, batch_size=batch_size)
+
+
+def rule(method: methods.Method | None = None, lr: float = 0.05) -> Distillation:
+    example = source().read(torch.arange(4))
+    optimizer = optim.sgd(lr, momentum=0.9)
+    return distill(functional(small), method or methods.kd(), optimizer, example)
+
+
+def last(run: Iterator[At]) -> At:
+    *_, at = run
+    return at
 
 
 @pytest.mark.parametrize("order", ["shared", "own"])
 def test_training_is_the_steps_by_hand(order: Order):
-    one = rule()
-    trained = train(
-        ensemble(one, order=order), [7, 8], IMAGES, TARGETS, epochs=2, batch_size=4, order=order
-    )
-    state = one.init(8)
-    losses = []
+    one, data = rule(), source()
+    run = train({"kd": Students(one, [7, 8])}, data, epochs=2, plan=EAGER, order=order)
+    state, means = one.init(8), []
+    ended = [copy_of(at) for at in run if at.epoch_ended]
     for epoch in range(2):
-        for index in data.order(8 if order == "own" else 0, epoch, 10, 4):
-            x, y = data.normalize(IMAGES[index]), {"labels": TARGETS["labels"][index]}
-            state, metrics = step(one, state, x, y)
-            losses.append(float(metrics["loss"]))
-    for name, value in state.params["student"].items():
-        torch.testing.assert_close(member(trained.state, 1).params["student"][name], value)
-    means = [sum(losses[:3]) / 3, sum(losses[3:]) / 3]
-    assert [epoch[1] for epoch in trained.curves["loss"]] == pytest.approx(means, rel=1e-5)
-    assert sorted(trained.curves) == ["ce", "loss"]
+        losses = []
+        for rows in data.feeds(8 if order == "own" else 0, epoch):
+            state, metrics = step(one, state, data.read(rows))
+            losses.append(metrics["loss"])
+        means.append(torch.stack(losses).mean())
+    assert_same(member(ended[-1].states["kd"], 1), state)
+    assert_same(torch.stack([at.metrics["kd"]["loss"][1] for at in ended]), torch.stack(means))
+    assert sorted(ended[0].metrics["kd"]) == ["ce", "kd", "loss"]
 
 
-def test_callers_are_told_of_steps_and_epochs():
-    steps, states = [], []
-
-    def on_epoch(state):
-        states.append(state)
-        return {"score": torch.tensor([1.0, 2.0]) * len(states)}
-
-    trained = train(
-        ensemble(rule()), [0, 1], IMAGES, TARGETS, epochs=3, batch_size=5,
-        on_step=lambda: steps.append(1), on_epoch=on_epoch,
-    )  # fmt: skip
-    assert len(steps) == 6
-    assert trained.curves["score"] == [[1.0, 2.0], [2.0, 4.0], [3.0, 6.0]]
-    assert states[-1] is trained.state
-    assert all(value >= 0 for value in trained.seconds.values())
+def copy_of(at: At) -> At:
+    states, sums = tree_map(torch.clone, (at.states, at.sums))
+    return At(at.epoch, at.step, at.steps, states, sums, tree_map(torch.clone, at.diverged))
 
 
-def test_a_loss_that_is_not_finite_stops_with_the_member_epoch_and_step():
-    run = ensemble(rule())
-
-    def spoil(gradient, calls=[]):  # noqa: B006
-        calls.append(1)
-        if len(calls) == 5:  # the update after epoch 2, step 2 (of 3): the next loss is not finite
-            bad = gradient.params["student"]["1.bias"].clone()
-            bad[1] = float("nan")
-            gradient.params["student"]["1.bias"] = bad
-        return gradient
-
-    message = r"member 1 \(seed 9\): the loss became nan in epoch 2, step 3 of 3"
-    with pytest.raises(FloatingPointError, match=message):
-        train(run, [4, 9], IMAGES, TARGETS, epochs=3, batch_size=4, reduce=spoil)
+def test_it_says_where_it_stands_after_every_step():
+    stands = [
+        (at.epoch, at.step, at.steps, at.epoch_ended)
+        for at in train({"kd": Students(rule(), [0])}, source(), epochs=2, plan=EAGER)
+    ]
+    assert stands == [(e, s, 3, s == 3) for e in (0, 1) for s in (1, 2, 3)]
 
 
-def _kd(lr: float, temperature: float):
-    example, logits = data.normalize(IMAGES[:4]), torch.ones(4, 3)
-    targets = {"labels": TARGETS["labels"][:4], "logits": logits}
-    method = methods.kd(temperature=temperature)
-    return distill(functional(build), method, optim.sgd(lr), example, targets)
+@pytest.mark.parametrize("order", ["shared", "own"])
+@pytest.mark.parametrize("layout", ["loop", "vmap"])
+def test_a_run_that_was_stopped_anywhere_is_bit_for_bit_the_one_that_was_not(layout, order):
+    # Small has dropout, and dropout inside its attention; hint has a head
+    students = {"both": Students(rule(methods.kd() | methods.hint()), [3, 5], {"lr": [0.1, 0.2]})}
+    go = partial(
+        train, students, source(), epochs=3, plan=Plan(layout, compile="none"), order=order
+    )
+    whole = copy_of(last(go()))
+    for steps in (1, 3, 4, 8):
+        stopped = copy_of(next(islice(go(), steps - 1, None)))
+        resumed = last(go(start=stopped))
+        for one, other in zip(
+            tree_leaves((resumed.states, resumed.sums, resumed.diverged)),
+            tree_leaves((whole.states, whole.sums, whole.diverged)),
+            strict=True,
+        ):
+            assert torch.equal(one, other)
+
+
+def test_going_on_from_the_end_takes_no_step():
+    students = {"kd": Students(rule(), [0])}
+    end = last(train(students, source(), epochs=1, plan=EAGER))
+    assert list(train(students, source(), epochs=1, plan=EAGER, start=end)) == []
 
 
 @pytest.mark.parametrize("order", ["shared", "own"])
 def test_a_member_of_a_sweep_is_the_student_alone_with_those_numbers(order: Order):
-    teacher = torch.randn(10, 3, generator=torch.Generator().manual_seed(1))
-    how: dict[str, Any] = {"epochs": 2, "batch_size": 4, "order": order}
-    data = (IMAGES, TARGETS | {"logits": teacher})
     hyper = {"lr": [0.1, 0.1, 0.3, 0.3], "kd.temperature": [1.0, 1.0, 4.0, 4.0]}
-    together = train(ensemble(_kd(0.2, 2.0), order=order), [5, 6] * 2, *data, hyper=hyper, **how)
+    together = {"kd": Students(rule(), [5, 6] * 2, hyper)}
+    swept = last(train(together, source(), epochs=2, plan=EAGER, order=order))
     for k, (lr, temperature) in enumerate([(0.1, 1.0), (0.3, 4.0)]):
-        alone = train(ensemble(_kd(lr, temperature), order=order), [5, 6], *data, **how)
-        for name, curve in alone.curves.items():
-            for epoch, values in zip(together.curves[name], curve, strict=True):
-                assert epoch[2 * k : 2 * k + 2] == pytest.approx(values, rel=1e-5)
+        alone = {"kd": Students(rule(methods.kd(temperature=temperature), lr), [5, 6])}
+        end = last(train(alone, source(), epochs=2, plan=EAGER, order=order))
+        for name, values in end.metrics["kd"].items():
+            assert_same(swept.metrics["kd"][name][2 * k : 2 * k + 2], values)
 
 
-def test_a_diverged_member_is_named_with_its_hyperparameters_or_kept():
-    run, hyper = ensemble(_kd(0.1, 2.0)), {"lr": [0.1, 1e38], "kd.temperature": [2.0, 4.0]}
-    targets = TARGETS | {"logits": torch.zeros(10, 3)}
-    given = (run, [4, 4], IMAGES, targets)
-    with pytest.raises(
-        FloatingPointError, match=r"member 1 \(seed 4, lr 1e\+38, kd.temperature 4\)"
-    ):
-        train(*given, epochs=2, batch_size=5, hyper=hyper)
-    kept = train(*given, epochs=2, batch_size=5, hyper=hyper, diverged="keep")
-    alone = train(run, [4], IMAGES, targets, epochs=2, batch_size=5, hyper={"lr": [0.1]})
-    assert not any(math.isfinite(epoch[1]) for epoch in kept.curves["loss"])
-    for epoch, (value,) in zip(kept.curves["loss"], alone.curves["loss"], strict=True):
-        assert epoch[0] == pytest.approx(value, rel=1e-5)
+def spoiled(calls: list[int], gradient: Gradient) -> Gradient:
+    """The fifth gradient of the second member is no number."""
+    calls.append(1)
+    if len(calls) == 5:
+        bias = gradient.params["student"]["classifier.bias"].clone()
+        bias[1] = float("nan")
+        gradient.params["student"]["classifier.bias"] = bias
+    return gradient
 
 
-LOGITS = torch.randn(10, 3, generator=torch.Generator().manual_seed(1))
+def test_a_loss_that_is_not_finite_is_a_fact_and_stops_nobody():
+    students = {"kd": Students(rule(), [4, 9])}
+    go = partial(train, students, source(), epochs=3, plan=EAGER)
+    stands = [at.diverged["kd"].tolist() for at in go(reduce=partial(spoiled, []))]
+    assert stands == [[-1, -1]] * 5 + [[-1, 5]] * 4  # the update of step 4 spoils the loss of 5
+    at, alone = last(go(reduce=partial(spoiled, []))), last(go())
+    assert at.metrics["kd"]["loss"][1].isnan()
+    assert_same(at.metrics["kd"]["loss"][0], alone.metrics["kd"]["loss"][0])
 
 
-def _pair(order: Order) -> dict[str, Students]:
+def pair() -> dict[str, Students]:
     return {
-        "kd": Students(ensemble(_kd(0.1, 2.0), order=order), [5, 6, 7]),
-        "ce": Students(ensemble(rule(), order=order), [5, 6], {"lr": [0.01, 0.02]}),
+        "kd": Students(rule(), [5, 6, 7]),
+        "ce": Students(rule(methods.ce()), [5, 6], {"lr": [0.01, 0.02]}),
     }
+
+
+WEIGHT = torch.randn(48, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+
+
+def seen_by_teacher(seen: list[int], inputs: Tensor) -> dict[str, Tensor]:
+    seen.append(len(inputs))
+    return {"logits": inputs.flatten(1) @ WEIGHT}
 
 
 @pytest.mark.parametrize("order", ["shared", "own"])
 def test_side_by_side_with_a_live_teacher_is_alone_with_its_outputs_looked_up(order: Order):
-    how: dict[str, Any] = {"epochs": 2, "batch_size": 4, "order": order}
-    weight = torch.randn(48, 3, generator=torch.Generator().manual_seed(2))
     seen = []
-
-    def teacher(x: torch.Tensor) -> dict[str, torch.Tensor]:
-        seen.append(len(x))
-        return {"logits": x.flatten(1) @ weight}
-
-    together = train_together(_pair(order), IMAGES, TARGETS, teacher=teacher, **how)
+    data, teacher = source(), partial(seen_by_teacher, seen)
+    together = last(train(pair(), data, epochs=2, plan=EAGER, teacher=teacher, order=order))
     # three steps an epoch of one batch of four for all, or of one for each of the five
     assert seen == ([4] * 6 if order == "shared" else [12, 8] * 6)
-    known = TARGETS | {"logits": data.normalize(IMAGES).flatten(1) @ weight}
-    for name, one in _pair(order).items():
-        found = together[name]
-        assert isinstance(found, Trained)
-        alone = train(one.ensemble, one.seeds, IMAGES, known, hyper=one.hyper, **how)
-        for key, curve in alone.curves.items():
-            torch.testing.assert_close(torch.tensor(found.curves[key]), torch.tensor(curve))
+    known = data.with_targets(teacher(data.inputs))
+    for name, students in pair().items():
+        alone = last(train({name: students}, known, epochs=2, plan=EAGER, order=order))
+        assert_same(together.metrics[name], alone.metrics[name])
+        assert_same(together.states[name], alone.states[name])
 
 
 def test_steps_in_a_graph_are_the_steps_one_by_one(monkeypatch):
-    how: dict[str, Any] = {
-        "epochs": 2,
-        "batch_size": 4,
-    }  # three steps an epoch: a graph of two and a graph of one
-    given = (IMAGES, TARGETS | {"logits": LOGITS})
-    plain = train_together(_pair("shared"), *given, **how)
-    told = []
+    # three steps an epoch: a graph of two and a graph of one
+    plain = copy_of(last(train(pair(), source(), epochs=2, plan=EAGER)))
     monkeypatch.setattr(
-        "fkd.train.runner", lambda body, states, *given: (Captured(body, states, pretend), 2)
+        "fkd.train.runner", lambda body, states, graph: Captured(body, states, pretend)
     )
-    graphs = train_together(_pair("shared"), *given, **how, on_step=lambda: told.append(1))
-    assert len(told) == 6
-    for one, other in zip(plain.values(), graphs.values(), strict=True):
-        assert isinstance(one, Trained) and isinstance(other, Trained)
-        assert one.curves == other.curves
+    monkeypatch.setattr(Plan, "settle", lambda *_: Plan("loop", None, "none", 2))
+    stands = [(at.step, copy_of(at)) for at in train(pair(), source(), epochs=2)]
+    assert [step for step, _ in stands] == [2, 3, 2, 3]
+    assert_same(stands[-1][1].states, plain.states)
+    assert_same(stands[-1][1].metrics, plain.metrics)
 
 
-def test_an_ensemble_that_diverges_does_not_stop_the_one_beside_it():
-    pair = _pair("shared")
-    pair["ce"] = Students(pair["ce"].ensemble, [5, 6], {"lr": [0.01, 1e38]})
-    given = (IMAGES, TARGETS | {"logits": LOGITS})
-    found = train_together(pair, *given, epochs=3, batch_size=5)
-    assert isinstance(found["ce"], FloatingPointError)
-    assert "member 1 (seed 6, lr 1e+38)" in str(found["ce"])
-    alone = train(pair["kd"].ensemble, [5, 6, 7], *given, epochs=3, batch_size=5)
-    assert isinstance(found["kd"], Trained)
-    assert found["kd"].curves == alone.curves
+def test_what_makes_no_sense_is_refused_before_the_first_step():
+    students = {"kd": Students(rule(), [1, 2])}
+    with pytest.raises(ValueError, match="epochs must be above zero"):
+        train(students, source(), epochs=0)
+    with pytest.raises(ValueError, match="there are no students; give at least one"):
+        train({}, source(), epochs=1)
+    at = next(train(students, source(), epochs=1, plan=EAGER))
+    with pytest.raises(ValueError, match=r"state of 1 members for 'kd', but it holds {'kd': 2}"):
+        train({"kd": Students(rule(), [1])}, source(), epochs=1, start=at)
+    with pytest.raises(ValueError, match="epochs of 3 steps, but this source has 2"):
+        train(students, source(batch_size=5), epochs=1, start=at)
+    with pytest.raises(ValueError, match="at least one"):
+        train({"kd": Students(rule(), [])}, source(), epochs=1)
+
+
+def test_the_states_are_views_of_one_run_and_are_written_over():
+    run = train({"kd": Students(rule(), [1])}, source(), epochs=1, plan=EAGER)
+    first, second = next(run), next(run)
+    assert first.states["kd"].step.data_ptr() == second.states["kd"].step.data_ptr()
+
+
+def test_any_source_will_do():
+    class Doubled:
+        """Another's source, its inputs doubled."""
+
+        def __init__(self, source: Resident):
+            self.source = source
+            self.examples, self.batch_size = source.examples, source.batch_size
+            self.device, self.feeds = source.device, source.feeds
+
+        def read(self, feed, key=None) -> Batch:
+            batch = self.source.read(feed, key)
+            return Batch(2 * batch.inputs, batch.targets)
+
+        def in_order(self, batch_size):
+            raise NotImplementedError
+
+        def to(self, device):
+            return self
+
+        def batched(self, batch_size):
+            return self
+
+    students = {"kd": Students(rule(), [1])}
+    ours = last(train(students, Doubled(source()), epochs=1, plan=EAGER))
+    doubled = Resident(2 * source().inputs, source().targets, batch_size=4)
+    theirs = last(train(students, doubled, epochs=1, plan=EAGER))
+    assert_same(ours.states, theirs.states)

@@ -3,117 +3,41 @@
 A method maps a term's name to a `Term`; `|` joins two methods. A term's numbers become leaves of
 the state under its name: `kd.weight`, `kd.temperature`. Each function here makes the method of one
 paper; its default weights are the published ones unless it says otherwise, and `ce` is the weight
-of the labels beside it. `METHODS` lists them by the name that the command line takes.
+of the labels beside it. `METHODS` lists them by name, as the families export them.
 """
 
 from collections.abc import Callable
+from types import ModuleType
 
-from fkd.methods._feature import (
-    ab,
-    at,
-    cosine,
-    cwd,
-    fsp,
-    ft,
-    hint,
-    ickd,
-    nst,
-    ofd,
-    pkd,
-    review,
-    simkd,
-    vid,
+from fkd.methods import (
+    _contrastive,
+    _correlation,
+    _decoupled,
+    _feature,
+    _map,
+    _relation,
+    _response,
 )
-from fkd.methods._relation import cc, cka, crd, info_nce, pkt, rkd, sp
-from fkd.methods._response import (
-    ctkd,
-    dist,
-    dkd,
-    jensen_shannon,
-    kd,
-    logit_standardised,
-    logits,
-    mlld,
-    nkd,
-    reverse_kd,
-    total_variation,
-    wsld,
-)
-from fkd.methods._term import Method, Term, supervised
+from fkd.methods._contrastive import *  # noqa: F403
+from fkd.methods._correlation import *  # noqa: F403
+from fkd.methods._decoupled import *  # noqa: F403
+from fkd.methods._feature import *  # noqa: F403
+from fkd.methods._map import *  # noqa: F403
+from fkd.methods._relation import *  # noqa: F403
+from fkd.methods._response import *  # noqa: F403
+from fkd.methods._term import Context, Method, Term, wrapped
 
-METHODS: dict[str, Callable[..., Method]] = {
-    "ce": supervised,
-    "kd": kd,
-    "cosine": cosine,
-    "hint": hint,
-    "reverse-kd": reverse_kd,
-    "jensen-shannon": jensen_shannon,
-    "total-variation": total_variation,
-    "logits": logits,
-    "dkd": dkd,
-    "nkd": nkd,
-    "wsld": wsld,
-    "dist": dist,
-    "logit-standardised": logit_standardised,
-    "mlld": mlld,
-    "ctkd": ctkd,
-    "at": at,
-    "fsp": fsp,
-    "nst": nst,
-    "ab": ab,
-    "ft": ft,
-    "vid": vid,
-    "ofd": ofd,
-    "review": review,
-    "cwd": cwd,
-    "pkd": pkd,
-    "ickd": ickd,
-    "simkd": simkd,
-    "rkd": rkd,
-    "sp": sp,
-    "cc": cc,
-    "pkt": pkt,
-    "cka": cka,
-    "info-nce": info_nce,
-    "crd": crd,
-}
+FAMILIES = (_response, _decoupled, _correlation, _feature, _map, _relation, _contrastive)
 
-__all__ = [
-    "METHODS",
-    "Method",
-    "Term",
-    "ab",
-    "at",
-    "cc",
-    "cka",
-    "cosine",
-    "crd",
-    "ctkd",
-    "cwd",
-    "dist",
-    "dkd",
-    "fsp",
-    "ft",
-    "hint",
-    "ickd",
-    "info_nce",
-    "jensen_shannon",
-    "kd",
-    "logit_standardised",
-    "logits",
-    "mlld",
-    "nkd",
-    "nst",
-    "ofd",
-    "pkd",
-    "pkt",
-    "reverse_kd",
-    "review",
-    "rkd",
-    "simkd",
-    "sp",
-    "supervised",
-    "total_variation",
-    "vid",
-    "wsld",
-]
+
+def _exported(family: ModuleType) -> dict[str, Callable[..., Method]]:
+    """A family's methods by name: `reverse_kd` is reverse-kd."""
+    return {name.replace("_", "-"): getattr(family, name) for name in family.__all__}
+
+
+METHODS: dict[str, Callable[..., Method]] = {}
+for _family in FAMILIES:
+    METHODS |= _exported(_family)
+
+__all__ = ["METHODS", "Context", "Method", "Term", "wrapped"]
+__all__ += [name for family in FAMILIES for name in family.__all__]

@@ -1,15 +1,28 @@
-"""Methods that match layers: hidden vectors and feature maps."""
+"""Methods that match a layer element by element: logits, hidden vectors, feature maps."""
 
 from functools import partial
 
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fkd import heads, losses
-from fkd.methods._term import Method, Term, matched, supervised
+from fkd.methods._term import Context, Method, Term, labels, one_layer
+from fkd.models import ReusedClassifier
+
+__all__ = ["ab", "cosine", "ft", "hint", "logits", "ofd", "simkd", "vid"]
 
 
-def cosine(weight: float = 0.25, ce: float = 0.75, layer: str = "hidden") -> Method:
+def logits(weight: float = 0.1, ce: float = 1.0) -> Method:
+    """Squared error of the logits beside the labels, at Knowledge-Distillation-Zoo's weight for
+    CIFAR-10; the paper takes no labels.
+
+    Ba and Caruana, "Do Deep Nets Really Need to be Deep?" (2014).
+    """
+    return {"logits": Term(losses.squared_error, weight=weight)} | labels(ce)
+
+
+def cosine(
+    weight: float = 0.25, ce: float = 0.75, layer: str = "hidden", teacher_layer: str | None = None
+) -> Method:
     """The cosine between the hidden layers, which must be of one width, beside the labels.
 
     PyTorch's knowledge distillation tutorial, with its weights.
@@ -17,84 +30,76 @@ def cosine(weight: float = 0.25, ce: float = 0.75, layer: str = "hidden") -> Met
     >>> cosine()["cosine"].target
     'hidden'
     """
-    return matched("cosine", losses.cosine_distance, weight, ce, layer)
+    return one_layer("cosine", losses.cosine_distance, weight, ce, layer, teacher_layer)
 
 
-def hint(weight: float = 0.25, ce: float = 0.75, layer: str = "feature_map") -> Method:
+def hint(
+    weight: float = 0.25,
+    ce: float = 0.75,
+    layer: str = "feature_map",
+    teacher_layer: str | None = None,
+) -> Method:
     """Squared error of feature maps through a trainable convolution, beside the labels.
 
     Romero et al., "FitNets: Hints for Thin Deep Nets" (2015), as in PyTorch's tutorial: one stage
     instead of two, a 3x3 convolution as the regressor, and the tutorial's weights.
     """
     head = heads.convolution_regressor
-    return matched("hint", losses.squared_error, weight, ce, layer, head)
+    return one_layer("hint", losses.squared_error, weight, ce, layer, teacher_layer, head)
 
 
-def at(weight: float = 1000.0, ce: float = 1.0, layer: str = "feature_map") -> Method:
-    """Attention transfer, in the authors' form, to which the weight belongs.
-
-    Zagoruyko and Komodakis, "Paying More Attention to Attention" (2017).
-    """
-    return matched("at", losses.attention_transfer_squared, weight, ce, layer)
-
-
-def fsp(
-    weight: float = 0.025, ce: float = 1.0, layers: tuple[str, str] = ("early_map", "feature_map")
+def ab(
+    weight: float = 0.003,
+    ce: float = 1.0,
+    layer: str = "pre_activation",
+    teacher_layer: str | None = None,
 ) -> Method:
-    """Flow between two layers, in one stage instead of two.
-
-    The weight is RepDistiller's, 50 of the mean over a matrix, for one of 64x32.
-
-    Yim et al., "A Gift from Knowledge Distillation" (2017).
-    """
-    term = Term(losses.fsp, layers, layers, weight, head=heads.Flows, joint=True)
-    return {"fsp": term} | supervised(ce)
-
-
-def nst(weight: float = 50.0, ce: float = 1.0, layer: str = "feature_map") -> Method:
-    """Neuron selectivity by a polynomial kernel, at the authors' weight for ImageNet.
-
-    Huang and Wang, "Like What You Like" (2017).
-    """
-    return matched("nst", losses.nst, weight, ce, layer)
-
-
-def ab(weight: float = 0.003, ce: float = 1.0, layer: str = "pre_activation") -> Method:
     """Activation boundaries, in one stage instead of two; RepDistiller's weight.
 
     Heo et al., "Knowledge Transfer via Distillation of Activation Boundaries" (2019).
     """
-    return matched("ab", losses.activation_boundary, weight, ce, layer, heads.connector)
+    return one_layer(
+        "ab", losses.activation_boundary, weight, ce, layer, teacher_layer, heads.connector
+    )
 
 
-def ft(weight: float = 0.2, ce: float = 1.0, layer: str = "feature_map") -> Method:
+def ft(
+    weight: float = 0.2,
+    ce: float = 1.0,
+    layer: str = "feature_map",
+    teacher_layer: str | None = None,
+) -> Method:
     """Factors of a paraphraser, which is trained beside the student instead of before it.
 
     The weight is RepDistiller's, 200 of the mean over elements, for a factor of 1,024.
 
     Kim et al., "Paraphrasing Complex Network" (2018).
     """
-    term = Term(_factors, layer, layer, weight, head=heads.Factors, joint=True)
-    return {"ft": term} | supervised(ce)
+    term = Term(_factors, layer, teacher_layer or layer, weight, head=heads.Factors, joint=True)
+    return {"ft": term} | labels(ce)
 
 
-def _factors(student: Tensor, teacher: Tensor, map: Tensor, rebuilt: Tensor) -> Tensor:
-    return losses.factor_transfer(student, teacher) + losses.squared_error(rebuilt, map)
-
-
-def vid(weight: float = 1.0, ce: float = 1.0, layer: str = "feature_map") -> Method:
+def vid(
+    weight: float = 1.0,
+    ce: float = 1.0,
+    layer: str = "feature_map",
+    teacher_layer: str | None = None,
+) -> Method:
     """A variational bound of the mutual information, its mean and variance trained.
 
     Ahn et al., "Variational Information Distillation for Knowledge Transfer" (2019).
     """
-    term = Term(losses.vid, layer, layer, weight, head=heads.Variational, joint=True)
-    return {"vid": term} | supervised(ce)
+    term = Term(
+        losses.vid, layer, teacher_layer or layer, weight, head=heads.Variational, joint=True
+    )
+    return {"vid": term} | labels(ce)
 
 
 def ofd(
     weight: float = 0.001,
     ce: float = 1.0,
     layer: str = "pre_activation",
+    teacher_layer: str | None = None,
     margin: Tensor | None = None,
 ) -> Method:
     """Maps before the ReLU, with a margin: see `heads.Margin`.
@@ -102,64 +107,31 @@ def ofd(
     Heo et al., "A Comprehensive Overhaul of Feature Distillation" (2019).
     """
     head = partial(heads.Margin, margin=margin)
-    return {"ofd": Term(losses.ofd, layer, layer, weight, head=head, joint=True)} | supervised(ce)
+    term = Term(losses.ofd, layer, teacher_layer or layer, weight, head=head, joint=True)
+    return {"ofd": term} | labels(ce)
 
 
-def review(
-    weight: float = 5.0,
-    ce: float = 1.0,
-    warmup: int = 20,
-    layers: tuple[str, ...] = ("early_map", "feature_map"),
+def simkd(
+    weight: float = 1.0, layer: str = "feature_map", teacher_layer: str | None = None
 ) -> Method:
-    """Knowledge review: levels from shallow to deep, fused before they are compared.
-
-    Chen et al., "Distilling Knowledge via Knowledge Review" (2021).
-    """
-    term = Term(_levels, layers, layers, weight, {}, heads.Fusion, joint=True, warmup=warmup)
-    return {"review": term} | supervised(ce)
-
-
-def _levels(**maps: Tensor) -> Tensor:
-    levels = range(len(maps) // 2)
-    values = [
-        losses.hierarchical_context(maps[f"student_{level}"], maps[f"teacher_{level}"])
-        for level in levels
-    ]
-    return torch.stack(values).sum(0)
-
-
-def cwd(
-    weight: float = 1.0, temperature: float = 4.0, ce: float = 1.0, layer: str = "feature_map"
-) -> Method:
-    """Channel-wise distributions at the authors' temperature; our weight, for none is published for
-    classification: theirs is 3 on the logits of segmentation, mmrazor's 10 at T = 1 for detection.
-
-    Shu et al., "Channel-wise Knowledge Distillation for Dense Prediction" (2021).
-    """
-    hyper = {"temperature": temperature}
-    term = Term(losses.channel_wise_divergence, layer, layer, weight, hyper, heads.pointwise)
-    return {"cwd": term} | supervised(ce)
-
-
-def pkd(weight: float = 1.0, ce: float = 1.0, layer: str = "feature_map") -> Method:
-    """Standardised maps; our weight, for the authors', 6 or 10 a level, belong to detection.
-
-    Cao et al., "PKD: General Distillation Framework for Object Detectors" (2022).
-    """
-    return matched("pkd", losses.pkd, weight, ce, layer, heads.pointwise)
-
-
-def ickd(weight: float = 2.5, ce: float = 1.0, layer: str = "feature_map") -> Method:
-    """Correlations between channels, at the authors' weight for CIFAR-100 without their KL.
-
-    Liu et al., "Exploring Inter-Channel Correlation for Diversity-preserved KD" (2021).
-    """
-    return matched("ickd", losses.inter_channel_correlation, weight, ce, layer, heads.connector)
-
-
-def simkd(weight: float = 1.0) -> Method:
-    """Squared error of a projected map alone, for a `models.ReusedClassifier`.
+    """Squared error of a projected map alone; the student ends in its teacher's classifier.
 
     Chen et al., "Knowledge Distillation with the Reused Teacher Classifier" (2022).
     """
-    return {"simkd": Term(losses.squared_error, "projected", "feature_map", weight)}
+    target = teacher_layer or layer
+    wrap = partial(_reuse_classifier, layer=layer, teacher_layer=target)
+    return {"simkd": Term(losses.squared_error, "projected", target, weight, wrap=wrap)}
+
+
+def _reuse_classifier(
+    student: nn.Module, context: Context, *, layer: str, teacher_layer: str
+) -> nn.Module:
+    here, there = context.outputs[layer], context.targets[teacher_layer]
+    classifier = heads.classifier_of(context.need("teacher"), there)
+    dtype = next(student.parameters()).dtype
+    projector = heads.projector(here, there).to(dtype)
+    return ReusedClassifier(student, projector, classifier.to(dtype), layer)
+
+
+def _factors(student: Tensor, teacher: Tensor, map: Tensor, rebuilt: Tensor) -> Tensor:
+    return losses.factor_transfer(student, teacher) + losses.squared_error(rebuilt, map)

@@ -1,15 +1,48 @@
-"""A term: one thing that a student must match, as data."""
+"""A term: one thing that a student must match, as data; and what surrounds it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fkd import _check, losses
+from fkd.schedules import Schedule, by_epoch, linear_warmup
 
-Head = Callable[[Any, Any], nn.Module]  # from shapes: torch.Size, or a tuple of them
+Build = Callable[[], nn.Module]
+Head = Callable[..., nn.Module]  # from shapes: torch.Size, or a tuple of them; and what it needs
+EpochSchedule = Callable[[int], Schedule]  # from the number of steps that an epoch has
+
+
+@dataclass(frozen=True)
+class Context:
+    """What surrounds a student in training: all that a term may need beside the shapes it joins.
+
+    `examples` is how many the training set has, `steps_per_epoch` how many steps an epoch has, and
+    `teacher` the trained teacher's module, whose layers a term may copy. `outputs` and `targets`
+    are the shapes, without the batch axis, of what the student gives and of what it may match.
+    """
+
+    examples: int | None = None
+    teacher: nn.Module | None = None
+    steps_per_epoch: int = 1
+    outputs: Mapping[str, torch.Size] = field(default_factory=dict)
+    targets: Mapping[str, torch.Size] = field(default_factory=dict)
+
+    def need(self, name: str) -> Any:
+        """The field of that name; raises ValueError where nobody gave it."""
+        value = getattr(self, name)
+        if value is None:
+            raise ValueError(
+                f"it needs `{name}` of the context, which was not given: pass "
+                f"context=Context({name}=...)"
+            )
+        return value
+
+
+NEEDS = tuple(part.name for part in fields(Context))
 
 
 @dataclass(frozen=True)
@@ -17,18 +50,23 @@ class Term:
     """`weight` · mean of `loss(*student outputs, *targets, **hyper)` over the batch.
 
     `student` names one of the student's outputs or several, `target` one or several of the targets:
-    `labels`, `index` (the examples' numbers in the data set), or outputs of the teacher.
+    `labels`, `index` (the examples' numbers in the data set), or outputs of the teacher. The two
+    sides may name different layers.
 
     `head(student_shape, target_shape)`, given shapes without their batch axis (tuples of them where
     there are several names), builds a module that is trained with the student and dropped at the
-    end. It takes the student's outputs and returns one tensor that stands in their place; with
-    `joint`, it takes the targets too and returns all that the loss takes, as a dict by argument;
-    after the targets it takes those hyperparameters, as scalars, that `head_hyper` names.
+    end. What it needs beyond shapes, `needs` names: those fields of the `Context` are passed on by
+    keyword. The head takes the student's outputs and returns one tensor that stands in their place;
+    with `joint`, it takes the targets too and returns all that the loss takes, as a dict by
+    argument; after the targets it takes those hyperparameters, as scalars, that `head_hyper` names.
 
-    The weight rises over the first `warmup` epochs as min(epoch / warmup, 1), counted from 1.
+    `schedules` lets a number follow the steps: for `weight`, or for a hyperparameter, a function
+    from the steps of an epoch to a schedule, which multiplies the number.
 
-    Raises ValueError for a weight that is negative or not finite, a negative warm-up, or a
-    `head_hyper` that is not among the hyperparameters.
+    `wrap(student, context)` makes the module that is trained, and kept, in the student's place.
+
+    Raises ValueError for a weight that is negative or not finite, and for a name in `head_hyper`,
+    `needs` or `schedules` that is not known.
     """
 
     loss: Callable[..., Tensor]
@@ -39,12 +77,18 @@ class Term:
     head: Head | None = None
     joint: bool = False
     head_hyper: tuple[str, ...] = ()
-    warmup: int = 0
+    needs: tuple[str, ...] = ()
+    schedules: Mapping[str, EpochSchedule] = field(default_factory=dict)
+    wrap: Callable[[nn.Module, Context], nn.Module] | None = None
 
     def __post_init__(self) -> None:
-        _check.not_negative("Term", weight=self.weight, warmup=self.warmup)
+        _check.not_negative("Term", weight=self.weight)
         for name in self.head_hyper:
             _check.known("Term", "head_hyper", name, self.hyper)
+        for name in self.needs:
+            _check.known("Term", "need", name, NEEDS)
+        for name in self.schedules:
+            _check.known("Term", "schedule of", name, self.numbers)
 
     @property
     def students(self) -> tuple[str, ...]:
@@ -61,44 +105,89 @@ class Term:
         """The hyperparameters, the weight among them."""
         return {"weight": self.weight, **self.hyper}
 
+    def build_head(
+        self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], context: Context
+    ) -> nn.Module:
+        """The head for tensors of these shapes, in the dtype of the student's.
+
+        Raises ValueError where the context lacks what it needs.
+        """
+        assert self.head is not None
+        students = tuple(outputs[name].shape[1:] for name in self.students)
+        references = tuple(targets[name].shape[1:] for name in self.targets)
+        head = self.head(
+            students[0] if isinstance(self.student, str) else students,
+            references[0] if isinstance(self.target, str) else references,
+            **{name: context.need(name) for name in self.needs},
+        )
+        return head.to(outputs[self.students[0]].dtype)
+
     def values(
         self,
         outputs: Mapping[str, Tensor],
         targets: Mapping[str, Tensor],
         hyper: Mapping[str, Any],
-        through: Callable[[tuple[Tensor, ...]], dict[str, Tensor]] | None,
+        head: Callable[[tuple[Tensor, ...]], dict[str, Tensor]] | None,
     ) -> Tensor:
-        """The loss of each example; `through` runs the head."""
+        """The loss of each example; `head` runs the term's head."""
         students = tuple(outputs[name] for name in self.students)
-        matched = tuple(targets[name] for name in self.targets)
-        if through is None:
-            return self.loss(*students, *matched, **hyper)
+        references = tuple(targets[name] for name in self.targets)
+        if head is None:
+            return self.loss(*students, *references, **hyper)
         if self.joint:
             numbers = (torch.as_tensor(hyper[name]) for name in self.head_hyper)
-            return self.loss(**through((*students, *matched, *numbers)), **hyper)
-        return self.loss(through(students)["logits"], *matched, **hyper)
+            return self.loss(**head((*students, *references, *numbers)), **hyper)
+        return self.loss(head(students)["logits"], *references, **hyper)
 
 
 Method = dict[str, Term]
 
 
-def supervised(weight: float = 1.0) -> Method:
-    """Cross-entropy against the labels: no teacher.
-
-    >>> list(supervised())
-    ['ce']
-    """
+def labels(weight: float) -> Method:
+    """The term that most methods stand beside: cross-entropy against the labels."""
     return {"ce": Term(losses.cross_entropy, target="labels", weight=weight)}
 
 
-def matched(
+def one_layer(
     name: str,
     loss: Callable[..., Tensor],
     weight: float,
     ce: float,
     layer: str,
+    teacher_layer: str | None = None,
     head: Head | None = None,
 ) -> Method:
-    """A loss of one layer against the same layer of the teacher, beside the labels."""
-    term = Term(loss, student=layer, target=layer, weight=weight, head=head)
-    return {name: term} | supervised(ce)
+    """A loss of one layer against a layer of the teacher, its namesake by default, and labels."""
+    target = layer if teacher_layer is None else teacher_layer
+    return {name: Term(loss, student=layer, target=target, weight=weight, head=head)} | labels(ce)
+
+
+def warmup_over(epochs: int) -> dict[str, EpochSchedule]:
+    """The schedule of a weight that rises as min(epoch / epochs, 1), counted from 1; none for 0."""
+    _check.not_negative("warmup_over", epochs=epochs)
+    return {"weight": partial(by_epoch, linear_warmup(epochs))} if epochs else {}
+
+
+def wrapped(build: Build, method: Method, context: Context) -> Build:
+    """What builds the student that the method trains: `build`, in what its terms wrap around it.
+
+    >>> wrapped(nn.Identity, labels(1.0), Context()) is nn.Identity
+    True
+    """
+    wraps = [term.wrap for term in method.values() if term.wrap is not None]
+    return Wrapped(build, tuple(wraps), context) if wraps else build
+
+
+@dataclass(frozen=True)
+class Wrapped:
+    """A function that builds a module and wraps it."""
+
+    build: Build
+    wraps: tuple[Callable[[nn.Module, Context], nn.Module], ...]
+    context: Context
+
+    def __call__(self) -> nn.Module:
+        module = self.build()
+        for wrap in self.wraps:
+            module = wrap(module, self.context)
+        return module

@@ -48,8 +48,16 @@ class DeepNN(nn.Module):
     def __init__(self, num_classes: int = 10):
         super().__init__()
         self.features = nn.Sequential(
-            *(_conv(3, 128), nn.ReLU(), _conv(128, 64), nn.ReLU(), _pool()),
-            *(_conv(64, 64), nn.ReLU(), _conv(64, 32), nn.ReLU(), _pool()),
+            _conv(3, 128),
+            nn.ReLU(),
+            _conv(128, 64),
+            nn.ReLU(),
+            _pool(),
+            _conv(64, 64),
+            nn.ReLU(),
+            _conv(64, 32),
+            nn.ReLU(),
+            _pool(),
         )
         self.classifier = _classifier(2048, 512, num_classes)
 
@@ -70,7 +78,7 @@ class LightNN(nn.Module):
     def __init__(self, num_classes: int = 10):
         super().__init__()
         self.features = nn.Sequential(
-            *(_conv(3, 16), nn.ReLU(), _pool()), *(_conv(16, 16), nn.ReLU(), _pool())
+            _conv(3, 16), nn.ReLU(), _pool(), _conv(16, 16), nn.ReLU(), _pool()
         )
         self.classifier = _classifier(1024, 256, num_classes)
 

@@ -5,9 +5,9 @@ import re
 
 import pytest
 import torch
-from loss_costs import peak_bytes
 from torch import Tensor
 
+from benchmarks.losses.measure import peak_bytes
 from fkd import losses
 from losses.sized import arguments
 

@@ -1,184 +1,160 @@
-"""Methods are data: the tutorial's and the papers' weights, and every one of them trains."""
-
-import math
+"""Methods are data: every one of them trains, and a user's own has the same rights."""
 
 import pytest
 import torch
-import torch.nn.functional as F
+from small import assert_same
 from torch import nn
 
 from fkd import losses, methods, optim
-from fkd.distillation import distill, step
+from fkd.data import Batch
+from fkd.distillation import Distillation, distill, step
 from fkd.ensemble import ensemble
-from fkd.methods import METHODS, Term, cosine, hint, kd, supervised
+from fkd.execution import Plan, lay
+from fkd.methods import METHODS, Context, Term
 from fkd.model import functional
 from fkd.models import DeepNN, LightNN
 
+EXAMPLES = 64
 
-def _make(name: str) -> methods.Method:
-    return METHODS[name](**({"examples": 64} if name == "crd" else {}))
+
+def teacher() -> nn.Module:
+    torch.manual_seed(0)
+    return DeepNN(3).double().eval()
 
 
 @pytest.fixture(scope="module")
-def batch() -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+def batch() -> Batch:
     torch.manual_seed(0)
-    images = torch.randn(6, 3, 32, 32)
+    images = torch.randn(6, 3, 32, 32, dtype=torch.float64)
     labels, index = torch.tensor([0, 1, 2, 0, 1, 2]), torch.arange(6)
     with torch.no_grad():
-        taught = DeepNN(3).eval()(images)
-    return images, {"labels": labels, "index": index, **taught}
+        outputs = teacher()(images)
+    return Batch(images, {"labels": labels, "index": index, **outputs})
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name != "simkd"])
+def student() -> nn.Module:
+    return LightNN(3).double()
+
+
+def rule(method: methods.Method, batch: Batch) -> Distillation:
+    with torch.no_grad():
+        outputs = student()(batch.inputs)
+    context = Context(
+        examples=EXAMPLES,
+        teacher=teacher(),
+        outputs={name: output.shape[1:] for name, output in outputs.items()},
+        targets={name: target.shape[1:] for name, target in batch.targets.items()},
+    )
+    net = functional(methods.wrapped(student, method, context))
+    return distill(net, method, optim.sgd(1e-4), batch, context=context)
+
+
+@pytest.mark.parametrize("name", METHODS)
 def test_every_method_takes_steps_alike_in_either_layout(name, batch):
-    images, targets = batch
-    rule = distill(functional(lambda: LightNN(3)), _make(name), optim.sgd(1e-4), images, targets)
-    found = []
-    for layout in ("vmap", "loop"):
-        run = ensemble(rule, layout=layout)
-        state, _ = step(run, run.init([0, 1]), images, targets)
-        _, metrics = step(run, state, images, targets)
-        assert metrics["loss"].isfinite().all()
-        found.append(metrics["loss"])
-    torch.testing.assert_close(*found, rtol=1e-3, atol=1e-4)
+    one = rule(METHODS[name](), batch)
+    states = [ensemble(one).init([0, 1]) for _ in range(2)]
+    for _ in range(2):
+        metrics = [
+            lay(one, Plan(layout, compile="none"))(state, batch)
+            for layout, state in zip(("vmap", "loop"), states, strict=True)
+        ]
+        assert metrics[0]["loss"].isfinite().all()
+        torch.testing.assert_close(metrics[0], metrics[1], rtol=1e-7, atol=1e-9)
 
 
-def test_all_parameters_of_a_method_are_trained(batch):
-    images, targets = batch
-    for name in METHODS:
-        if name == "simkd":
-            continue
-        rule = distill(functional(lambda: LightNN(3)), _make(name), optim.sgd(), images, targets)
-        gradient = rule.gradient(rule.init(0), images, targets)
-        for term, head in gradient.params["heads"].items():
-            for parameter, value in head.items():
-                assert value.abs().max() > 0, f"{name}: {term}.{parameter} has no gradient"
+@pytest.mark.parametrize("name", METHODS)
+def test_all_parameters_of_a_methods_heads_are_trained(name, batch):
+    one = rule(METHODS[name](), batch)
+    gradient = one.gradient(one.init(0), batch)
+    for term, head in gradient.params["heads"].items():
+        for parameter, value in head.items():
+            assert value.abs().max() > 0, f"{term}.{parameter} has no gradient"
 
 
-@pytest.mark.parametrize("layout", ["vmap", "loop"])
-def test_a_swept_temperature_of_crd_is_that_of_a_method_built_with_it(batch, layout):
-    images, targets = batch
-
-    def rule(temperature: float):
-        method = methods.crd(examples=64, temperature=temperature)
-        return distill(functional(lambda: LightNN(3)), method, optim.sgd(1e-4), images, targets)
-
-    run = ensemble(rule(0.07), layout=layout)
-    state = run.init([4, 4], {"crd.temperature": [0.2, 0.5]})
-    alone = {value: rule(value) for value in (0.2, 0.5)}
-    states = {value: one.init(4) for value, one in alone.items()}
-    for _ in range(2):  # the second step reads what the first one kept
-        state, metrics = step(run, state, images, targets)
-        for k, (value, one) in enumerate(alone.items()):
-            states[value], expected = step(one, states[value], images, targets)
-            torch.testing.assert_close(metrics["crd"][k], expected["crd"], rtol=1e-4, atol=1e-5)
-    kept = [one.buffers["heads"]["crd"]["scales"] for one in states.values()]
-    torch.testing.assert_close(state.buffers["heads"]["crd"]["scales"], torch.stack(kept))
-
-
-def test_crds_numbers_of_rows_cannot_be_swept(batch):
-    images, targets = batch
-    net = functional(lambda: LightNN(3))
-    rule = distill(net, methods.crd(examples=64), optim.sgd(), images, targets)
-    with pytest.raises(ValueError, match=r"'crd.share' is not known; choose from .*temperature"):
-        rule.init(0, {"crd.share": 0.5})
-    with pytest.raises(ValueError, match=r"term 'crd': crd: temperature must be above zero"):
-        rule.init(0, {"crd.temperature": 0.0})
-    with pytest.raises(ValueError, match=r"term 'crd': Memory: negatives must lie in \[1, 64\]"):
-        distill(net, methods.crd(examples=64, negatives=0), optim.sgd(), images, targets)
-
-
-def test_the_tutorials_weights_are_the_defaults():
-    weights = {
-        name: {term: t.weight for term, t in METHODS[name]().items()}
-        for name in ("ce", "kd", "cosine", "hint")
-    }
-    assert weights == {
-        "ce": {"ce": 1.0},
-        "kd": {"kd": 0.25, "ce": 0.75},
-        "cosine": {"cosine": 0.25, "ce": 0.75},
-        "hint": {"hint": 0.25, "ce": 0.75},
-    }
-    assert kd()["kd"].hyper == {"temperature": 2.0}
-
-
-def _total(method: methods.Method, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """The distillation terms of a method of one layer."""
-    terms = [t for name, t in method.items() if name != "ce"]
-    values = [t.weight * t.loss(student, teacher, **t.hyper).mean() for t in terms]
-    return torch.stack(values).sum()
-
-
-def test_mlld_has_its_authors_weights():
-    # 0.9 of each term at each temperature, times the share of a mask that lets half through
-    student, teacher = torch.randn(2, 8, 5)
-    expected = torch.tensor(0.0)
-    for temperature in (2.0, 3.0, 4.0, 5.0, 6.0):
-        q, p = (F.softmax(x / temperature, -1) for x in (student, teacher))
-        kl = temperature**2 * F.kl_div(q.log(), p, reduction="batchmean")
-        batch = (q @ q.T - p @ p.T).square().sum() / 8
-        expected = expected + 0.9 * 0.5 * (kl + batch)
-    method = {name: t for name, t in methods.mlld().items() if "class" not in name}
-    torch.testing.assert_close(_total(method, student, teacher), expected)
-    assert method["ce"].weight == 0.1
-
-
-def test_cc_has_the_zoos_weight_of_the_mean_over_pairs():
-    student, teacher = torch.randn(2, 6, 3)
-
-    def kernel(x: torch.Tensor) -> torch.Tensor:
-        cosine = F.normalize(x) @ F.normalize(x).T
-        return math.exp(-0.8) * (1 + 0.8 * cosine + 0.8**2 / 2 * cosine**2)
-
-    expected = 100 * F.mse_loss(kernel(student), kernel(teacher))
-    torch.testing.assert_close(_total(methods.cc(), student, teacher), expected)
-
-
-def test_logits_has_the_zoos_weight_of_the_mean_over_elements():
-    student, teacher = torch.randn(2, 6, 3)
-    found = _total(methods.logits(), student, teacher)
-    torch.testing.assert_close(found, 0.1 * F.mse_loss(student, teacher))
-
-
-def test_ickd_has_its_authors_weight_and_normalised_embedding():
-    student, teacher = torch.randn(2, 4, 6, 3, 3)
-    g_s, g_t = (F.normalize(x.flatten(2) @ x.flatten(2).mT, dim=2) for x in (student, teacher))
-    found = _total(methods.ickd(), student, teacher)
-    torch.testing.assert_close(found, 2.5 * (g_s - g_t).square().sum() / (6 * 4))
-    head = methods.ickd()["ickd"].head
-    assert head is not None
-    built = head(torch.Size([3, 3, 3]), torch.Size([6, 3, 3]))
-    assert isinstance(built, nn.Sequential)
-    convolution, norm = built
-    assert isinstance(convolution, nn.Conv2d) and convolution.bias is None
-    assert isinstance(norm, nn.BatchNorm2d)
+def test_methods_are_what_the_families_export():
+    assert next(iter(METHODS)) == "ce"
+    assert METHODS["reverse-kd"] is methods.reverse_kd
 
 
 def test_methods_compose():
-    both = kd() | hint(weight=0.1)
+    both = methods.kd() | methods.hint(weight=0.1)
     assert list(both) == ["kd", "ce", "hint"]
     assert both["hint"].weight == 0.1
 
 
-def test_layers_are_arguments():
-    assert cosine(layer="x")["cosine"].student == "x"
-    assert hint(layer="y")["hint"].target == "y"
+def test_the_two_sides_may_name_different_layers(batch):
+    assert methods.cosine(layer="x")["cosine"].target == "x"
+    term = methods.hint(layer="early_map", teacher_layer="feature_map")["hint"]
+    assert (term.student, term.target) == ("early_map", "feature_map")
+    pooled = Term(
+        losses.squared_error,
+        "early_map",
+        "feature_map",
+        head=lambda s, t: nn.Conv2d(s[0], t[0], 2, stride=2),
+    )
+    one = rule({"x": pooled}, batch)
+    assert step(one, one.init(0), batch)[1]["x"] > 0
+
+
+def test_a_users_own_method_has_what_it_needs_of_the_context(batch):
+    class Reminder(nn.Module):
+        """A head that keeps a number for each example, and a copy of the teacher's last layer."""
+
+        def __init__(self, student, target, *, examples, teacher):
+            super().__init__()
+            self.register_buffer("seen", torch.zeros(examples))
+            self.last = teacher.classifier[3].requires_grad_(False)
+            self.map = nn.Linear(student[0], self.last.in_features)
+
+        def forward(self, hidden):
+            return self.last(self.map(hidden))
+
+    term = Term(
+        losses.squared_error, "hidden", "logits", head=Reminder, needs=("examples", "teacher")
+    )
+    state = rule({"own": term}, batch).init(0)
+    assert state.buffers["heads"]["own"]["seen"].shape == (EXAMPLES,)
+    assert sorted(state.params["heads"]["own"]) == ["map.bias", "map.weight"]
+    with pytest.raises(ValueError, match=r"term 'own': it needs `examples` of the context"):
+        distill(functional(student), {"own": term}, optim.sgd(), batch)
+
+
+def test_wraps_are_put_around_the_student_one_in_the_other():
+    wrap = lambda module, context: nn.Sequential(module, nn.Flatten())  # noqa: E731
+    method = {"a": Term(losses.squared_error, wrap=wrap), "b": Term(losses.squared_error)}
+    assert isinstance(methods.wrapped(nn.Identity, method, Context())(), nn.Sequential)
+    plain = methods.kd()
+    assert methods.wrapped(nn.Identity, plain, Context()) is nn.Identity
 
 
 @pytest.mark.parametrize("weight", [-0.1, float("nan"), float("inf")])
 def test_bad_weights_are_refused(weight):
     with pytest.raises(ValueError, match="weight must be zero or more and finite"):
-        supervised(weight)
-    with pytest.raises(ValueError, match="weight must be zero or more and finite"):
-        Term(losses.kl_divergence, weight=weight)
+        methods.ce(weight)
 
 
-@pytest.mark.parametrize("temperature", [0.0, -2.0, float("nan")])
-def test_bad_temperatures_are_refused(temperature):
-    with pytest.raises(ValueError, match="kd: temperature must be above zero"):
-        kd(temperature=temperature)
+@pytest.mark.plain
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"head_hyper": ("heat",)}, "head_hyper 'heat' is not known; choose from temperature"),
+        ({"needs": ("time",)}, "need 'time' is not known; choose from examples, teacher"),
+        ({"schedules": {"heat": None}}, "schedule of 'heat' is not known; choose from weight"),
+    ],
+)
+def test_a_term_refuses_names_that_it_does_not_know(fields, message):
+    with pytest.raises(ValueError, match=message):
+        Term(losses.kl_divergence, hyper={"temperature": 1.0}, **fields)
 
 
-def test_a_heads_hyperparameter_must_be_one_of_the_terms():
-    with pytest.raises(ValueError, match="head_hyper 'heat' is not known; choose from temperature"):
-        Term(losses.kl_divergence, hyper={"temperature": 1.0}, head_hyper=("heat",))
+def test_a_weight_warms_up_by_epochs_counted_from_one(batch):
+    method = methods.dkd(weight=2.0, warmup=3, ce=0.0)
+    context = Context(steps_per_epoch=2)
+    one = distill(functional(student), method, optim.sgd(0.0), batch, context=context)
+    state, shares = one.init(0), []
+    for _ in range(8):
+        state, metrics = step(one, state, batch)
+        shares.append(metrics["loss"] / metrics["dkd"])
+    expected = torch.tensor([2 / 3, 2 / 3, 4 / 3, 4 / 3, 2, 2, 2, 2], dtype=torch.float64)
+    torch.testing.assert_close(torch.stack(shares), expected, rtol=1e-6, atol=0)  # a float32 factor
+    assert_same(methods.dkd(warmup=0)["dkd"].schedules, {})

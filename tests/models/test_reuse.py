@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from fkd import heads, methods, optim
+from fkd.data import Batch
 from fkd.distillation import distill, step, student_of
 from fkd.model import functional, state_dict
 from fkd.models import DeepNN, LightNN, ReusedClassifier
@@ -16,7 +17,7 @@ def test_the_logits_are_the_classifiers_and_only_the_rest_is_trained():
     teacher = DeepNN(3).eval()
     images = torch.randn(4, 3, 32, 32)
     with torch.no_grad():
-        targets = teacher(images)
+        batch = Batch(images, teacher(images))
 
     def build() -> nn.Module:
         classifier = nn.Sequential(nn.Flatten(), copy.deepcopy(teacher.classifier))
@@ -25,10 +26,10 @@ def test_the_logits_are_the_classifiers_and_only_the_rest_is_trained():
         return ReusedClassifier(student, projector, classifier)
 
     model = functional(build)
-    rule = distill(model, methods.simkd(), optim.adam(1e-2), images, targets)
+    rule = distill(model, methods.simkd(), optim.adam(1e-2), batch)
     state, values = rule.init(0), []
     for _ in range(10):
-        state, metrics = step(rule, state, images, targets)
+        state, metrics = step(rule, state, batch)
         values.append(float(metrics["simkd"]))
     assert values[-1] < values[0]
     params, buffers = student_of(state)

@@ -1,0 +1,89 @@
+"""The command line of the speed comparison."""
+
+import argparse
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from benchmarks._output import new_folder
+from benchmarks.speed import tables, timed
+from benchmarks.speed.comparison import PARTS, Comparison, Options, Results
+from fkd import _check
+from fkd.compare.table import show
+from fkd.execution import precisions
+
+TABLES = {
+    "steps": tables.steps_table,
+    "table": tables.whole_table,
+    "floor": tables.floor_table,
+}
+
+
+def parse(arguments: Sequence[str] | None = None) -> tuple[Options, str | None]:
+    """What is asked for, and the folder; raises ValueError for what makes no sense."""
+    parser = argparse.ArgumentParser(
+        prog="benchmarks/speed",
+        description="How fast fkd trains, beside others and beside what the machine could do.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument(
+        "--members",
+        type=int,
+        nargs="+",
+        default=[1, 2, 4, 8, 16, 32, 64, 128],
+        help="of fkd's ensembles",
+    )
+    parser.add_argument("--jax-members", type=int, nargs="+", default=[1, 8], help="of JAX's")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS)
+    parser.add_argument("--output", help="a new folder for the results (default: runs/speed-DATE)")
+    values = parser.parse_args(arguments)
+    _check_counts("--members", values.members)
+    _check_counts("--jax-members", values.jax_members)
+    _check.positive("--rounds", rounds=values.rounds)
+    if values.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device: cuda was asked for, but torch finds no GPU; use cpu")
+    options = Options(
+        values.device, values.members, values.jax_members, values.rounds, values.parts
+    )
+    return options, values.output
+
+
+def _check_counts(flag: str, counts: Sequence[int]) -> None:
+    for count in counts:
+        _check.positive(flag, count=count)
+    if len(set(counts)) != len(counts):
+        raise ValueError(f"{flag}: each is to be named once, but {counts} repeats one")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the comparison; return 0, or 2 where it was refused or a side failed."""
+    console, errors = Console(), Console(stderr=True, style="bold red", soft_wrap=True)
+    try:
+        options, output = parse(arguments)
+        folder = new_folder(output, "speed")
+    except ValueError as error:
+        errors.print(f"speed: {error}", markup=False)
+        return 2
+    if "bf16" not in precisions(options.device):
+        console.print("bf16 is left out: this processor has no fast instructions for it")
+    comparison = Comparison(options, folder, console)
+    try:
+        comparison.run()
+    except timed.SideFailed as error:
+        traceback.print_exception(error)
+        errors.print(f"speed: {error}", markup=False)
+        return 2
+    _show(console, comparison.results, folder)
+    return 0
+
+
+def _show(console: Console, results: Results, folder: Path) -> None:
+    for name, table in TABLES.items():
+        if name in results:
+            show(console, table(results))
+    console.print(f"Written to {folder}", soft_wrap=True)

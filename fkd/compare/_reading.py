@@ -1,0 +1,96 @@
+"""What a comparison must know of its sources and networks before it starts."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from fkd import _check
+from fkd._random import Key
+from fkd.compare._task import Build
+from fkd.data import Batch, Resident, Source
+from fkd.model import Model, Tensors
+from fkd.teachers import Teacher
+
+
+def example_batch(source: Source) -> Batch:
+    """A batch as a step reads it.
+
+    Raises ValueError for a batch size that the source cannot fill, and for one without labels.
+    """
+    _check.between("batch_size", 1, source.examples, batch_size=source.batch_size)
+    batch = next(iter(source.in_order(source.batch_size)))
+    if "labels" not in batch.targets:
+        raise ValueError(
+            "data: a batch must have a target 'labels', each example's class, but its targets are: "
+            f"{', '.join(sorted(batch.targets)) or 'none'}"
+        )
+    return batch
+
+
+def reads_alike(source: Source) -> bool:
+    """Whether an example is the same whenever it is read, so that a teacher's outputs can be kept.
+
+    That is so of a resident source whose transform draws no random numbers.
+    """
+    if not isinstance(source, Resident):
+        return False
+    feed = next(source.feeds(0, 0))
+    first, second = (_leaves(source, feed, seed) for seed in (0, 1))
+    return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def _leaves(source: Resident, feed: Tensor, seed: int) -> list[Tensor]:
+    number = torch.tensor(seed, device=source.device)
+    return tree_leaves(source.read(feed, Key(number, number)).inputs)
+
+
+def labels_of(source: Source) -> Tensor:
+    """Every example's class, in order."""
+    if isinstance(source, Resident):
+        return source.targets["labels"]
+    return torch.cat([batch.targets["labels"] for batch in source.in_order(source.batch_size)])
+
+
+def module_of(build: Build, state: Mapping[str, Tensor] | None = None) -> nn.Module:
+    """The network as a module on the CPU, with these parameters and buffers.
+
+    The caller's random numbers are left as they are. Raises ValueError where they do not fit.
+    """
+    with torch.random.fork_rng(devices=[]):
+        module = build()
+    if state is not None:
+        try:
+            module.load_state_dict({name: value.cpu() for name, value in state.items()})
+        except RuntimeError as error:
+            raise ValueError(f"teacher_state: {error}") from error
+    return module.eval()
+
+
+def teacher_of(model: Model, state: Mapping[str, Tensor], device: torch.device) -> Teacher:
+    """The teacher of this model and state_dict, on a device."""
+    params, buffers = model.init(0)
+    # A buffer that is not persistent is in no state_dict.
+    return Teacher(
+        model,
+        {name: state[name].to(device, value.dtype) for name, value in params.items()},
+        {name: state.get(name, value).to(device, value.dtype) for name, value in buffers.items()},
+    )
+
+
+def parameters(model: Model) -> int:
+    """How many parameters a model has."""
+    return sum(value.numel() for value in model.init(0)[0].values())
+
+
+def shapes(outputs: Tensors) -> dict[str, tuple[int, ...]]:
+    """The outputs' shapes by name."""
+    return {name: tuple(output.shape) for name, output in outputs.items()}
+
+
+def gibibytes(outputs: Tensors, examples: int) -> float:
+    """The memory that outputs like these take for so many examples."""
+    of_one = sum(math.prod(o.shape[1:]) * o.itemsize for o in outputs.values())
+    return of_one * examples / 2**30

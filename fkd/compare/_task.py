@@ -1,0 +1,163 @@
+"""What a comparison is to do, once it is known that everything fits together."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from fkd import _check, methods
+from fkd.compare.sweep import Setting, settings
+from fkd.data import Batch, Data, Resident, Source, steps_per_epoch
+from fkd.distillation import Distillation, distill
+from fkd.ensemble import Order
+from fkd.execution import Plan
+from fkd.methods import Context, Method
+from fkd.model import Model, functional
+from fkd.optim import Optimizer
+from fkd.schedules import Schedule
+
+Build = Callable[[], nn.Module]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network by the function that builds it, and as a pair of pure functions."""
+
+    build: Build
+    model: Model
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How every student is trained, whatever the method.
+
+    `batch` is an example of what a step reads, with the teacher's outputs among its targets.
+    """
+
+    optimizer: Optimizer
+    schedules: Mapping[str, Schedule]
+    sweep: Mapping[str, Sequence[float]]
+    batch: Batch
+
+    def grid(self, method: Method) -> list[Setting]:
+        """Every setting of those swept numbers that the method has."""
+        return settings(self.sweep, numbers(method, self.optimizer))
+
+    def students(self, network: Network, method: Method, context: Context) -> "Candidates":
+        """The students of a method, with those schedules and swept numbers that it has.
+
+        Raises ValueError where the method does not fit the networks.
+        """
+        model = functional(methods.wrapped(network.build, method, context), network.model.dtype)
+        names = numbers(method, self.optimizer)
+        distillation = distill(
+            model,
+            method,
+            self.optimizer,
+            self.batch,
+            schedules={name: s for name, s in self.schedules.items() if name in names},
+            context=context,
+        )
+        return Candidates(model, distillation, self.grid(method))
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """One method's students before they start: how they are trained, and every setting."""
+
+    model: Model
+    distillation: Distillation
+    grid: list[Setting]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A comparison's arguments, checked.
+
+    `data` is without the split that is held out for `validation`. `own` names the targets that the
+    training source has by itself; what methods match beside them is of the teacher, which is asked
+    about each batch where it is to be `live`.
+    """
+
+    teacher: Network
+    student: Network
+    methods: Mapping[str, Method]
+    data: Data
+    validation: Source | None
+    recipe: Recipe
+    own: Mapping[str, Tensor]
+    seeds: Sequence[int]
+    epochs: int
+    teacher_seed: int
+    order: Order
+    plan: Plan
+    live: bool = False
+
+    @property
+    def wanted(self) -> list[str]:
+        """The teacher's outputs that a method matches."""
+        return sorted(targets_of(self.methods, self.own))
+
+    @property
+    def kept(self) -> Resident | None:
+        """The training source, if the teacher's outputs are kept beside it."""
+        train = self.data.train
+        return train if isinstance(train, Resident) and self.wanted and not self.live else None
+
+    @property
+    def groups(self) -> list[list[str]]:
+        """The methods that are trained side by side: a live teacher is asked once for all, where
+        they read the same batches."""
+        names = list(self.methods)
+        together = self.live and self.order == "shared"
+        return [names] if together else [[name] for name in names]
+
+    def members(self, names: Sequence[str]) -> int:
+        """How many students these methods have."""
+        return len(self.seeds) * sum(len(self.recipe.grid(self.methods[name])) for name in names)
+
+    @property
+    def steps(self) -> int:
+        """How many steps an epoch has."""
+        return steps_per_epoch(self.data.train.examples, self.data.train.batch_size)
+
+    def plan_of(self, members: int) -> Plan:
+        """The plan of a training of so many students, with nothing left to choose."""
+        return self.plan.settle(self.data.train.device, self.epochs * self.steps, members)
+
+
+def numbers(method: Method, optimizer: Optimizer) -> list[str]:
+    """The names of all numbers that a sweep or a schedule may change: `lr`, `kd.weight`."""
+    of_terms = [f"{name}.{key}" for name, term in method.items() for key in term.numbers]
+    return [*optimizer.hyper, *of_terms]
+
+
+def targets_of(chosen: Mapping[str, Method], own: Mapping[str, Tensor]) -> set[str]:
+    """What methods match beside a source's own targets: outputs of the teacher."""
+    terms = [term for method in chosen.values() for term in method.values()]
+    return {name for term in terms for name in term.targets} - set(own)
+
+
+def without_teacher(chosen: Mapping[str, Method], own: Mapping[str, Tensor]) -> str:
+    """The first method that matches nothing of the teacher's, or the first of all."""
+    names = (name for name, method in chosen.items() if not targets_of({name: method}, own))
+    return next(names, next(iter(chosen)))
+
+
+def check_methods(task: Task, context: Context) -> None:
+    """Refuse a method that does not fit, a number that no method has or that it does not take."""
+    recipe, chosen = task.recipe, task.methods
+    names = [name for method in chosen.values() for name in numbers(method, recipe.optimizer)]
+    for argument, mapping in (("sweep", recipe.sweep), ("schedules", recipe.schedules)):
+        for name in mapping:
+            _check.known(argument, "hyperparameter", name, dict.fromkeys(names))
+    for name, method in chosen.items():
+        try:
+            students = recipe.students(task.student, method, context)
+        except ValueError as error:
+            raise ValueError(f"methods: {name}: {error}") from error
+        for setting in students.grid:
+            try:
+                students.distillation.init(0, setting)
+            except ValueError as error:
+                raise ValueError(f"sweep: {name}: {error}") from error

@@ -1,0 +1,339 @@
+"""A comparison of methods: every seed of each is paired with the same seed of every other.
+
+A seed means the same initial weights under each method, and all members read the same order of
+batches. The accuracy is that of the last epoch; no epoch is chosen on the test set.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fkd import _check, optim
+from fkd.compare._reading import (
+    example_batch,
+    gibibytes,
+    module_of,
+    parameters,
+    reads_alike,
+    shapes,
+    teacher_of,
+)
+from fkd.compare._run import TEACHER, Progress, Run
+from fkd.compare._task import Build, Network, Recipe, Task, check_methods, without_teacher
+from fkd.compare.results import DataSummary, Results, environment
+from fkd.data import Batch, Data, Source
+from fkd.ensemble import Order
+from fkd.execution import (
+    PAYS_FROM,
+    PRECISIONS,
+    Plan,
+    fast_in_bfloat16,
+    multiply_in,
+    why_not_compile,
+)
+from fkd.methods import Context, Method
+from fkd.model import Tensors, functional, outputs_like
+from fkd.optim import Optimizer
+from fkd.schedules import Schedule
+from fkd.teachers import Teacher
+
+__all__ = ["Comparison", "Progress", "compare"]
+
+
+class Comparison:
+    """A comparison that is ready to run: all that can be refused is refused when it is made.
+
+    `teacher` and `student` build the networks, `methods` is what is compared, by name, and `data`
+    has a batch size. Each method's students have the same `seeds`. `teacher_state` is the trained
+    teacher's state_dict; without one, the teacher is first trained here, on the labels.
+
+    `sweep` lists the values of each hyperparameter that is swept, each method over those that it
+    has. A method's best setting is chosen on a validation split, and alone is tested: `validation`
+    is the share of a resident training source that is held out for it, or a source of its own.
+
+    The teacher's outputs are kept where they take no more than `teacher_memory` GiB and an example
+    is the same whenever it is read; otherwise the teacher is asked about each batch. Differences
+    are taken from `baseline`: by default the first method that asks for no teacher.
+
+    Attributes: `results`, filled by `run`; `notes`, what a user should know before it runs;
+    `teacher`, the trained teacher once there is one.
+
+    Raises ValueError, which begins with the argument's name, for what makes no sense.
+    """
+
+    def __init__(
+        self,
+        teacher: Build,
+        student: Build,
+        methods: Mapping[str, Method],
+        data: Data,
+        *,
+        seeds: Sequence[int] = range(8),
+        epochs: int = 10,
+        optimizer: Optimizer | None = None,
+        schedules: Mapping[str, Schedule] | None = None,
+        sweep: Mapping[str, Sequence[float]] | None = None,
+        validation: float | Source = 0.2,
+        teacher_state: Mapping[str, Tensor] | None = None,
+        teacher_seed: int = 42,
+        teacher_memory: float = 4.0,
+        baseline: str | None = None,
+        order: Order = "shared",
+        precision: str = "fp32",
+        plan: Plan | None = None,
+    ):
+        self.notes: list[str] = []
+        seconds: dict[str, float] = {}
+        device = data.train.device
+        _check_arguments(methods, seeds, epochs, teacher_memory, order)
+        _check_precision(precision, device)
+        held_out = None
+        if sweep:
+            data, held_out = _hold_out(data, validation)
+        batch = example_batch(data.train)
+
+        multiply_in(precision)
+        dtype = PRECISIONS[precision]
+        networks = {
+            TEACHER: Network(teacher, functional(teacher, dtype)),
+            "student": Network(student, functional(student, dtype)),
+        }
+        modules = {TEACHER: module_of(teacher, teacher_state), "student": module_of(student)}
+        teacher_outputs = outputs_like(networks[TEACHER].model, batch.inputs, train=False)
+        student_outputs = outputs_like(networks["student"].model, batch.inputs, train=True)
+        example = Batch(batch.inputs, batch.targets | teacher_outputs)
+        task = Task(
+            teacher=networks[TEACHER],
+            student=networks["student"],
+            methods=dict(methods),
+            data=data,
+            validation=held_out,
+            recipe=Recipe(optimizer or optim.adam(), schedules or {}, sweep or {}, example),
+            own=batch.targets,
+            seeds=list(seeds),
+            epochs=epochs,
+            teacher_seed=teacher_seed,
+            order=order,
+            plan=plan or Plan(),
+        )
+        context = _context(task, modules[TEACHER], student_outputs)
+        check_methods(task, context)
+        baseline = baseline or without_teacher(task.methods, task.own)
+        _check.known("baseline", "method", baseline, task.methods)
+        task = self._choose_live(task, teacher_outputs, teacher_memory)
+        task = self._choose_compiling(task, teacher_state is not None, seconds)
+        if dtype == torch.bfloat16 and not fast_in_bfloat16(device.type):
+            self.notes.append(
+                "This processor has no instructions for bfloat16: bf16 is slower here than fp32"
+            )
+        self.results = Results(
+            config=_config(task, validation, teacher_state, teacher_memory, precision),
+            environment=environment(),
+            data=_summary(task, batch),
+            device=str(device),
+            baseline=baseline,
+            parameters={role: parameters(network.model) for role, network in networks.items()},
+            shapes={TEACHER: shapes(teacher_outputs), "student": shapes(student_outputs)},
+            networks={role: type(module).__name__ for role, module in modules.items()},
+            seconds=seconds,
+        )
+        trained = None
+        if teacher_state is not None:
+            trained = teacher_of(task.teacher.model, teacher_state, device)
+        self._run = Run(task, context, self.results, trained)
+
+    @property
+    def teacher(self) -> Teacher | None:
+        """The trained teacher, once there is one."""
+        return self._run.teacher
+
+    def run(self) -> Iterator[Progress]:
+        """Train all there is to train, and put into `results` what is known as it comes.
+
+        Each value says how far it is. A method that diverges is recorded, and the others go on.
+        Raises FloatingPointError where the teacher diverges, for then nothing can be compared.
+        """
+        begin = time.perf_counter()
+        yield from self._run.progress()
+        self.results.complete = not self.results.diverged
+        check = self.results.seconds.get("compiler_check", 0.0)
+        self.results.seconds["total"] = check + time.perf_counter() - begin
+
+    def _choose_live(self, task: Task, outputs: Tensors, memory: float) -> Task:
+        """Whether the teacher's outputs are kept, or it is asked about each batch."""
+        targets = {name: outputs[name] for name in task.wanted}
+        size = gibibytes(targets, task.data.train.examples)
+        fixed = reads_alike(task.data.train)
+        if size <= memory and (fixed or not targets):
+            return task
+        why = "An example is read anew each time"
+        if size > memory:
+            why = f"The teacher's outputs would take {size:.3g} GiB, and may take {memory:g}"
+        self.notes.append(f"{why}: the teacher is asked about each batch instead")
+        return replace(task, live=True)
+
+    def _choose_compiling(self, task: Task, has_teacher: bool, seconds: dict[str, float]) -> Task:
+        """Ask the compiler whether it works, if a training is to compile."""
+        counts = [task.members(names) for names in task.groups] + [1] * (not has_teacher)
+        if all(task.plan_of(members).compile == "none" for members in counts):
+            if task.plan.compile == "auto":
+                most = task.epochs * task.steps * max(counts)
+                self.notes.append(
+                    f"Not compiled: no training takes more than {most:,} steps of a student, and "
+                    f"compiling pays from {PAYS_FROM:,} on"
+                )
+            return task
+        begin = time.perf_counter()
+        reason = why_not_compile(task.data.train.device)
+        seconds["compiler_check"] = time.perf_counter() - begin
+        if reason is None:
+            return task
+        self.notes.append(f"Compilation is not possible here, going on without: {reason}")
+        return replace(task, plan=replace(task.plan, compile="none"))
+
+
+def compare(
+    teacher: Build,
+    student: Build,
+    methods: Mapping[str, Method],
+    data: Data,
+    *,
+    seeds: Sequence[int] = range(8),
+    epochs: int = 10,
+    optimizer: Optimizer | None = None,
+    schedules: Mapping[str, Schedule] | None = None,
+    sweep: Mapping[str, Sequence[float]] | None = None,
+    validation: float | Source = 0.2,
+    teacher_state: Mapping[str, Tensor] | None = None,
+    teacher_seed: int = 42,
+    teacher_memory: float = 4.0,
+    baseline: str | None = None,
+    order: Order = "shared",
+    precision: str = "fp32",
+    plan: Plan | None = None,
+) -> Results:
+    """Compare methods, and return what was measured: see `Comparison` for the arguments.
+
+    A method that diverged stands in the results' `diverged`, and `complete` is False. Raises
+    ValueError, before any work, for what makes no sense, and FloatingPointError where the teacher
+    diverges.
+    """
+    comparison = Comparison(
+        teacher,
+        student,
+        methods,
+        data,
+        seeds=seeds,
+        epochs=epochs,
+        optimizer=optimizer,
+        schedules=schedules,
+        sweep=sweep,
+        validation=validation,
+        teacher_state=teacher_state,
+        teacher_seed=teacher_seed,
+        teacher_memory=teacher_memory,
+        baseline=baseline,
+        order=order,
+        precision=precision,
+        plan=plan,
+    )
+    for _ in comparison.run():
+        pass
+    return comparison.results
+
+
+def _check_arguments(
+    methods: Mapping[str, Method],
+    seeds: Sequence[int],
+    epochs: int,
+    teacher_memory: float,
+    order: str,
+) -> None:
+    if not methods:
+        raise ValueError("methods: there are none; give at least one")
+    if not seeds or min(seeds) < 0 or len(set(seeds)) != len(seeds):
+        raise ValueError(
+            f"seeds: there must be at least one, each zero or more and once, not {list(seeds)}"
+        )
+    _check.positive("epochs", epochs=epochs)
+    _check.not_negative("teacher_memory", teacher_memory=teacher_memory)
+    _check.known("order", "order", order, ("shared", "own"))
+
+
+def _check_precision(precision: str, device: torch.device) -> None:
+    _check.known("precision", "precision", precision, PRECISIONS)
+    if precision == "tf32" and device.type != "cuda":
+        raise ValueError("precision: tf32 is for a GPU, and this runs on the CPU; choose fp32")
+
+
+def _hold_out(data: Data, validation: float | Source) -> tuple[Data, Source]:
+    """The validation split, and the data without it, before anything reads them."""
+    if not isinstance(validation, int | float):
+        return data, validation
+    try:
+        return data.hold_out(validation)
+    except ValueError as error:
+        raise ValueError(f"validation: {error}") from error
+
+
+def _context(task: Task, teacher: nn.Module, outputs: Tensors) -> Context:
+    """What surrounds every student: the teacher as it is now, and the student's own outputs."""
+    targets = task.recipe.batch.targets
+    return Context(
+        examples=task.data.train.examples,
+        teacher=teacher,
+        steps_per_epoch=task.steps,
+        outputs={name: value.shape[1:] for name, value in outputs.items()},
+        targets={name: value.shape[1:] for name, value in targets.items()},
+    )
+
+
+def _summary(task: Task, batch: Batch) -> DataSummary:
+    data = task.data
+    pictures = isinstance(batch.inputs, Tensor) and batch.inputs.ndim == 4
+    return DataSummary(
+        name=data.name,
+        classes=len(data.classes),
+        train=data.train.examples,
+        test=data.test.examples,
+        validation=task.validation.examples if task.validation else 0,
+        unit="images" if pictures else "examples",
+    )
+
+
+def _config(
+    task: Task,
+    validation: float | Source,
+    teacher_state: Mapping[str, Tensor] | None,
+    teacher_memory: float,
+    precision: str,
+) -> dict[str, Any]:
+    """What was asked, under the names that results.json has always had."""
+    recipe, plan, train = task.recipe, task.plan, task.data.train
+    return {
+        "dataset": task.data.name,
+        "root": None,
+        "methods": list(task.methods),
+        "seeds": list(task.seeds),
+        "epochs": task.epochs,
+        "batch_size": train.batch_size,
+        "optimizer": None,  # a chain of transformations has no name
+        "lr": recipe.optimizer.hyper.get("lr"),
+        "schedules": list(recipe.schedules),
+        "teacher": "train" if teacher_state is None else "given",
+        "device": str(train.device),
+        "precision": precision,
+        "compile": plan.compile,
+        "layout": plan.layout,
+        "chunk": plan.chunk,
+        "graph": plan.graph,
+        "teacher_memory": teacher_memory,
+        "order": task.order,
+        "sweep": {name: list(values) for name, values in recipe.sweep.items()},
+        "validation": validation if isinstance(validation, int | float) else None,
+        "output": None,
+    }

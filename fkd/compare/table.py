@@ -1,0 +1,150 @@
+"""Results as a table: for a terminal, and as Markdown with what its figures are."""
+
+import math
+import os
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from fkd.compare import sweep
+from fkd.compare.results import Results
+from fkd.statistics import Interval, Paired
+
+
+def table(results: Results, style: box.Box = box.SIMPLE_HEAD) -> Table:
+    """A row a method: accuracy, how it differs from the baseline, agreement, seconds."""
+    # Without padding, four methods fit a terminal of 80 columns.
+    rows = Table(box=style, padding=0 if style is box.SIMPLE_HEAD else (0, 1))
+    rows.add_column("method", no_wrap=True)
+    against = f"− {results.baseline}"
+    for column in ("accuracy %", "95 % interval", against, "95 % interval", "p", "agree", "s"):
+        rows.add_column(column, justify="right", no_wrap=True)
+    for name in results.methods:
+        rows.add_row(*_cells(results, name))
+    return rows
+
+
+def _cells(results: Results, name: str) -> list[str]:
+    accuracy, difference = results.accuracy(name), results.difference(name)
+    spread = "" if accuracy.deviation is None else f" ± {_percent(accuracy.deviation)}"
+    middle, bounds, p = "", "", ""
+    if difference:
+        middle = _percent(difference.difference, sign=True)
+        bounds, p = _range(difference, sign=True), _p(difference.p)
+    seconds = results.methods[name].seconds
+    return [
+        name,
+        _percent(accuracy.mean) + spread,
+        _range(accuracy),
+        middle,
+        bounds,
+        p,
+        _percent(results.agreement(name).mean),
+        f"{seconds['first_step'] + seconds['steps']:.1f}",
+    ]
+
+
+def show(console: Console, rows: Table) -> None:
+    """Print a table whole: past the edge of a narrow terminal rather than with figures cut."""
+    needed = console.measure(rows, options=console.options.update(max_width=400)).maximum
+    Console(width=max(needed, console.width)).print(rows)
+
+
+def markdown(results: Results) -> str:
+    """The content of table.md: the rows, what a sweep chose, the caption."""
+    with open(os.devnull, "w") as nowhere:
+        console = Console(record=True, width=400, file=nowhere)
+        console.print(table(results, box.MARKDOWN), markup=False)
+        rows = [line.strip() for line in console.export_text().splitlines() if line.strip()]
+    items = [f"- {line}" for line in choices(results)]
+    lines = [*rows, "", *items, *([""] if items else []), caption(results)]
+    return "\n".join(lines) + "\n"
+
+
+def choices(results: Results) -> list[str]:
+    """What a sweep chose for each method that it swept, in lines."""
+    swept = {name: method.sweep for name, method in results.methods.items() if method.sweep}
+    return [line for name, choice in swept.items() for line in sweep.tell(name, choice)]
+
+
+def caption(results: Results) -> str:
+    """What the table's figures are, and where and when they were measured."""
+    config, where, data = results.config, results.environment, results.data
+    hardware = where["gpu"] if results.device == "cuda" else where["processor"]
+    state = "" if results.complete else "INCOMPLETE: a method diverged or the run was stopped. "
+    teacher = results.teacher.accuracy if results.teacher else None
+    return (
+        f"{state}{data.name}: {data.train:,} training and {data.test:,} test {data.unit}; "
+        f"{len(config['seeds'])} seeds, {config['epochs']} epochs, batch {config['batch_size']}, "
+        f"{_optimizer(config)}, {config.get('precision', 'fp32')}; "
+        f"teacher {_percent(teacher)} %. {_how_chosen(results)}"
+        "Test accuracy after the last epoch: mean ± deviation "
+        f"over seeds, Student's t interval; difference from {results.baseline} paired by seed "
+        f"(the same initial weights, {config['order']} order of batches), its interval and the "
+        "paired t-test's p, not corrected for the number of methods; agreement with the teacher "
+        "in %; training seconds of all students together, with compilation and without evaluation. "
+        f"{_compiling(results.seconds)}"
+        f"{where['date'][:10]}, {hardware}, {where['cores']} cores, torch {where['torch']}."
+    )
+
+
+def _optimizer(config: dict[str, Any]) -> str:
+    """`Adam 0.001`; results that name no optimizer are from before there was a choice."""
+    name = config.get("optimizer", "Adam") or ("" if config["lr"] is None else "learning rate")
+    if "lr" in config.get("sweep", {}):
+        return f"{name} at the swept rates"
+    if config["lr"] is None:
+        return name or "an optimizer of one's own"
+    return f"{name} {config['lr']:g}"
+
+
+def _compiling(seconds: dict[str, float]) -> str:
+    """What compilation cost, once a run that compiled is over."""
+    if "first_steps" not in seconds or "total" not in seconds:
+        return ""
+    return (
+        f"Of the run's {seconds['total']:.1f} seconds, {seconds['first_steps']:.1f} were the first "
+        "steps of its trainings, which compile; what is compiled is kept for the next run. "
+    )
+
+
+def _how_chosen(results: Results) -> str:
+    if not results.config.get("sweep"):
+        return ""
+    counts = ", ".join(
+        f"{name} {len(method.sweep.settings) if method.sweep else 1}"
+        for name, method in results.methods.items()
+    )
+    teacher = ""
+    if results.teacher and results.teacher.curves:  # it was trained here, at the plain rate
+        unswept = _optimizer(results.config | {"sweep": {}})
+        teacher = f" and the teacher ({unswept})"
+    data = results.data
+    split = f"a validation split of {data.validation:,} {data.unit}"
+    rest = "the whole training set"
+    if results.config.get("validation") is not None:
+        split, rest = f"{split}, held out of the training set", "the rest"
+    return (
+        f"Hyperparameters were chosen by mean accuracy over seeds on {split} "
+        f"(settings: {counts}); the students{teacher} were trained on {rest}. "
+    )
+
+
+def _percent(share: float | None, sign: bool = False) -> str:
+    if share is None:
+        return "–"
+    return f"{100 * share:{'+' if sign else ''}.2f}"
+
+
+def _range(bounds: Interval | Paired, sign: bool = False) -> str:
+    if bounds.low is None:
+        return "–"
+    return f"[{_percent(bounds.low, sign)}, {_percent(bounds.high, sign)}]"
+
+
+def _p(p: float | None) -> str:
+    if p is None or math.isnan(p):
+        return "–"
+    return "<0.001" if p < 0.001 else f"{p:.3f}"

@@ -1,0 +1,69 @@
+"""Which examples come when: pure functions of explicit seeds."""
+
+import math
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from fkd import _check, _random
+
+
+def steps_per_epoch(examples: int, batch_size: int) -> int:
+    """How many full batches an epoch has: ⌈examples / batch_size⌉.
+
+    >>> steps_per_epoch(50_000, 128)
+    391
+    """
+    return -(-examples // batch_size)
+
+
+def order(seed: int, epoch: int, examples: int, batch_size: int) -> Int[Tensor, "steps batch"]:
+    """The examples' numbers in one epoch's order, as full batches, from (seed, epoch) alone.
+
+    The last batch is filled up from the head of the same order, so every batch has one shape and
+    the step is compiled once; each example comes once, and those few twice. Raises ValueError for a
+    batch that is larger than the data set.
+
+    >>> order(0, 0, examples=5, batch_size=2).shape
+    torch.Size([3, 2])
+    """
+    _check.between("order", 1, examples, batch_size=batch_size)
+    generator = torch.Generator()
+    generator.manual_seed(int(_random.fold(torch.tensor(seed), epoch)))
+    steps = steps_per_epoch(examples, batch_size)
+    shuffled = torch.randperm(examples, generator=generator)
+    return shuffled[torch.arange(steps * batch_size) % examples].reshape(steps, batch_size)
+
+
+def hold_out(
+    labels: Int[Tensor, " examples"], share: float, seed: int = 0
+) -> tuple[Int[Tensor, " rest"], Int[Tensor, " validation"]]:
+    """The examples' numbers in two parts, the rest and a part for validation, each sorted, from
+    (labels, share, seed) alone.
+
+    Of each class ⌊share · examples of the class + 1/2⌋ are for validation, drawn at random. Raises
+    ValueError for a share outside (0, 1), or one that leaves a class with none on either side.
+
+    >>> rest, validation = hold_out(torch.tensor([0, 0, 0, 0, 1, 1, 1, 1]), share=0.25)
+    >>> len(rest), len(validation)
+    (6, 2)
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"hold_out: share must lie between 0 and 1, both excluded, not at {share}")
+    generator = torch.Generator()
+    generator.manual_seed(seed)
+    shuffled = torch.randperm(len(labels), generator=generator).to(labels.device)
+    parts = []
+    for label in labels.unique().tolist():
+        of_class = shuffled[labels[shuffled] == label]
+        number = math.floor(share * len(of_class) + 0.5)
+        if not 0 < number < len(of_class):
+            raise ValueError(
+                f"hold_out: a share of {share} holds out {number} of the {len(of_class)} examples "
+                f"of class {label}, but at least one must be held out and one kept; change the "
+                "share or give more examples"
+            )
+        parts.append(of_class.split([len(of_class) - number, number]))
+    rest, validation = (torch.cat(part).sort().values for part in zip(*parts, strict=True))
+    return rest, validation

@@ -1,0 +1,124 @@
+"""A source that lies on the device as tensors."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map
+
+from fkd import _check
+from fkd._random import Key
+from fkd.data._order import order, steps_per_epoch
+from fkd.data._source import (
+    Batch,
+    Transform,
+    check_batch,
+    check_index_is_free,
+    named_leaves,
+    unchanged,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Resident:
+    """Examples that lie on a device as tensors, read by their numbers inside the step.
+
+    `inputs` are any pytree of tensors and `targets` tensors by name; all lead with one axis of
+    examples, and may have any other axes and any dtype. A feed is the numbers [batch] of the rows,
+    or [members, batch]; `read` takes those rows, and then `transform(inputs, key)`. The batch has
+    the numbers among its targets, as `index`.
+
+    Raises ValueError for leaves that are no tensors, differ in their number of examples or lie on
+    different devices, for no examples at all, labels that are no whole numbers, a target named
+    `index`, and a batch size below one.
+
+    >>> source = Resident(torch.arange(5.0), {"labels": torch.arange(5)}, batch_size=2)
+    >>> feeds = list(source.feeds(seed=0, epoch=0))
+    >>> len(feeds), source.read(torch.tensor([3, 1]))
+    (3, Batch(inputs=tensor([3., 1.]), targets={'labels': tensor([3, 1]), 'index': tensor([3, 1])}))
+    """
+
+    inputs: Any
+    targets: Mapping[str, Tensor]
+    _: KW_ONLY
+    batch_size: int = 128
+    transform: Transform = unchanged
+
+    def __post_init__(self) -> None:
+        check_index_is_free("Resident", self.targets)
+        if check_batch("Resident", self.inputs, self.targets) == 0:
+            raise ValueError("Resident: there are no examples; give at least one")
+        _check.positive("Resident", batch_size=self.batch_size)
+        leaves = named_leaves(self.inputs, self.targets)
+        if len({leaf.device for leaf in leaves.values()}) > 1:
+            places = ", ".join(f"{name} on {leaf.device}" for name, leaf in leaves.items())
+            raise ValueError(
+                f"Resident: all tensors must lie on one device, but there are {places}; "
+                "move them with .to(device) first"
+            )
+
+    @property
+    def examples(self) -> int:
+        return len(tree_leaves(self.inputs)[0])
+
+    @property
+    def device(self) -> torch.device:
+        return tree_leaves(self.inputs)[0].device
+
+    def feeds(self, seed: int, epoch: int, start: int = 0) -> Iterator[Int[Tensor, " batch"]]:
+        """The rows of `order(seed, epoch, examples, batch_size)`, from step `start` on."""
+        steps = steps_per_epoch(self.examples, self.batch_size)
+        _check.between("Resident.feeds", 0, steps, start=start)
+        rows = order(seed, epoch, self.examples, self.batch_size)
+        return iter(rows[start:].to(self.device))
+
+    def read(self, feed: Int[Tensor, "*members batch"], key: Key | None = None) -> Batch:
+        """The rows' inputs, after the transform, and their targets with `index`."""
+        inputs = tree_map(lambda leaf: leaf[feed], self.inputs)
+        targets = {name: target[feed] for name, target in self.targets.items()}
+        return Batch(self.transform(inputs, key), targets | {"index": feed})
+
+    def in_order(self, batch_size: int) -> Iterator[Batch]:
+        """Every example once, in order; the transform is given no key."""
+        _check.positive("Resident.in_order", batch_size=batch_size)
+        return (self._part(start, batch_size) for start in range(0, self.examples, batch_size))
+
+    def _part(self, start: int, batch_size: int) -> Batch:
+        rows = slice(start, min(start + batch_size, self.examples))
+        inputs = tree_map(lambda leaf: leaf[rows], self.inputs)
+        targets = {name: target[rows] for name, target in self.targets.items()}
+        index = torch.arange(rows.start, rows.stop, device=self.device)
+        return Batch(self.transform(inputs, None), targets | {"index": index})
+
+    def subset(self, rows: Int[Tensor, " rows"]) -> "Resident":
+        """The examples with these numbers, in this order; their own numbers count from 0 anew.
+
+        Raises ValueError for numbers that are not whole, or not those of examples.
+        """
+        _check.dimensions("subset", "rows", rows=rows)
+        _check.integral("subset", rows=rows)
+        if rows.dtype == torch.bool:
+            raise ValueError("subset: rows must be numbers of examples; give mask.nonzero()[:, 0]")
+        for row in (rows.min(), rows.max()) if len(rows) else ():
+            _check.between("subset", 0, self.examples - 1, rows=int(row))
+        rows = rows.to(self.device, torch.int64)
+        inputs = tree_map(lambda leaf: leaf[rows], self.inputs)
+        targets = {name: target[rows] for name, target in self.targets.items()}
+        return replace(self, inputs=inputs, targets=targets)
+
+    def with_targets(self, targets: Mapping[str, Tensor]) -> "Resident":
+        """The same examples with more targets, such as a teacher's outputs, or with others of the
+        same names."""
+        return replace(self, targets={**self.targets, **targets})
+
+    def to(self, device: torch.device | str) -> "Resident":
+        """The same examples on a device."""
+        inputs, targets = tree_map(lambda leaf: leaf.to(device), (self.inputs, dict(self.targets)))
+        return replace(self, inputs=inputs, targets=targets)
+
+    def batched(self, batch_size: int) -> "Resident":
+        """The same examples in batches of another size."""
+        return replace(self, batch_size=batch_size)

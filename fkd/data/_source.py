@@ -1,0 +1,127 @@
+"""What a source of batches is, and what every batch must hold."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import keystr, tree_flatten_with_path
+
+from fkd import _check
+from fkd._random import Key
+
+Transform = Callable[[Any, Key | None], Any]
+"""`transform(inputs, key) -> inputs`: what a source does to the inputs of a batch inside the step.
+
+It is a pure function of inputs [batch, ...] or [members, batch, ...] and of the key, from which all
+its random numbers come. Without a key, in an evaluation, it draws none.
+"""
+
+
+class Batch(NamedTuple):
+    """What one step reads: the inputs, any pytree of tensors, and the targets by name.
+
+    All lead with one axis of examples. The labels are one target among others.
+    """
+
+    inputs: Any
+    targets: dict[str, Tensor]
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Where batches come from. A source is never changed: a step's batch is a pure function of it,
+    (seed, epoch, step), and the key."""
+
+    @property
+    def examples(self) -> int:
+        """How many examples an epoch shows."""
+        ...
+
+    @property
+    def batch_size(self) -> int:
+        """How many examples each batch of an epoch holds."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where the batches lie."""
+        ...
+
+    def feeds(self, seed: int, epoch: int, start: int = 0) -> Iterator[Any]:
+        """What `read` is given, one feed a step, from step `start` of the epoch on.
+
+        A feed is a pytree of tensors on the device, of the same shapes in every step. There are
+        `steps_per_epoch(examples, batch_size)` of them in an epoch.
+        """
+        ...
+
+    def read(self, feed: Any, key: Key | None = None) -> Batch:
+        """The batch of a feed. It runs inside the step, so it is compiled and captured with it.
+
+        Feeds may be stacked along an axis of members; so is the batch, then.
+        """
+        ...
+
+    def in_order(self, batch_size: int) -> Iterator[Batch]:
+        """Every example once, in order, in batches of which the last may be smaller."""
+        ...
+
+    def to(self, device: torch.device | str) -> "Source":
+        """The same source with its batches on a device."""
+        ...
+
+    def batched(self, batch_size: int) -> "Source":
+        """The same source with batches of another size."""
+        ...
+
+
+def unchanged(inputs: Any, key: Key | None = None) -> Any:
+    """The transform that does nothing."""
+    return inputs
+
+
+def named_leaves(inputs: Any, targets: Mapping[str, Any]) -> dict[str, Any]:
+    """Every leaf by how it is written: `inputs['pixels']`, `targets['labels']`."""
+    paths: list[tuple[str, Any]] = []
+    for name, tree in (("inputs", inputs), ("targets", dict(targets))):
+        paths += [(name + keystr(path), leaf) for path, leaf in tree_flatten_with_path(tree)[0]]
+    return dict(paths)
+
+
+def check_batch(where: str, inputs: Any, targets: Mapping[str, Any]) -> int:
+    """How many examples there are. Raises ValueError, which names the leaf, where one is no tensor,
+    has no axis of examples or another number of them, and where labels are no whole numbers."""
+    leaves = named_leaves(inputs, targets)
+    for name, leaf in leaves.items():
+        if not isinstance(leaf, Tensor):
+            raise ValueError(
+                f"{where}: every leaf of inputs and targets must be a tensor, but {name} is a "
+                f"{type(leaf).__name__}; turn it into one or leave it out"
+            )
+        if leaf.ndim == 0:
+            raise ValueError(
+                f"{where}: {name} must lead with an axis of examples, but it is a single number"
+            )
+    name = next((name for name in leaves if name.startswith("inputs")), None)
+    if name is None:
+        raise ValueError(f"{where}: inputs hold no tensor; give at least one")
+    first = leaves[name]
+    for other, leaf in leaves.items():
+        if len(leaf) != len(first):
+            raise ValueError(
+                f"{where}: inputs and targets must lead with the same number of examples, "
+                f"but {name} is {tuple(first.shape)} and {other} is {tuple(leaf.shape)}"
+            )
+    if "labels" in targets:
+        _check.integral(where, labels=targets["labels"])
+    return len(first)
+
+
+def check_index_is_free(where: str, targets: Mapping[str, Any]) -> None:
+    """Raise where a target has the name under which the source gives the examples' numbers."""
+    if "index" in targets:
+        raise ValueError(
+            f"{where}: no target may be named 'index', for the source itself gives the examples' "
+            "numbers by that name; choose another name"
+        )

@@ -1,0 +1,311 @@
+"""A source that reads its batches from a `torch.utils.data.DataLoader` as they are needed."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SequentialSampler
+
+from fkd import _check, _random
+from fkd._random import Key
+from fkd.data._order import order, steps_per_epoch
+from fkd.data._source import Batch, Transform, check_batch, check_index_is_free, unchanged
+
+Split = Callable[[Any], tuple[Any, Mapping[str, Tensor]]]
+"""`split(batch) -> (inputs, targets)`: which part of a loader's batch is which."""
+
+
+def inputs_and_targets(batch: Any) -> tuple[Any, Mapping[str, Tensor]]:
+    """The inputs and the targets of a batch in one of the usual forms.
+
+    These are a pair of inputs and labels, a pair of inputs and a dict of targets, and a dict with
+    `labels`, all else of which is taken as the inputs. Raises ValueError for any other.
+
+    >>> inputs_and_targets([torch.zeros(1, 2), torch.tensor([3])])
+    (tensor([[0., 0.]]), {'labels': tensor([3])})
+    """
+    if isinstance(batch, Mapping) and "labels" in batch:
+        inputs = {name: value for name, value in batch.items() if name != "labels"}
+        return inputs, {"labels": batch["labels"]}
+    if isinstance(batch, Sequence) and len(batch) == 2:
+        inputs, targets = batch
+        if isinstance(targets, Tensor):
+            return inputs, {"labels": targets}
+        if isinstance(targets, Mapping):
+            return inputs, targets
+    form = type(batch).__name__
+    if isinstance(batch, Mapping):
+        form += f" of {', '.join(map(str, batch))}"
+    elif isinstance(batch, Sequence):
+        form += f" of {', '.join(type(part).__name__ for part in batch)}"
+    raise ValueError(
+        "Streamed: the loader's batch must be a pair of inputs and labels, a pair of inputs and a "
+        f"dict of targets, or a dict with 'labels', but it is a {form}; give split=, a function "
+        "from a batch to (inputs, targets)"
+    )
+
+
+class Streamed:
+    """Examples that a `DataLoader` reads as they are needed, a few batches ahead of the step.
+
+    A feed is the batch itself, on the device: what `split` makes of the loader's batch. Workers,
+    `collate_fn`, `pin_memory` and prefetching are the loader's; memory holds only the batches that
+    it prefetches. `read` applies `transform(inputs, key)` inside the step.
+
+    Over a map-style data set the batches are those of `Resident` over the same examples: `order`
+    says which examples come when, `index` among the targets gives their numbers, and an epoch goes
+    on from any step without reading what lies before it. Whether the loader shuffles is ignored.
+    Over an `IterableDataset` the order is the loader's own, the last batch of an epoch is filled up
+    from its first, and an epoch goes on from a step by reading and skipping what lies before it.
+    The data set then says how many `examples` an epoch has, or the argument does.
+
+    Each epoch starts its workers anew, and seeds them by (seed, epoch, step it starts from), or by
+    (seed, epoch) over an `IterableDataset`; `persistent_workers` is ignored. What a data set draws
+    by itself is not part of the state: put what must come back the same after a resumed run into
+    `transform`, which has the key.
+
+    Raises ValueError for a loader whose sampler or batch sampler is not torch's own, or that drops
+    the last batch, for a batch size or a number of examples that is not known, and in `feeds` for a
+    batch that does not hold the examples that were asked for.
+
+    >>> images, labels = torch.zeros(5, 1, 2, 2), torch.arange(5)
+    >>> loader = DataLoader(torch.utils.data.TensorDataset(images, labels), batch_size=2)
+    >>> source = Streamed(loader)
+    >>> [batch.targets["labels"].tolist() for batch in source.in_order(batch_size=3)]
+    [[0, 1, 2], [3, 4]]
+    """
+
+    def __init__(
+        self,
+        loader: DataLoader,
+        *,
+        split: Split = inputs_and_targets,
+        transform: Transform = unchanged,
+        examples: int | None = None,
+        batch_size: int | None = None,
+        device: torch.device | str = "cpu",
+    ):
+        _check_loader(loader)
+        self.loader = loader
+        self.split = split
+        self.transform = transform
+        self.examples = _examples(loader, examples)
+        self.batch_size = _batch_size(loader, batch_size)
+        self.device = torch.device(device)
+
+    def feeds(self, seed: int, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch, from step `start` on."""
+        steps = steps_per_epoch(self.examples, self.batch_size)
+        _check.between("Streamed.feeds", 0, steps, start=start)
+        _check.between("Streamed.feeds", 1, self.examples, batch_size=self.batch_size)
+        key = _random.fold(torch.tensor(seed), epoch)
+        if _is_iterable(self.loader):
+            even = _even(self._stream(int(key)), self.batch_size, self.examples)
+            return map(self._move, islice(_filled(even, self.batch_size), start, None))
+        rows = order(seed, epoch, self.examples, self.batch_size)[start:].unbind()
+        return map(self._move, self._at(rows, int(_random.fold(key, start))))
+
+    def read(self, feed: Batch, key: Key | None = None) -> Batch:
+        """The batch with its inputs after the transform."""
+        return Batch(self.transform(feed.inputs, key), feed.targets)
+
+    def in_order(self, batch_size: int) -> Iterator[Batch]:
+        """Every example once, in order; the transform is given no key."""
+        _check.positive("Streamed.in_order", batch_size=batch_size)
+        if _is_iterable(self.loader):
+            batches = _even(self._stream(0), batch_size, self.examples)
+        else:
+            batches = self._at(torch.arange(self.examples).split(batch_size), 0)
+        return (self.read(self._move(batch)) for batch in batches)
+
+    def to(self, device: torch.device | str) -> "Streamed":
+        """The same source with its batches on a device."""
+        return Streamed(
+            self.loader,
+            split=self.split,
+            transform=self.transform,
+            examples=self.examples,
+            batch_size=self.batch_size,
+            device=device,
+        )
+
+    def batched(self, batch_size: int) -> "Streamed":
+        """The same source with batches of another size."""
+        return Streamed(
+            self.loader,
+            split=self.split,
+            transform=self.transform,
+            examples=self.examples,
+            batch_size=batch_size,
+            device=self.device,
+        )
+
+    def _move(self, batch: Batch) -> Batch:
+        return tree_map(lambda leaf: leaf.to(self.device, non_blocking=True), batch)
+
+    def _at(self, rows: Sequence[Tensor], worker_seed: int) -> Iterator[Batch]:
+        """The examples with the numbers of each row, in a batch a row."""
+        loader = _anew(self.loader, worker_seed, _Rows(rows))
+        for numbers, raw in zip(rows, loader, strict=True):
+            inputs, targets = self.split(raw)
+            check_index_is_free("Streamed", targets)
+            examples = check_batch("Streamed", inputs, targets)
+            if examples != len(numbers):
+                raise ValueError(
+                    f"Streamed: the loader was asked for a batch of {len(numbers)} examples, but "
+                    f"gave {examples}; collate_fn must keep every example that it is given"
+                )
+            yield Batch(inputs, {**targets, "index": numbers})
+
+    def _stream(self, worker_seed: int) -> Iterator[Batch]:
+        """The loader's own batches, of whatever size."""
+        for raw in _anew(self.loader, worker_seed, None):
+            inputs, targets = self.split(raw)
+            check_batch("Streamed", inputs, targets)
+            yield Batch(inputs, dict(targets))
+
+
+class _Rows:
+    """A batch sampler that hands out the numbers of each row."""
+
+    def __init__(self, rows: Sequence[Tensor]):
+        self.rows = rows
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return (row.tolist() for row in self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def _anew(loader: DataLoader, worker_seed: int, rows: _Rows | None) -> DataLoader:
+    """The same loader, of batches by `rows` where there are any, with its workers' seed its own."""
+    generator = torch.Generator()
+    generator.manual_seed(worker_seed)
+    return DataLoader(
+        loader.dataset,
+        batch_size=1 if rows else loader.batch_size,
+        batch_sampler=rows,
+        num_workers=loader.num_workers,
+        collate_fn=loader.collate_fn,
+        pin_memory=loader.pin_memory,
+        timeout=loader.timeout,
+        worker_init_fn=loader.worker_init_fn,
+        multiprocessing_context=loader.multiprocessing_context,
+        generator=generator,
+        prefetch_factor=loader.prefetch_factor,
+    )
+
+
+def _is_iterable(loader: DataLoader) -> bool:
+    return isinstance(loader.dataset, IterableDataset)
+
+
+def _check_loader(loader: DataLoader) -> None:
+    if loader.drop_last:
+        raise ValueError(
+            "Streamed: the loader must have drop_last=False, for an epoch shows every example, and "
+            "its last batch is filled up to the size of the others"
+        )
+    if _is_iterable(loader):
+        return
+    if loader.batch_sampler is None:
+        raise ValueError(
+            "Streamed: over a map-style data set the loader must put examples into batches, but it "
+            "has batch_size=None; give it a batch_size"
+        )
+    if loader.batch_size is None:
+        raise ValueError(
+            "Streamed: the order of a map-style data set is the source's own, but the loader has "
+            f"a {type(loader.batch_sampler).__name__} for batch_sampler; give it a batch_size "
+            "instead"
+        )
+    if not _shows_each_once(loader):
+        raise ValueError(
+            "Streamed: the order of a map-style data set is the source's own, each example once an "
+            f"epoch, but the loader has a {type(loader.sampler).__name__} of its own for sampler; "
+            "leave sampler out, or put the choice into the data set (torch.utils.data.Subset)"
+        )
+
+
+def _shows_each_once(loader: DataLoader) -> bool:
+    """Whether the sampler is what `shuffle` makes, True or False."""
+    sampler = loader.sampler
+    if type(sampler) is RandomSampler:
+        whole = sampler.num_samples == len(sampler.data_source)
+        return sampler.data_source is loader.dataset and not sampler.replacement and whole
+    return type(sampler) is SequentialSampler and sampler.data_source is loader.dataset
+
+
+def _examples(loader: DataLoader, examples: int | None) -> int:
+    try:
+        length = len(loader.dataset)  # type: ignore[arg-type]
+    except TypeError:
+        length = None
+    if examples is None and length is None:
+        raise ValueError(
+            "Streamed: the data set does not say how many examples an epoch has; give examples="
+        )
+    if not _is_iterable(loader) and examples not in (None, length):
+        raise ValueError(
+            f"Streamed: the data set has {length} examples and an epoch shows each, but examples "
+            f"is {examples}; leave it out"
+        )
+    number = length if examples is None else examples
+    if number is None or number < 1:
+        raise ValueError(f"Streamed: there must be at least one example, but there are {number}")
+    return number
+
+
+def _batch_size(loader: DataLoader, batch_size: int | None) -> int:
+    number = loader.batch_size if batch_size is None else batch_size
+    if number is None:
+        raise ValueError(
+            "Streamed: the loader has batch_size=None, so give Streamed the batch_size of a step"
+        )
+    _check.positive("Streamed", batch_size=number)
+    return number
+
+
+def _even(batches: Iterable[Batch], size: int, examples: int) -> Iterator[Batch]:
+    """`examples` in all, in batches of `size`, of which the last may be smaller."""
+    rest: Batch | None = None
+    left = examples
+    for batch in batches:
+        rest = batch if rest is None else _join(rest, batch)
+        while left and rest is not None and _length(rest) >= min(size, left):
+            number = min(size, left)
+            yield _part(rest, 0, number)
+            left -= number
+            rest = _part(rest, number, None) if _length(rest) > number else None
+        if not left:
+            return
+    number = examples - left + (0 if rest is None else _length(rest))
+    raise ValueError(
+        f"Streamed: an epoch must have {examples} examples, but the loader ended after {number}; "
+        "give examples= the number that it has"
+    )
+
+
+def _filled(batches: Iterable[Batch], size: int) -> Iterator[Batch]:
+    """The same batches, the last filled up to `size` from the first."""
+    first: Batch | None = None
+    for batch in batches:
+        first = first or batch
+        missing = size - _length(batch)
+        yield _join(batch, _part(first, 0, missing)) if missing else batch
+
+
+def _length(batch: Batch) -> int:
+    return len(tree_leaves(batch.inputs)[0])
+
+
+def _part(batch: Batch, start: int, stop: int | None) -> Batch:
+    return tree_map(lambda leaf: leaf[start:stop], batch)
+
+
+def _join(first: Batch, second: Batch) -> Batch:
+    return tree_map(lambda *leaves: torch.cat(leaves), first, second)

@@ -1,0 +1,66 @@
+"""Steps of training in one CUDA graph, so that a GPU need not wait for Python between kernels."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.utils._pytree import tree_leaves, tree_map
+
+from fkd.ensemble import stack
+
+Replay = Callable[[], None]
+
+
+def record(function: Callable[[], Any]) -> tuple[Any, Replay]:
+    """What `function()` returns, and `replay()`, which computes it anew into the same tensors."""
+    side = torch.cuda.Stream()  # a graph must not see the default stream
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        function()  # compilers compile and libraries choose their kernels before the capture
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        outputs = function()
+    return outputs, graph.replay
+
+
+def each(body: Callable[[Any], Any], feeds: list[Any]) -> Any:
+    """What `body` returns for each feed, stacked leaf by leaf."""
+    return stack([body(feed) for feed in feeds])
+
+
+class Captured:
+    """Steps of training by their feeds, captured once for each number of feeds.
+
+    `body(feed)` takes a step: it reads its batch by a feed, a tree of tensors that lie in buffers
+    which each call fills anew, and writes `state` in place. The state is as before after a capture.
+    """
+
+    def __init__(
+        self,
+        body: Callable[[Any], Any],
+        state: Any,
+        record: Callable[[Callable[[], Any]], tuple[Any, Replay]] = record,
+    ):
+        self.body, self.state, self.record = body, state, record
+        self.graphs: dict[int, tuple[list[Any], Any, Replay]] = {}
+
+    def __call__(self, feeds: list[Any]) -> Any:
+        """What `body` returned, stacked over the feeds."""
+        if len(feeds) not in self.graphs:
+            self.graphs[len(feeds)] = self._capture(feeds)
+        buffers, outputs, replay = self.graphs[len(feeds)]
+        _copy(buffers, feeds)
+        replay()
+        return tree_map(torch.clone, outputs)  # the next replay writes over them
+
+    def _capture(self, feeds: list[Any]) -> tuple[list[Any], Any, Replay]:
+        before, buffers = tree_map(torch.clone, self.state), tree_map(torch.clone, feeds)
+        outputs, replay = self.record(lambda: each(self.body, buffers))
+        _copy(self.state, before)
+        return buffers, outputs, replay
+
+
+def _copy(into: Any, tree: Any) -> None:
+    for old, new in zip(tree_leaves(into), tree_leaves(tree), strict=True):
+        old.copy_(new)

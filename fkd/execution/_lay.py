@@ -1,0 +1,129 @@
+"""An ensemble's step in place, laid out as a plan says."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
+
+from fkd.data import Batch
+from fkd.distillation import Distillation, Gradient, State
+from fkd.ensemble import Order, ensemble, member, part, size, stack
+from fkd.execution._compile import compiled
+from fkd.execution._layers import FasterLayers
+from fkd.execution._plan import Plan
+from fkd.model import Tensors
+
+Advance = Callable[[State, Batch], Tensors]  # writes the new state over the old one
+Reduce = Callable[[Gradient], Gradient]
+
+
+def lay(
+    distillation: Distillation,
+    plan: Plan,
+    *,
+    order: Order = "shared",
+    reduce: Reduce | None = None,
+) -> Advance:
+    """`advance(state, batch)`: the ensemble's step, which writes over the stacked state.
+
+    It returns the metrics, a number a member. Call it on a state that nobody else reads: no second
+    state is made. `plan` is settled (see `Plan.settle`). `reduce` stands between gradient and
+    update, where ranks average; without it both are one.
+
+    Raises ValueError for a plan that still has something to choose.
+    """
+    if "auto" in (plan.layout, plan.compile):
+        raise ValueError(
+            f"lay: the plan must have nothing left to choose, but it is {plan}; settle it with "
+            "plan.settle(device, steps, members)"
+        )
+    if plan.layout == "loop":
+        alone = _gradient(distillation) if plan.compile == "none" else distillation.gradient
+        step: Callable[..., Any] = partial(_advance, alone, distillation.update)
+        if plan.compile == "step":
+            alone, step = compiled(partial(_faster, alone)), compiled(partial(_faster, step))
+        gradient = partial(_one_by_one, alone, order)
+        advance = partial(_one_by_one, step, order)
+    else:
+        together = ensemble(distillation, order=order)
+        wide: Callable[..., Any] = together.gradient
+        step = partial(_advance, together.gradient, together.update)
+        if plan.compile == "step":
+            wide, step = compiled(wide), compiled(step)
+        gradient = partial(_in_chunks, wide, order, plan.chunk)
+        advance = partial(_in_chunks, step, order, plan.chunk)
+    if reduce is None:
+        return advance
+    update = torch.func.vmap(distillation.update)
+    if plan.compile == "step":
+        update = compiled(update)
+    return partial(_advance, partial(_reduced, gradient, reduce), update)
+
+
+def _advance(
+    gradient: Callable[[State, Batch], Gradient],
+    update: Callable[[State, Gradient], State],
+    state: State,
+    batch: Batch,
+) -> Tensors:
+    step = gradient(state, batch)
+    with torch.no_grad():
+        for old, new in zip(tree_leaves(state), tree_leaves(update(state, step)), strict=True):
+            if new is not old:
+                old.copy_(new)
+    return step.metrics
+
+
+def _reduced(
+    gradient: Callable[[State, Batch], Gradient], reduce: Reduce, state: State, batch: Batch
+) -> Gradient:
+    return reduce(gradient(state, batch))
+
+
+def _faster(function: Callable[[State, Batch], Any], state: State, batch: Batch) -> Any:
+    with FasterLayers():
+        return function(state, batch)
+
+
+def _gradient(distillation: Distillation) -> Callable[[State, Batch], Gradient]:
+    return partial(_by_autograd, distillation)
+
+
+def _by_autograd(distillation: Distillation, state: State, batch: Batch) -> Gradient:
+    """`distillation.gradient`, which is recorded once only: `torch.func.grad` would keep what a
+    second derivative needs, and takes a tenth longer where nothing is compiled."""
+    leaves, structure = tree_flatten(state.params)
+    leaves = [leaf.detach().requires_grad_() for leaf in leaves]
+    params = tree_unflatten(leaves, structure)
+    with torch.enable_grad():
+        total, (buffers, means) = distillation.loss(params, state, batch)
+    gradients = torch.autograd.grad(total, leaves, materialize_grads=True)
+    buffers, metrics = tree_map(torch.Tensor.detach, (buffers, {"loss": total} | means))
+    return Gradient(tree_unflatten(gradients, structure), buffers, metrics)
+
+
+def _one_by_one(
+    run: Callable[[State, Batch], Any], order: Order, state: State, batch: Batch
+) -> Any:
+    """The members' results, stacked. A member's state is a view of the common tensors."""
+    return stack(
+        [
+            run(member(state, k), batch if order == "shared" else member(batch, k))
+            for k in range(size(state))
+        ]
+    )
+
+
+def _in_chunks(
+    run: Callable[[State, Batch], Any], order: Order, chunk: int | None, state: State, batch: Batch
+) -> Any:
+    members = size(state)
+    if chunk is None or chunk >= members:
+        return run(state, batch)
+    results = []
+    for start in range(0, members, chunk):
+        few = slice(start, start + chunk)
+        results.append(run(part(state, few), batch if order == "shared" else part(batch, few)))
+    return tree_map(lambda *leaves: torch.cat(leaves), *results)

@@ -1,0 +1,55 @@
+"""Methods that treat the labelled class apart from the others, or weigh examples by it."""
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from fkd import losses
+from fkd.methods._term import Method, Term, labels, warmup_over
+
+__all__ = ["dkd", "nkd", "wsld"]
+
+
+def dkd(
+    weight: float = 1.0,
+    alpha: float = 1.0,
+    beta: float = 8.0,
+    temperature: float = 4.0,
+    warmup: int = 20,
+    ce: float = 1.0,
+) -> Method:
+    """Decoupled distillation; the paper's β is 2, 6 or 8 by the pair of networks.
+
+    The weight rises over the first `warmup` epochs, as in the authors' code.
+
+    Zhao et al., "Decoupled Knowledge Distillation" (2022).
+    """
+    hyper = {"alpha": alpha, "beta": beta, "temperature": temperature}
+    return {"dkd": _labelled(losses.dkd, weight, hyper, warmup)} | labels(ce)
+
+
+def nkd(
+    weight: float = 1.0, gamma: float = 1.5, temperature: float = 1.0, ce: float = 1.0
+) -> Method:
+    """Normalised distillation.
+
+    Yang et al., "From Knowledge Distillation to Self-Knowledge Distillation" (2023).
+    """
+    hyper = {"gamma": gamma, "temperature": temperature}
+    return {"nkd": _labelled(losses.nkd, weight, hyper)} | labels(ce)
+
+
+def wsld(weight: float = 2.5, temperature: float = 2.0, ce: float = 1.0) -> Method:
+    """Weighted soft labels, at the authors' weight and temperature for ImageNet.
+
+    Zhou et al., "Rethinking Soft Labels for Knowledge Distillation" (2021).
+    """
+    return {"wsld": _labelled(losses.wsld, weight, {"temperature": temperature})} | labels(ce)
+
+
+def _labelled(
+    loss: Callable[..., Tensor], weight: float, hyper: dict[str, float], warmup: int = 0
+) -> Term:
+    """A loss of the logits that reads the labels too."""
+    target = ("logits", "labels")
+    return Term(loss, target=target, weight=weight, hyper=hyper, schedules=warmup_over(warmup))

@@ -1,0 +1,131 @@
+"""Methods that match a summary of feature maps: attention, flow, selectivity, channels."""
+
+import torch
+from torch import Tensor
+
+from fkd import heads, losses
+from fkd.methods._term import Method, Term, labels, one_layer, warmup_over
+
+__all__ = ["at", "cwd", "fsp", "ickd", "nst", "pkd", "review"]
+
+
+def at(
+    weight: float = 1000.0,
+    ce: float = 1.0,
+    layer: str = "feature_map",
+    teacher_layer: str | None = None,
+) -> Method:
+    """Attention transfer, in the authors' form, to which the weight belongs.
+
+    Zagoruyko and Komodakis, "Paying More Attention to Attention" (2017).
+    """
+    return one_layer("at", losses.attention_transfer_squared, weight, ce, layer, teacher_layer)
+
+
+def fsp(
+    weight: float = 0.025,
+    ce: float = 1.0,
+    layers: tuple[str, str] = ("early_map", "feature_map"),
+    teacher_layers: tuple[str, str] | None = None,
+) -> Method:
+    """Flow between two layers, in one stage instead of two.
+
+    The weight is RepDistiller's, 50 of the mean over a matrix, for one of 64x32.
+
+    Yim et al., "A Gift from Knowledge Distillation" (2017).
+    """
+    term = Term(losses.fsp, layers, teacher_layers or layers, weight, head=heads.Flows, joint=True)
+    return {"fsp": term} | labels(ce)
+
+
+def nst(
+    weight: float = 50.0,
+    ce: float = 1.0,
+    layer: str = "feature_map",
+    teacher_layer: str | None = None,
+) -> Method:
+    """Neuron selectivity by a polynomial kernel, at the authors' weight for ImageNet.
+
+    Huang and Wang, "Like What You Like" (2017).
+    """
+    return one_layer("nst", losses.nst, weight, ce, layer, teacher_layer)
+
+
+def review(
+    weight: float = 5.0,
+    ce: float = 1.0,
+    warmup: int = 20,
+    layers: tuple[str, ...] = ("early_map", "feature_map"),
+    teacher_layers: tuple[str, ...] | None = None,
+) -> Method:
+    """Knowledge review: levels from shallow to deep, fused before they are compared.
+
+    The weight rises over the first `warmup` epochs, as in the authors' code.
+
+    Chen et al., "Distilling Knowledge via Knowledge Review" (2021).
+    """
+    term = Term(
+        _levels,
+        layers,
+        teacher_layers or layers,
+        weight,
+        head=heads.Fusion,
+        joint=True,
+        schedules=warmup_over(warmup),
+    )
+    return {"review": term} | labels(ce)
+
+
+def cwd(
+    weight: float = 1.0,
+    temperature: float = 4.0,
+    ce: float = 1.0,
+    layer: str = "feature_map",
+    teacher_layer: str | None = None,
+) -> Method:
+    """Channel-wise distributions at the authors' temperature; our weight, for none is published for
+    classification: theirs is 3 on the logits of segmentation, mmrazor's 10 at T = 1 for detection.
+
+    Shu et al., "Channel-wise Knowledge Distillation for Dense Prediction" (2021).
+    """
+    hyper = {"temperature": temperature}
+    target = teacher_layer or layer
+    term = Term(losses.channel_wise_divergence, layer, target, weight, hyper, heads.pointwise)
+    return {"cwd": term} | labels(ce)
+
+
+def pkd(
+    weight: float = 1.0,
+    ce: float = 1.0,
+    layer: str = "feature_map",
+    teacher_layer: str | None = None,
+) -> Method:
+    """Standardised maps; our weight, for the authors', 6 or 10 a level, belong to detection.
+
+    Cao et al., "PKD: General Distillation Framework for Object Detectors" (2022).
+    """
+    return one_layer("pkd", losses.pkd, weight, ce, layer, teacher_layer, heads.pointwise)
+
+
+def ickd(
+    weight: float = 2.5,
+    ce: float = 1.0,
+    layer: str = "feature_map",
+    teacher_layer: str | None = None,
+) -> Method:
+    """Correlations between channels, at the authors' weight for CIFAR-100 without their KL.
+
+    Liu et al., "Exploring Inter-Channel Correlation for Diversity-preserved KD" (2021).
+    """
+    return one_layer(
+        "ickd", losses.inter_channel_correlation, weight, ce, layer, teacher_layer, heads.connector
+    )
+
+
+def _levels(**maps: Tensor) -> Tensor:
+    levels = range(len(maps) // 2)
+    values = [
+        losses.hierarchical_context(maps[f"student_{level}"], maps[f"teacher_{level}"])
+        for level in levels
+    ]
+    return torch.stack(values).sum(0)

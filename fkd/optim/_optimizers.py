@@ -1,0 +1,107 @@
+"""The optimizers of the field, each a short chain."""
+
+from fkd import _check
+from fkd.optim._chain import Optimizer, chain
+from fkd.optim._transforms import (
+    add_decay,
+    scale_by_adam,
+    scale_by_learning_rate,
+    scale_by_momentum,
+    scale_by_trust_ratio,
+)
+
+
+def adam(
+    lr: float = 1e-3,
+    *,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+) -> Optimizer:
+    """Adam with L2 decay, as torch.optim.Adam; `lr` and `weight_decay` are leaves.
+
+    Raises ValueError for a negative `lr` or `weight_decay`, or what `scale_by_adam` refuses.
+
+    Kingma and Ba, "Adam" (2015), algorithm 1.
+
+    >>> adam(lr=3e-4).hyper
+    {'lr': 0.0003, 'weight_decay': 0.0}
+    """
+    _check.not_negative("adam", lr=lr, weight_decay=weight_decay)
+    rule = scale_by_adam(betas=betas, eps=eps)
+    links = chain(add_decay(weight_decay), rule, scale_by_learning_rate(lr))
+    return _in_order(links, "lr", "weight_decay")
+
+
+def adamw(
+    lr: float = 1e-3,
+    *,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 1e-2,
+) -> Optimizer:
+    """Adam with decoupled decay, as torch.optim.AdamW; the numbers are those of `adam`.
+
+    Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (2019), algorithm 2.
+
+    >>> adamw().hyper["weight_decay"]
+    0.01
+    """
+    _check.not_negative("adamw", lr=lr, weight_decay=weight_decay)
+    rule = scale_by_adam(betas=betas, eps=eps)
+    links = chain(rule, add_decay(weight_decay), scale_by_learning_rate(lr))
+    return _in_order(links, "lr", "weight_decay")
+
+
+def lamb(
+    lr: float = 1e-3,
+    *,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-6,
+    weight_decay: float = 0.0,
+) -> Optimizer:
+    """AdamW's direction, scaled in each leaf to the norm of its parameters: for large batches.
+
+    You et al., "Large Batch Optimization for Deep Learning" (2020), algorithm 2.
+
+    >>> list(lamb().hyper)
+    ['lr', 'weight_decay']
+    """
+    _check.not_negative("lamb", lr=lr, weight_decay=weight_decay)
+    rule = scale_by_adam(betas=betas, eps=eps)
+    rate = scale_by_learning_rate(lr)
+    links = chain(rule, add_decay(weight_decay), scale_by_trust_ratio(), rate)
+    return _in_order(links, "lr", "weight_decay")
+
+
+def sgd(
+    lr: float = 0.1,
+    *,
+    momentum: float = 0.0,
+    dampening: float = 0.0,
+    weight_decay: float = 0.0,
+    nesterov: bool = False,
+) -> Optimizer:
+    """Stochastic gradient descent with momentum and L2 decay, as torch.optim.SGD.
+
+    `lr`, `weight_decay` and `momentum` are leaves; without momentum there is no velocity and no
+    leaf for it. Raises ValueError for a negative number, `nesterov` without momentum, or what
+    `scale_by_momentum` refuses.
+
+    >>> sgd(0.1, momentum=0.9).hyper
+    {'lr': 0.1, 'weight_decay': 0.0, 'momentum': 0.9}
+    """
+    _check.not_negative("sgd", lr=lr, momentum=momentum, weight_decay=weight_decay)
+    decay, rate = add_decay(weight_decay), scale_by_learning_rate(lr)
+    if momentum:
+        velocity = scale_by_momentum(momentum, dampening=dampening, nesterov=nesterov)
+        return _in_order(chain(decay, velocity, rate), "lr", "weight_decay", "momentum")
+    if nesterov or dampening:
+        option = "nesterov" if nesterov else "dampening"
+        raise ValueError(f"sgd: {option} needs momentum, but momentum is 0; give one above zero")
+    return _in_order(chain(decay, rate), "lr", "weight_decay")
+
+
+def _in_order(optimizer: Optimizer, *numbers: str) -> Optimizer:
+    """The optimizer with its numbers listed in this order rather than in that of its links."""
+    return optimizer._replace(hyper={number: optimizer.hyper[number] for number in numbers})

@@ -1,0 +1,59 @@
+"""How sure we are of a mean: intervals and paired tests."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+
+class Interval(NamedTuple):
+    """A mean, the deviation of the values (n − 1), and the bounds of the mean's interval.
+
+    The last three are None for one value, from which no spread can be known.
+    """
+
+    mean: float
+    deviation: float | None
+    low: float | None
+    high: float | None
+
+
+class Paired(NamedTuple):
+    """The mean difference of two paired samples, its interval, and the paired t-test's p-value.
+
+    The last three are None for one pair; p is None too where all differences are the same.
+    """
+
+    difference: float
+    low: float | None
+    high: float | None
+    p: float | None
+
+
+def interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
+    """Student's t interval of a mean, for values that are independent and about normal.
+
+    >>> [round(x, 4) for x in interval([1.0, 2.0, 3.0])]
+    [2.0, 1.0, -0.4841, 4.4841]
+    """
+    x = np.asarray(values, dtype=np.float64)
+    mean = float(x.mean())
+    if len(x) < 2:
+        return Interval(mean, None, None, None)
+    deviation = float(x.std(ddof=1))
+    half = float(stats.t.ppf((1 + confidence) / 2, len(x) - 1)) * deviation / len(x) ** 0.5
+    return Interval(mean, deviation, mean - half, mean + half)
+
+
+def paired(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> Paired:
+    """How `a` differs from `b`, pair by pair: the mean of a − b, its t interval, and p.
+
+    >>> result = paired([2.0, 3.0, 5.0], [1.0, 2.0, 3.0])
+    >>> round(result.difference, 4), round(result.p, 4)
+    (1.3333, 0.0572)
+    """
+    differences = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
+    mean, deviation, low, high = interval(differences.tolist(), confidence)
+    p = float(stats.ttest_rel(a, b).pvalue) if deviation else None
+    return Paired(mean, low, high, p)

@@ -1,0 +1,245 @@
+"""The command line: what it reads, what it refuses, a method of the user's own, its help."""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+
+from fkd.compare import options
+from fkd.execution import Plan
+from fkd.methods import METHODS
+
+OWN = """
+from fkd import losses, methods
+from fkd.methods import Term
+
+def my_method():
+    return {"mine": Term(losses.squared_error, weight=0.5)} | methods.ce()
+
+def needs(weight):
+    return my_method()
+
+def refused():
+    return methods.kd(temperature=-1.0)
+
+def number():
+    return 3
+
+def empty():
+    return {}
+
+def words():
+    return {"mine": "a loss"}
+
+value = 3
+"""
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FKD_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+@pytest.fixture
+def own(elsewhere, monkeypatch):
+    """A module of the user's in the current folder, which Python does not look at by itself."""
+    (elsewhere / "owned").mkdir()
+    (elsewhere / "owned" / "fresh.py").write_text(OWN)
+    (elsewhere / "owned" / "broken.py").write_text("1 / 0")
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    yield "owned.fresh"
+    for name in [name for name in sys.modules if name.partition(".")[0] == "owned"]:
+        del sys.modules[name]
+
+
+def test_the_defaults():
+    config = options.parse([])
+    assert config.dataset == "digits" and config.methods == ("ce", "kd", "cosine", "hint")
+    assert config.seeds == tuple(range(8)) and config.epochs == 10 and config.batch_size == 128
+    assert config.plan == Plan() and config.compile == "auto"
+    assert json.loads(json.dumps(asdict(config)))["sweep"] == {}
+
+
+def test_every_flag_is_read():
+    flags = {
+        "--dataset": "cifar10",
+        "--root": "images",
+        "--batch-size": "16",
+        "--order": "own",
+        "--methods": "kd",
+        "--teacher-memory": "0.5",
+        "--seeds": "3,5",
+        "--epochs": "2",
+        "--lr": "0.01",
+        "--device": "cpu",
+        "--precision": "bf16",
+        "--compile": "yes",
+        "--layout": "vmap",
+        "--chunk": "4",
+        "--graph": "2",
+        "--sweep": "lr=1,2",
+        "--validation": "0.3",
+        "--output": "out",
+    }
+    config = options.parse([part for item in flags.items() for part in item])
+    assert config == options.Config(
+        dataset="cifar10",
+        root="images",
+        methods=("kd",),
+        seeds=(3, 5),
+        epochs=2,
+        batch_size=16,
+        lr=0.01,
+        teacher="train",
+        device="cpu",
+        precision="bf16",
+        compile="step",
+        layout="vmap",
+        chunk=4,
+        graph=2,
+        teacher_memory=0.5,
+        order="own",
+        sweep={"lr": (1.0, 2.0)},
+        validation=0.3,
+        output="out",
+    )
+    assert config.plan == Plan(layout="vmap", chunk=4, compile="step", graph=2)
+    assert config.torch_device == torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("flags", "choice"),
+    [
+        ([], "auto"),
+        (["--compile", "auto"], "auto"),
+        (["--compile", "yes"], "step"),
+        (["--compile", "no"], "none"),
+        (["--no-compile"], "none"),
+    ],
+)
+def test_compilation_is_left_to_the_plan_or_chosen(flags, choice):
+    assert options.parse(flags).compile == choice
+
+
+def test_all_is_every_method():
+    assert options.parse(["--methods", "all"]).methods == tuple(METHODS)
+
+
+def test_seeds_are_a_count_or_a_list():
+    assert options.parse_seeds("8") == tuple(range(8))
+    assert options.parse_seeds("3,5,8") == (3, 5, 8)
+    assert options.parse_seeds("3,") == (3,)
+
+
+def test_swept_items_become_values_by_name():
+    assert options.parse_sweep([]) == {}
+    items = ["lr=1e-4,0.001", "kd.temperature=4,"]
+    assert options.parse_sweep(items) == {"lr": (0.0001, 0.001), "kd.temperature": (4.0,)}
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dataset", "mnits"], "--dataset: data set 'mnits' is not known; choose from digits"),
+        (["--methods", "ce", "kdd"], "--methods: method 'kdd' is not known; choose from ce"),
+        (["--methods", "ce", "ce"], "--methods: each is to be named once"),
+        (["--methods", "kd", "mine:kd"], "--methods: each is to be named once"),
+        (["--methods", "mine:"], "--methods: method 'mine:' is not known"),
+        (["--device", "tpu"], "--device: device 'tpu' is not known; choose from auto, cpu, cuda"),
+        (
+            ["--precision", "fp8"],
+            "--precision: precision 'fp8' is not known; choose from fp32, tf32, bf16",
+        ),
+        (["--precision", "tf32", "--device", "cpu"], "--precision: tf32 is for a GPU"),
+        (["--compile", "maybe"], "--compile: choice 'maybe' is not known; choose from auto, yes"),
+        (["--chunk", "0"], "--chunk: chunk must be above zero"),
+        (["--graph", "-1"], "--graph: graph must be zero or more"),
+        (["--layout", "rows"], "--layout: layout 'rows' is not known; choose from auto, vmap"),
+        (["--order", "any"], "--order: order 'any' is not known; choose from shared, own"),
+        (["--teacher-memory", "-1"], "--teacher-memory: teacher_memory must be zero or more"),
+        (["--seeds", "0"], "--seeds: it takes a count above zero (8) or a list of seeds (3,5,8)"),
+        (["--seeds", "-3"], "--seeds: it takes a count above zero"),
+        (["--seeds", "a"], "--seeds: it takes a count above zero"),
+        (["--seeds", "3,3"], "--seeds: each is to be named once"),
+        (["--epochs", "0"], "--epochs: epochs must be above zero"),
+        (["--batch-size", "0"], "--batch-size: batch_size must be above zero"),
+        (["--lr", "-1"], "--lr: lr must be above zero"),
+        (["--lr", "nan"], "--lr: lr must be above zero"),
+        (["--teacher", "nowhere.pt"], "--teacher: there is no file nowhere.pt"),
+        (["--sweep", "lr"], "--sweep: it takes items such as lr=1e-4,3e-4, but got 'lr'"),
+        (["--sweep", "lr="], "--sweep: it takes items such as"),
+        (["--sweep", "=1"], "--sweep: it takes items such as"),
+        (["--sweep", "lr=high"], "--sweep: it takes items such as lr=1e-4,3e-4, but got 'lr=high'"),
+        (["--sweep", "lr=inf"], "--sweep: it takes items such as"),
+        (["--sweep", "lr=1,1.0"], "--sweep: each name and value is to be given once"),
+        (["--sweep", "lr=1", "lr=2"], "--sweep: each name and value is to be given once"),
+        (["--validation", "0"], "--validation: it is a share of the training set"),
+        (["--validation", "1"], "--validation: it is a share of the training set"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(arguments, message):
+    with pytest.raises(ValueError) as error:
+        options.parse(arguments)
+    assert message in str(error.value)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused():
+    with pytest.raises(ValueError, match="--device: cuda was asked for, but torch finds no GPU"):
+        options.parse(["--device", "cuda"])
+
+
+def test_a_method_of_the_users_own_is_found_by_its_path(own):
+    config = options.parse(["--methods", "ce", f"{own}:my_method"])
+    chosen = options.methods_of(config)
+    assert list(chosen) == ["ce", "my-method"]
+    assert list(chosen["my-method"]) == ["mine", "ce"]
+    assert chosen["my-method"]["mine"].weight == 0.5
+    assert config.methods == ("ce", f"{own}:my_method")  # as it was asked for
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("owned.nowhere:f", r"cannot be imported \(ModuleNotFoundError: No module named 'owned.no"),
+        ("owned.fresh:f", "cannot be imported .AttributeError: module 'owned.fresh' has no"),
+        ("owned.broken:f", "cannot be imported .ZeroDivisionError"),
+        ("owned.fresh:value", "must be a function that returns a Method, but it is a int"),
+        ("owned.fresh:needs", r"needs\(\) raised TypeError: .*without required arguments"),
+        ("owned.fresh:refused", r"refused\(\) raised ValueError: kd: temperature must be above"),
+        ("owned.fresh:number", "must return a Method, .* but it returned 3"),
+        ("owned.fresh:empty", "must return a Method, .* but it returned {}"),
+        ("owned.fresh:words", "must return a Method, .* but it returned {'mine': 'a loss'}"),
+    ],
+)
+def test_what_is_no_method_is_refused(path, message, own):
+    config = options.parse(["--methods", path])
+    with pytest.raises(ValueError, match=message) as error:
+        options.methods_of(config)
+    assert str(error.value).startswith(f"--methods: {path}")
+
+
+def test_an_error_of_the_library_is_told_with_the_flag():
+    assert options.in_flags("batch_size: too large: 3") == "--batch-size: too large: 3"
+    assert options.in_flags("teacher_state: no") == "--teacher: no"
+    assert options.in_flags("data: no") == "--dataset: no"
+    assert options.in_flags("--root: no") == "--root: no"
+    assert options.in_flags("something else") == "something else"
+    assert options.in_flags("something: else") == "something: else"
+
+
+def test_the_help_has_groups_defaults_and_examples(capsys):
+    with pytest.raises(SystemExit) as stop:
+        options.parse(["--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    for group in ("data:", "methods:", "training:", "hardware:", "sweep:", "output:", "examples:"):
+        assert f"\n{group}\n" in text
+    assert "python -m fkd.compare --dataset folder --root ROOT" in text
+    assert "(default: None)" not in text and "(default: digits)" in text

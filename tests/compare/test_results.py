@@ -1,0 +1,163 @@
+"""The record of a comparison: what it derives, writes and reads, of any age; and its folder."""
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from compare.comparison_records import method, record, swept
+from scipy import stats
+
+from fkd.compare import environment
+from fkd.compare.results import Results
+
+COMMITTED = sorted((Path(__file__).parents[2] / "benchmarks" / "results").glob("*/results.json"))
+# What results.json did not have in earlier versions.
+LATER = {
+    "config": ["precision", "layout", "chunk", "graph", "teacher_memory", "sweep", "validation"],
+    "data": ["validation", "unit"],
+    "teacher": ["live"],
+    "seconds": ["first_steps"],
+}
+
+
+def close(mine: Any, theirs: Any) -> bool:
+    """Whether two JSON values are equal, numbers to rounding."""
+    if isinstance(theirs, dict):
+        return mine.keys() == theirs.keys() and all(close(mine[k], theirs[k]) for k in theirs)
+    if isinstance(theirs, list | tuple):
+        return len(mine) == len(theirs) and all(map(close, mine, theirs))
+    if isinstance(theirs, float):
+        return math.isclose(mine, theirs, rel_tol=1e-6, abs_tol=1e-9)
+    return mine == theirs
+
+
+def test_there_are_committed_results():
+    assert len(COMMITTED) >= 4
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.parent.name)
+def test_committed_results_are_read_and_written_as_they_are(path, tmp_path):
+    entry = json.loads(path.read_text())
+    results = Results.read(path.parent)
+    results.write(tmp_path)
+    again = json.loads((tmp_path / "results.json").read_text())
+    again["data"] = {name: again["data"][name] for name in entry["data"]}  # `unit` is new
+    assert close(again, entry)
+    assert Results.read(tmp_path) == results
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.parent.name)
+def test_results_of_an_earlier_version_are_read_and_drawn(path, tmp_path):
+    entry = json.loads(path.read_text())
+    if entry["config"]["sweep"]:
+        pytest.skip("no earlier version swept")
+    for part, names in LATER.items():
+        for name in names:
+            entry[part].pop(name, None)
+    (tmp_path / "results.json").write_text(json.dumps(entry))
+    results = Results.read(tmp_path)
+    assert results.data.validation == 0 and results.teacher and not results.teacher.live
+    results.write(tmp_path)
+    assert "Adam 0.001, fp32; teacher" in (tmp_path / "table.md").read_text()
+
+
+def test_what_is_derived_is_what_scipy_says():
+    base, other = [0.70, 0.72, 0.71, 0.75], [0.74, 0.73, 0.75, 0.76]
+    results = record({"ce": method(base), "kd": method(other)})
+    accuracy, difference = results.accuracy("kd"), results.difference("kd")
+    expected = stats.t.interval(0.95, 3, np.mean(other), stats.sem(other))
+    assert (accuracy.mean, accuracy.low, accuracy.high) == pytest.approx(
+        (np.mean(other), *expected)
+    )
+    assert difference and difference.p == pytest.approx(stats.ttest_rel(other, base).pvalue)
+    assert difference.difference == pytest.approx(np.mean(other) - np.mean(base))
+    assert results.difference("ce") is None
+
+
+def test_there_is_no_difference_from_a_baseline_that_diverged():
+    results = record({"kd": method([0.5, 0.6])}, baseline="ce", diverged={"ce": "member 0"})
+    assert results.difference("kd") is None
+    assert "difference" not in results.to_json()["methods"]["kd"]
+
+
+def test_the_structure_is_what_earlier_readers_know():
+    entry = swept({"lr": (1.0, 2.0)}).to_json()
+    kd = entry["methods"]["kd"]
+    assert kd["seeds"][1]["seed"] == 1 and kd["seeds"][1]["test_accuracy"] == 0.5
+    assert kd["sweep"]["settings"][1]["hyper"] == {"lr": 2.0} and kd["sweep"]["chosen"] == 0
+    assert set(kd["accuracy"]) == {"mean", "deviation", "low", "high"}
+    assert "diverged" not in entry and "networks" not in entry
+
+
+def test_a_record_reads_itself_back(tmp_path):
+    results = swept({"lr": (1.0, 2.0, 3.0), "kd.weight": (0.1, 0.2)}, diverged=5)
+    results.diverged = {"hint": "member 0"}
+    results.write(tmp_path)
+    assert Results.read(tmp_path) == results
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["results.json", "table.md"]
+
+
+def test_a_number_that_is_not_finite_is_never_written_over_the_last_results(tmp_path):
+    record({"ce": method([0.5, 0.6])}).write(tmp_path)
+    before = (tmp_path / "results.json").read_bytes()
+    broken = record({"ce": method([0.5, 0.6])})
+    broken.methods["ce"].curves["loss"][0][0] = float("nan")
+    with pytest.raises(ValueError, match="JSON"):
+        broken.write(tmp_path)
+    assert (tmp_path / "results.json").read_bytes() == before
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "there is no file"),
+        ("{", "must hold the results of a comparison, but JSONDecodeError"),
+        ("{}", "must hold the results of a comparison, but KeyError: 'shapes'"),
+        ("[]", "must hold the results of a comparison, but TypeError"),
+    ],
+)
+def test_what_is_no_comparison_is_refused(text, message, tmp_path):
+    if text is not None:
+        (tmp_path / "results.json").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        Results.read(tmp_path)
+
+
+def test_reading_loads_neither_pictures_nor_tables(tmp_path):
+    record({"ce": method([0.5, 0.6])}).write(tmp_path)
+    program = (
+        "import sys; from fkd.compare import Results; "
+        f"Results.read({str(tmp_path)!r}); "
+        "assert not {'matplotlib', 'rich', 'torch._dynamo', 'fkd.train'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_folder_is_never_used_twice(tmp_path):
+    folders = [environment.new_folder(tmp_path / "x" / "y") for _ in range(3)]
+    assert [folder.name for folder in folders] == ["y", "y-2", "y-3"]
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(OSError, match="file"):
+        environment.new_folder(tmp_path / "file" / "sub")
+
+
+def test_the_environment_is_plain_json_and_knows_this_torch():
+    import torch
+
+    entry = environment.environment()
+    assert json.loads(json.dumps(entry)) == entry
+    assert entry["torch"] == torch.__version__.partition("+")[0]
+    assert entry["cores"] > 0 and entry["processor"]
+
+
+def test_no_commit_is_told_of_another_repository(tmp_path, monkeypatch):
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    monkeypatch.setattr(environment, "__file__", str(tmp_path / "environment.py"))
+    (tmp_path / "environment.py").write_text("")
+    assert environment.environment()["commit"] is None

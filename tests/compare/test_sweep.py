@@ -1,0 +1,67 @@
+"""Sweeps: how the grid is laid out, chosen from and told."""
+
+import pytest
+import torch
+
+from fkd.compare import sweep
+
+GRID = [{"lr": 1.0}, {"lr": 2.0}, {"lr": 3.0}]
+
+
+def test_the_grid_has_every_setting_of_the_names_that_a_method_has():
+    swept = {"lr": (1.0, 2.0), "kd.weight": (3.0, 4.0)}
+    assert sweep.settings(swept, ["lr", "kd.weight"]) == [
+        {"lr": 1.0, "kd.weight": 3.0},
+        {"lr": 1.0, "kd.weight": 4.0},
+        {"lr": 2.0, "kd.weight": 3.0},
+        {"lr": 2.0, "kd.weight": 4.0},
+    ]
+    assert sweep.settings(swept, ["ce.weight", "lr"]) == [{"lr": 1.0}, {"lr": 2.0}]
+    assert sweep.settings(swept, ["ce.weight"]) == [{}]
+
+
+def test_every_setting_has_every_seed():
+    seeds, hyper = sweep.members([{"lr": 1.0, "w": 3.0}, {"lr": 2.0, "w": 3.0}], (7, 9))
+    assert seeds == [7, 9, 7, 9]
+    assert hyper == {"lr": [1.0, 1.0, 2.0, 2.0], "w": [3.0] * 4}
+
+
+def test_the_setting_with_the_most_right_is_chosen():
+    choice = sweep.choose(GRID, [0.5, 0.5, 0.9, 0.5, 0.6, 0.6], [False] * 6, 10)
+    assert choice.chosen == 1
+    assert choice.best.hyper == {"lr": 2.0}
+    assert sweep.members_of(choice) == slice(2, 4)
+    assert [setting.hyper for setting in choice.settings] == GRID
+    assert choice.settings[2].validation_accuracy == [0.6, 0.6]
+
+
+def test_of_equals_the_first_is_chosen():
+    # 0 + 7 and 3 + 4 of 10 examples, which as sums of float32 numbers are not equal
+    accuracy = torch.tensor([0.1, 0.1, 0.0, 0.7, 0.3, 0.4]).tolist()
+    assert sum(accuracy[4:6]) > sum(accuracy[2:4])
+    assert sweep.choose(GRID, accuracy, [False] * 6, 10).chosen == 1
+
+
+def test_a_setting_with_a_diverged_seed_is_never_chosen():
+    diverged = [False, False, False, True, False, False]
+    accuracy = [0.1, 0.1, 0.9, float("nan"), 0.3, 0.3]
+    choice = sweep.choose(GRID, accuracy, diverged, 10)
+    assert choice.chosen == 2
+    assert choice.settings[1].validation_accuracy == [0.9, None]
+    assert choice.settings[1].diverged and not choice.best.diverged
+    with pytest.raises(FloatingPointError, match="of 3 settings each has a seed"):
+        sweep.choose(GRID, [0.5] * 3, [True] * 3, 10)
+
+
+@pytest.mark.parametrize(
+    ("values", "best", "edge"),
+    [((1.0, 2.0, 3.0), 0, True), ((2.0, 3.0, 1.0), 0, False), ((1.0, 2.0), 0, False)],
+)
+def test_a_choice_at_the_edge_of_three_or_more_values_is_told(values, best, edge):
+    accuracy = [0.5 + 0.4 * (k == best) for k in range(len(values))]
+    grid = sweep.settings({"lr": values}, ["lr"])
+    choice = sweep.choose(grid, accuracy, [False] * len(grid), 10)
+    first, *warnings = sweep.tell("kd", choice)
+    assert first == f"kd: lr {values[0]:g}: validation 90.00 %, the best of {len(values)} settings"
+    assert len(warnings) == edge
+    assert not edge or warnings[0].startswith("kd: lr 1 is at the edge of the swept 1 to 3")

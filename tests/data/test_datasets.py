@@ -1,0 +1,146 @@
+"""Data sets by name: the embedded digits, and torchvision's from local copies."""
+
+import hashlib
+import http.server
+import pickle
+import tarfile
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torchvision import datasets as tv
+
+from fkd.data import datasets
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch) -> Path:
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("FKD_CACHE", str(folder))
+    return folder
+
+
+def test_digits_are_split_in_two_halves_with_the_classes_shares():
+    data = datasets.load("digits")
+    assert data.train.inputs.shape == (898, 3, 32, 32)
+    assert data.test.inputs.shape == (899, 3, 32, 32)
+    train, test = data.train.targets["labels"].bincount(), data.test.targets["labels"].bincount()
+    assert (train - test).abs().max() <= 1
+    assert torch.equal(data.train.inputs[:, 0], data.train.inputs[:, 2])
+    assert (data.train.inputs.min(), data.train.inputs.max()) == (0, 255)
+
+
+def test_digits_are_the_same_every_time_and_no_image_is_in_both_halves():
+    one, two = datasets.load("digits"), datasets.load("digits")
+    assert torch.equal(one.train.inputs, two.train.inputs)
+    rows = {split: {x.numpy().tobytes() for x in images} for split, images in
+            (("train", one.train.inputs), ("test", one.test.inputs))}  # fmt: skip
+    assert not rows["train"] & rows["test"]
+
+
+def test_an_unknown_data_set_is_refused():
+    with pytest.raises(
+        ValueError, match="data set 'mnits' is not known; choose from digits, cifar10"
+    ):
+        datasets.load("mnits")
+
+
+def test_the_cache_can_be_moved(monkeypatch, tmp_path):
+    assert datasets.cache_dir() != tmp_path
+    monkeypatch.delenv("FKD_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert datasets.cache_dir() == tmp_path / "fkd"
+
+
+def _cifar10_archive(folder: Path) -> tuple[Path, np.ndarray]:
+    """A small archive in CIFAR-10's own layout: pickled batches of rows of 3072 bytes."""
+    inner = folder / "cifar-10-batches-py"
+    inner.mkdir()
+    rows = np.random.default_rng(0).integers(0, 256, (12, 3072), dtype=np.uint8)
+    names = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]
+    for i, name in enumerate(names):
+        batch = {"data": rows[2 * i : 2 * i + 2], "labels": [i, (i + 1) % 10]}
+        (inner / name).write_bytes(pickle.dumps(batch))
+    meta = {"label_names": [f"class{i}" for i in range(10)]}
+    (inner / "batches.meta").write_bytes(pickle.dumps(meta))
+    archive = folder / "cifar-10-python.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(inner, inner.name)
+    return archive, rows
+
+
+@pytest.fixture
+def server(tmp_path) -> Iterator[str]:
+    """The address of a web server, on this machine alone, for what is in `tmp_path`."""
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as web:
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{web.server_address[1]}"
+        web.shutdown()
+
+
+@pytest.fixture
+def local_cifar10(tmp_path, monkeypatch, server) -> np.ndarray:
+    source = tmp_path / "source"
+    source.mkdir()
+    archive, rows = _cifar10_archive(source)
+
+    def md5(path: Path) -> str:
+        return hashlib.md5(path.read_bytes()).hexdigest()
+
+    inner = source / "cifar-10-batches-py"
+    monkeypatch.setattr(tv.CIFAR10, "url", f"{server}/source/{archive.name}")
+    monkeypatch.setattr(tv.CIFAR10, "tgz_md5", md5(archive))
+    for attribute in ("train_list", "test_list"):
+        files = [[name, md5(inner / name)] for name, _ in getattr(tv.CIFAR10, attribute)]
+        monkeypatch.setattr(tv.CIFAR10, attribute, files)
+    meta = dict(tv.CIFAR10.meta, md5=md5(inner / "batches.meta"))
+    monkeypatch.setattr(tv.CIFAR10, "meta", meta)
+    return rows
+
+
+def test_cifar10_is_downloaded_once_and_read(local_cifar10, tmp_path, monkeypatch):
+    data = datasets.load("cifar10", tmp_path / "root")
+    expected = torch.from_numpy(local_cifar10).reshape(12, 3, 32, 32)
+    assert torch.equal(data.train.inputs, expected[:10])
+    assert torch.equal(data.test.inputs, expected[10:])
+    assert data.train.targets["labels"].tolist() == [0, 1, 1, 2, 2, 3, 3, 4, 4, 5]
+    assert data.classes[3] == "class3"
+    monkeypatch.setattr(tv.CIFAR10, "url", "file:///nowhere")
+    datasets.load("cifar10", tmp_path / "root")
+
+
+def test_the_download_goes_to_the_cache_by_default(local_cifar10, cache):
+    datasets.load("cifar10")
+    assert (cache / "torchvision" / "cifar-10-batches-py").is_dir()
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100", "fashion-mnist"])
+def test_a_failed_download_says_what_failed_and_what_to_do(name, tmp_path, monkeypatch):
+    nowhere = (tmp_path / "nowhere").as_uri() + "/"
+    for kind in (tv.CIFAR10, tv.CIFAR100):
+        monkeypatch.setattr(kind, "url", nowhere)
+    monkeypatch.setattr(tv.FashionMNIST, "mirrors", [nowhere])
+    with pytest.raises(ValueError) as error:
+        datasets.load(name, tmp_path / "root")
+    message = str(error.value)
+    assert message.startswith(f"{name} could not be downloaded into {tmp_path / 'root'}")
+    assert nowhere in message
+    assert "give the folder that holds them as root=; the data set 'digits' needs no" in message
+
+
+def test_fashion_mnist_is_resized_and_made_three_channels(monkeypatch):
+    class Local:
+        classes = ("shirt", "shoe")
+
+        def __init__(self, root, train, download):
+            self.data = torch.full((3, 28, 28), 7 if train else 9, dtype=torch.uint8)
+            self.targets = torch.tensor([0, 1, 0])
+
+    data = datasets._torchvision("fashion-mnist", Local)
+    assert torch.equal(data.train.inputs, torch.full((3, 3, 32, 32), 7, dtype=torch.uint8))
+    assert torch.equal(data.test.inputs, torch.full((3, 3, 32, 32), 9, dtype=torch.uint8))

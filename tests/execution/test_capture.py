@@ -1,0 +1,49 @@
+"""Captured steps: the same steps as one by one, on a graph that a CPU can stand in for."""
+
+import pytest
+import torch
+from torch.utils._pytree import tree_leaves
+
+from fkd.execution._capture import Captured, record
+
+
+def pretend(function):
+    """A graph's behaviour: nothing is called again by Python's hand but into the same tensors."""
+    outputs = function()
+
+    def replay():
+        for old, new in zip(tree_leaves(outputs), tree_leaves(function()), strict=True):
+            old.copy_(new)
+
+    return outputs, replay
+
+
+def run(record, device: str) -> None:
+    data = torch.arange(1.0, 11.0, device=device)
+    state = {"sum": torch.zeros((), device=device), "steps": torch.zeros((), device=device)}
+
+    def body(feed):
+        step, row = feed
+        batch = data[row].sum()
+        state["sum"].add_(batch)
+        state["steps"].add_(1)
+        return {"batch": batch, "so far": state["sum"].clone(), "step": step.clone()}
+
+    captured = Captured(body, state, record)
+    rows = torch.tensor([[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]], device=device)
+    feeds = [(torch.tensor(number, device=device), row) for number, row in enumerate(rows)]
+    parts = [captured(few) for few in (feeds[:2], feeds[2:4], feeds[4:])]
+    expected = {"batch": [3, 7, 11, 15, 19], "so far": [3, 10, 21, 36, 55], "step": [0, 1, 2, 3, 4]}
+    for name, values in expected.items():
+        assert torch.cat([part[name] for part in parts]).tolist() == values
+    assert state["steps"].item() == 5  # neither warm-up nor capture is left in the state
+    assert sorted(captured.graphs) == [1, 2]  # one graph a number of feeds
+
+
+def test_feeds_in_parts_of_any_length_are_the_steps_one_by_one():
+    run(pretend, "cpu")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_the_same_on_a_gpu():
+    run(record, "cuda")

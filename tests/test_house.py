@@ -1,0 +1,137 @@
+"""The house is as the README draws it: short files, imports one way, tests beside their sources."""
+
+import ast
+import re
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LONGEST = 400  # lines of a file
+# A file imports only from parts above its own: the README's floor plan, in its order.
+PARTS = [
+    "_check",
+    "_random",
+    "_draws",
+    "losses",
+    "statistics",
+    "checkpoint",
+    "model",
+    "models",
+    "heads",
+    "schedules",
+    "methods",
+    "optim",
+    "data",
+    "distillation",
+    "ensemble",
+    "execution",
+    "evaluate",
+    "teachers",
+    "train",
+    "compare",
+    "testing",
+]
+# Imports within a function that close a circle: a record loads what writes and draws it when asked.
+LATE = {
+    ("fkd.compare.results", "fkd.compare.table"),
+    ("fkd.compare.results", "fkd.compare.figures"),
+}
+# Parts without tests of their own, and where they are tested.
+TESTED_ELSEWHERE = {
+    "_check": "in the refusals of whatever calls it",
+    "teachers": "in the comparisons that ask them",
+}
+
+
+def _module(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+SOURCES = {_module(path): path for path in sorted((ROOT / "fkd").rglob("*.py"))}
+FILES = [path for part in ("fkd", "tests", "benchmarks") for path in (ROOT / part).rglob("*.py")]
+
+
+@cache
+def _imports(module: str) -> frozenset[str]:
+    """The modules of fkd that a file imports anywhere in it, for types and in functions too."""
+    imported = set()
+    for node in ast.walk(ast.parse(SOURCES[module].read_text())):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{module}: imports are written out, from fkd on"
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                imported.add(inner if inner in SOURCES else node.module)
+    return frozenset(imported & set(SOURCES)) - {module}
+
+
+def _part(module: str) -> str:
+    return module.split(".")[1]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_file_is_short(path):
+    lines = len(path.read_text().splitlines())
+    assert lines <= LONGEST, f"{lines} lines; give a part of it a file of its own"
+
+
+def test_the_parts_are_all_there_is():
+    assert {_part(module) for module in SOURCES if module != "fkd"} == set(PARTS)
+
+
+def test_the_readme_draws_the_parts_in_this_order():
+    plan = (ROOT / "README.md").read_text().partition("## Floor plan")[2].partition("tests/ ")[0]
+    parts = re.findall(r"^  (\w+)(?:\.py|/)|(?<=\.py  )(_\w+)\.py", plan, re.MULTILINE)
+    assert [first or second for first, second in parts] == PARTS
+
+
+@pytest.mark.parametrize("module", [module for module in SOURCES if module != "fkd"])
+def test_imports_run_one_way(module):
+    own = PARTS.index(_part(module))
+    for imported in _imports(module):
+        assert imported == "fkd" or PARTS.index(_part(imported)) <= own, (
+            f"{module} imports {imported}, which stands below it"
+        )
+
+
+def test_no_imports_go_in_a_circle():
+    edges = {module: set(_imports(module)) for module in SOURCES if module != "fkd"}
+    for module, imported in LATE:
+        edges[module].remove(imported)
+    try:
+        TopologicalSorter(edges).prepare()
+    except CycleError as error:
+        pytest.fail(f"a circle of imports: {' <- '.join(error.args[1])}")
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_has_its_tests(part):
+    name = part.lstrip("_")
+    places = ROOT / "tests" / f"test_{name}.py", ROOT / "tests" / name
+    assert any(place.exists() for place in places) != (part in TESTED_ELSEWHERE)
+
+
+# What tests of a package hold that stands in no single file of it.
+ACROSS = {
+    "losses": {"absent", "bounds", "memory", "public"},
+    "methods": {"methods"},
+    "compare": {"names"},
+}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for part in PARTS for path in sorted((ROOT / "tests" / part).rglob("test_*.py"))],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_a_test_stands_where_what_it_tests_does(path):
+    name = path.stem.removeprefix("test_")
+    if name in ACROSS.get(path.parent.name, set()):
+        return
+    folder = ROOT / "fkd" / path.parent.relative_to(ROOT / "tests")
+    assert (folder / f"{name}.py").exists() or (folder / f"_{name}.py").exists()

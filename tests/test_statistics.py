@@ -1,0 +1,39 @@
+"""Intervals and paired tests against SciPy and numbers worked by hand."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from fkd import statistics
+
+
+def test_the_interval_by_hand():
+    # deviation of 1..5 is sqrt(2.5); t(0.975, 4) = 2.776 in any table
+    result = statistics.interval([1.0, 2.0, 3.0, 4.0, 5.0])
+    half = 2.776445 * 2.5**0.5 / 5**0.5
+    assert result.mean == 3
+    assert result.deviation == pytest.approx(2.5**0.5)
+    assert (result.low, result.high) == pytest.approx((3 - half, 3 + half))
+
+
+def test_the_interval_covers_the_mean_as_often_as_it_says():
+    draws = np.random.default_rng(0).normal(3.0, 2.0, (1000, 5))
+    results = [statistics.interval(row.tolist(), confidence=0.9) for row in draws]
+    bounds = [(r.low, r.high) for r in results if r.low is not None and r.high is not None]
+    covered = sum(low <= 3.0 <= high for low, high in bounds)
+    assert abs(covered - 900) < 4 * (1000 * 0.9 * 0.1) ** 0.5
+
+
+def test_the_paired_test_is_scipys():
+    a, b = [0.71, 0.69, 0.74, 0.70], [0.70, 0.66, 0.72, 0.70]
+    result, expected = statistics.paired(a, b), stats.ttest_rel(a, b)
+    bounds = expected.confidence_interval(0.95)
+    assert result.difference == pytest.approx(np.mean(a) - np.mean(b))
+    assert result.p == pytest.approx(expected.pvalue)
+    assert (result.low, result.high) == pytest.approx((bounds.low, bounds.high))
+
+
+def test_what_one_seed_cannot_tell_is_none():
+    assert statistics.interval([0.5]) == (0.5, None, None, None)
+    assert statistics.paired([0.5], [0.25]) == (0.25, None, None, None)
+    assert statistics.paired([0.5, 0.5], [0.25, 0.25]) == (0.25, 0.25, 0.25, None)
