@@ -1,6 +1,5 @@
 """Where targets come from: a teacher that is asked about each batch, or its answers looked up."""
 
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -9,7 +8,7 @@ from torch import nn
 
 from fkd import evaluate
 from fkd.data import Resident
-from fkd.model import Model, Tensors, outputs_like, state_dict
+from fkd.model import Model, Tensors, state_dict
 
 
 class Teacher(NamedTuple):
@@ -38,14 +37,6 @@ def cached(teacher: Teacher, source: Resident, names: Sequence[str]) -> Resident
     Without augmentation a teacher's answers never change, so each example is shown to it once.
     """
     return source.with_targets(evaluate.predict(*teacher, source, names=names))
-
-
-def cached_bytes(teacher: Teacher, source: Resident, names: Sequence[str]) -> int:
-    """How much memory `cached` takes beside the source."""
-    batch = next(source.in_order(1))
-    outputs = outputs_like(teacher.model, batch.inputs, train=False)
-    sizes = [math.prod(outputs[name].shape[1:]) * outputs[name].itemsize for name in names]
-    return source.examples * sum(sizes)
 
 
 def module_of(teacher: Teacher) -> nn.Module:

@@ -40,7 +40,9 @@ def lay(
             "plan.settle(device, steps, members)"
         )
     if plan.layout == "loop":
-        alone = _gradient(distillation) if plan.compile == "none" else distillation.gradient
+        alone = distillation.gradient
+        if plan.compile == "none":
+            alone = partial(_by_autograd, distillation)
         step: Callable[..., Any] = partial(_advance, alone, distillation.update)
         if plan.compile == "step":
             alone, step = compiled(partial(_faster, alone)), compiled(partial(_faster, step))
@@ -85,10 +87,6 @@ def _reduced(
 def _faster(function: Callable[[State, Batch], Any], state: State, batch: Batch) -> Any:
     with FasterLayers():
         return function(state, batch)
-
-
-def _gradient(distillation: Distillation) -> Callable[[State, Batch], Gradient]:
-    return partial(_by_autograd, distillation)
 
 
 def _by_autograd(distillation: Distillation, state: State, batch: Batch) -> Gradient:
