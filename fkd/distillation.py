@@ -16,7 +16,7 @@ from fkd import _check, _random
 from fkd._random import Key
 from fkd.data import Batch
 from fkd.methods import Context, Method, Term
-from fkd.model import Model, Tensors, functional, outputs_like
+from fkd.model import Model, Tensors, check, functional, outputs_like
 from fkd.optim import Optimizer
 from fkd.schedules import Schedule
 
@@ -94,10 +94,12 @@ def distill(
     """Train `student` on what `method` says it must match.
 
     `batch`, inputs and targets (`{"labels": [batch]}` and the teacher's outputs), is one example
-    batch, of which only shapes and dtypes are read: every name, shape and number is checked on the
-    meta device before anything runs. Targets receive no gradient. A schedule multiplies the number
-    of its name (`lr`, `kd.weight`) by a function of the step; those that the method brings along
-    are replaced by name. `context` holds what the method's terms need beyond shapes.
+    batch: every name, shape and number is checked on it before any work, on the meta device where
+    the student can run there; and a few of its examples show that the student is a pure function
+    (`fkd.model.check`), unless they are on the meta device themselves. Targets receive no gradient.
+    A schedule multiplies the number of its name (`lr`, `kd.weight`) by a function of the step;
+    those that the method brings along are replaced by name. `context` holds what the method's terms
+    need beyond shapes.
 
     Raises ValueError for an output, target, number or need that is not there, for shapes that a
     loss or a head does not take, and for a loss that is not one value per example.
@@ -110,9 +112,11 @@ def distill(
     >>> sorted(metrics)
     ['ce', 'loss']
     """
-    batch = tree_map(partial(torch.empty_like, device="meta"), Batch(batch.inputs, batch.targets))
     context = context or Context()
-    heads = _check_and_build_heads(student, method, batch, context)
+    check(student, batch.inputs)
+    outputs = outputs_like(student, batch.inputs, train=True)
+    targets = tree_map(partial(torch.empty_like, device="meta"), dict(batch.targets))
+    heads = _check_and_build_heads(student, method, outputs, targets, context)
     defaults = dict(optimizer.hyper)
     factors: dict[str, Schedule] = {}
     for name, term in method.items():
@@ -129,10 +133,11 @@ def distill(
         _check.known("distill", "hyperparameter of a schedule", name, defaults)
     streams = {name: zlib.crc32(name.encode()) for name in heads}
     parts = Parts(student, method, optimizer, heads, streams, factors | dict(schedules or {}))
-    check = cache(partial(_check_numbers, parts, batch, context))  # a sweep repeats its settings
+    # a sweep repeats its settings
+    check_numbers = cache(partial(_check_numbers, parts, outputs, targets, context))
     loss = partial(_loss, parts)
     return Distillation(
-        partial(_init, parts, defaults, check),
+        partial(_init, parts, defaults, check_numbers),
         loss,
         partial(_gradient, loss),
         partial(_update, parts),
@@ -250,12 +255,11 @@ def _update(parts: Parts, state: State, gradient: Gradient) -> State:
 
 
 def _check_and_build_heads(
-    student: Model, method: Method, batch: Batch, context: Context
+    student: Model, method: Method, outputs: Tensors, targets: Tensors, context: Context
 ) -> dict[str, Model]:
-    """Run everything once on the meta device: what does not fit is named before any work."""
+    """Run every loss once on the meta device: what does not fit is named before any work."""
     if not method:
         raise ValueError("distill: the method has no terms, so there is nothing to train on")
-    outputs = outputs_like(student, batch.inputs, train=True)
     heads = {}
     for name, term in method.items():
         for output in term.students:
@@ -265,18 +269,18 @@ def _check_and_build_heads(
                     f"this model gives: {', '.join(sorted(outputs))}"
                 )
         for target in term.targets:
-            if target not in batch.targets:
+            if target not in targets:
                 raise ValueError(
                     f"term {name!r} wants target {target!r}; "
-                    f"these are given: {', '.join(sorted(batch.targets))}"
+                    f"these are given: {', '.join(sorted(targets))}"
                 )
         try:
             head = None
             if term.head is not None:
-                build = partial(term.build_head, outputs, batch.targets, context)
+                build = partial(term.build_head, outputs, targets, context)
                 heads[name] = functional(build, student.dtype)
                 head = partial(outputs_like, heads[name], train=True)
-            value = term.values(outputs, batch.targets, term.hyper, head)
+            value = term.values(outputs, targets, term.hyper, head)
         except ValueError as error:
             raise ValueError(f"term {name!r}: {error}") from error
         if value.ndim != 1 or not value.is_floating_point():
@@ -288,10 +292,14 @@ def _check_and_build_heads(
 
 
 def _check_numbers(
-    parts: Parts, batch: Batch, context: Context, hyper: tuple[tuple[str, float], ...]
+    parts: Parts,
+    outputs: Tensors,
+    targets: Tensors,
+    context: Context,
+    hyper: tuple[tuple[str, float], ...],
 ) -> None:
     method = {name: _with_numbers(name, term, dict(hyper)) for name, term in parts.method.items()}
-    _check_and_build_heads(parts.student, method, batch, context)
+    _check_and_build_heads(parts.student, method, outputs, targets, context)
 
 
 def _with_numbers(name: str, term: Term, hyper: Mapping[str, float]) -> Term:

@@ -19,19 +19,19 @@ _WHY = "outside its key, so a run could not be repeated"
 
 
 @contextmanager
-def refusing() -> Iterator[None]:
+def refusing() -> Iterator["Places"]:
     """Run a model's forward pass in it once, on the meta device, within `Draws`.
 
     Raises ValueError if an operator of torch draws from a generator, with its name and the layer,
     or if `random` or `numpy.random` has drawn.
     """
-    places = _Places()
+    places = Places()
     before = _states()
     enter = register_module_forward_pre_hook(places.enter)
     leave = register_module_forward_hook(places.leave)
     try:
         with _Generators(places):
-            yield
+            yield places
     finally:
         enter.remove()
         leave.remove()
@@ -51,7 +51,7 @@ def _states() -> dict[str, str]:
     return states
 
 
-class _Places:
+class Places:
     """The layers that the forward pass is in, outermost first."""
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ class _Places:
 class _Generators(TorchDispatchMode):
     """Raises where an operator draws from torch's generators."""
 
-    def __init__(self, places: _Places):
+    def __init__(self, places: Places):
         super().__init__()
         self.places = places
 

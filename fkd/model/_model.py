@@ -5,26 +5,22 @@ generators) is an argument and a result here, so that one model can be many stud
 `torch.func.vmap`.
 """
 
-import copy
-import random
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from fkd._draws import Draws, refusing
+from fkd._draws import Draws
 from fkd._random import Key
-
-Tensors = dict[str, Tensor]
+from fkd.model._module import built, computed_with, skeletons
+from fkd.model._outputs import Tensors, arguments, by_name, keywords
 
 
 class Apply(Protocol):
@@ -59,7 +55,11 @@ class Model(NamedTuple):
 def functional(build: Callable[[], nn.Module], dtype: torch.dtype = torch.float32) -> Model:
     """The module that `build()` makes, as a pair of pure functions.
 
-    The module may return a dict of tensors by name, or one tensor, which is taken as `logits`. Its
+    The module may return a dict of tensors by name, or one tensor, which is taken as `logits`; what
+    is nested goes by its path, as `hidden_states.3`, and what is no tensor is left out. A tuple of
+    inputs holds several arguments, and a dict whose names are all arguments of `forward` is passed
+    by keyword. Parts of the module that `build` put into evaluation mode (a frozen BatchNorm) stay
+    in it; a module that is in it as a whole, as a pretrained one comes, is trained as a whole. Its
     own state stays on the meta device, so a parameter that was not passed is a RuntimeError and
     never a hidden input. Nothing of the module is changed or replaced: a module that `build` does
     not make anew is copied. Parameters that do not require a gradient are held among the buffers,
@@ -74,8 +74,9 @@ def functional(build: Callable[[], nn.Module], dtype: torch.dtype = torch.float3
     al., "Mixed Precision Training", 2018, section 3.1); buffers and BatchNorm's parameters are left
     as they are. Autocast would not do: under `vmap` it leaves convolutions out.
 
-    Raises ValueError for a `build` that makes no module, and for another dtype; `apply` raises it
-    for a module that returns something else, and for a random call without a key.
+    Raises ValueError for a `build` that makes no module, a lazy module that has not run, and for
+    another dtype; `apply` raises it for a module that returns no tensor, and for a random call
+    without a key.
 
     >>> model = functional(lambda: nn.Sequential(nn.Linear(2, 3), nn.Dropout()))
     >>> params, buffers = model.init(0)
@@ -88,29 +89,10 @@ def functional(build: Callable[[], nn.Module], dtype: torch.dtype = torch.float3
         raise ValueError(
             f"functional: dtype must be torch.float32, bfloat16 or float16, but it is {dtype}"
         )
-    module = _built(build, 0)
-    skeletons = _skeleton(module).eval(), _skeleton(module).train()
+    module = built(build, 0)
     narrow = None if dtype == torch.float32 else dtype
-    apply = partial(_apply, skeletons, _computed_with(module), narrow)
+    apply = partial(_apply, skeletons(module), keywords(module), computed_with(module), narrow)
     return Model(build, partial(_init, build), apply, dtype)
-
-
-def outputs_like(model: Model, inputs: Any, *, train: bool) -> Tensors:
-    """The outputs for `inputs` on the meta device: names, shapes and dtypes, without computing.
-
-    Raises ValueError for a model that draws random numbers from elsewhere than its key: from an
-    operator that no answer is known for (the dropout of nn.LSTM, torch.poisson), from Python's
-    `random` or from `numpy.random`.
-
-    >>> model = functional(lambda: nn.Linear(2, 3))
-    >>> outputs_like(model, torch.ones(5, 2), train=True)["logits"].shape
-    torch.Size([5, 3])
-    """
-    params, buffers = tree_map(_on_meta, model.init(0))
-    zero = torch.zeros((), dtype=torch.int64, device="meta")
-    inputs = tree_map(_on_meta, inputs)
-    with torch.device("meta"), refusing():
-        return model.apply(params, buffers, inputs, train=train, key=Key(zero, zero))[0]
 
 
 def state_dict(params: Tensors, buffers: Tensors) -> Tensors:
@@ -124,7 +106,7 @@ def state_dict(params: Tensors, buffers: Tensors) -> Tensors:
 
 
 def _init(build: Callable[[], nn.Module], seed: int) -> tuple[Tensors, Tensors]:
-    module = _built(build, seed)
+    module = built(build, seed)
     params: Tensors = {}
     # Copies, for a module that was there before keeps its own.
     buffers = {name: buffer.detach().clone() for name, buffer in module.named_buffers()}
@@ -135,6 +117,7 @@ def _init(build: Callable[[], nn.Module], seed: int) -> tuple[Tensors, Tensors]:
 
 def _apply(
     skeletons: tuple[nn.Module, nn.Module],
+    keywords: frozenset[str],
     computed_with: set[str],
     narrow: torch.dtype | None,
     params: Tensors,
@@ -144,37 +127,27 @@ def _apply(
     train: bool,
     key: Key | None = None,
 ) -> tuple[Tensors, Tensors]:
-    """`skeletons` is the module for evaluation and for training, `computed_with` the names of what
-    is cast to `narrow`."""
-    # A module writes its buffers in place, which a pure function must not.
+    """`skeletons` is the module for evaluation and for training, `keywords` the names of its
+    arguments, `computed_with` the names of what is cast to `narrow`."""
+    # A module writes its buffers in place, and its inputs, which a pure function must not.
     tensors = params | {name: buffer.clone() for name, buffer in buffers.items()}
+    inputs = tree_map(_copy, inputs)
     if narrow is not None:
         cast = {name: _cast(tensors[name], narrow) for name in tensors if name in computed_with}
         tensors, inputs = tensors | cast, tree_map(partial(_cast, dtype=narrow), inputs)
     examples = next((len(x) for x in tree_leaves(inputs) if isinstance(x, Tensor) and x.ndim), 0)
     dtypes = nullcontext() if narrow is None else _BatchNormInFloat32()
     with dtypes, Draws(key, examples):
-        outputs = functional_call(skeletons[train], tensors, inputs, strict=True)
+        positional, named = arguments(inputs, keywords)
+        outputs = functional_call(skeletons[train], tensors, positional, named, strict=True)
     # functional_call has put into `tensors` what the module has put in a buffer's place. A frozen
     # parameter that was cast is what it was before, with all its digits.
     kept = computed_with if narrow is not None else set()
     after = {k: v if k in kept else tensors[k] for k, v in buffers.items()}
-    if isinstance(outputs, Tensor):
-        outputs = {"logits": outputs}
-    if not isinstance(outputs, Mapping):
-        raise ValueError(
-            "functional: the module must return a tensor (its logits) or a dict of tensors by "
-            f"name, but it returned a {type(outputs).__name__}"
-        )
-    for name, output in outputs.items():
-        if not isinstance(output, Tensor):
-            raise ValueError(
-                "functional: the module must return a dict of tensors by name, but it returned a "
-                f"{type(output).__name__} for {name!r}"
-            )
+    leaves = by_name(outputs)
     if narrow is None:
-        return dict(outputs), after
-    return {k: v.float() if v.dtype == narrow else v for k, v in outputs.items()}, after
+        return leaves, after
+    return {k: v.float() if v.dtype == narrow else v for k, v in leaves.items()}, after
 
 
 class _BatchNormInFloat32(TorchFunctionMode):
@@ -195,46 +168,5 @@ def _cast(x: Tensor, dtype: torch.dtype) -> Tensor:
     return x.to(dtype) if x.is_floating_point() else x
 
 
-def _on_meta(x: Any) -> Any:
-    return torch.empty_like(x, device="meta") if isinstance(x, Tensor) else x
-
-
-def _skeleton(module: nn.Module) -> nn.Module:
-    """A copy of the module with its parameters and buffers on the meta device."""
-    copies: dict[int, Any] = {id(tensor): _on_meta(tensor) for tensor in module.buffers()}
-    for tensor in module.parameters():
-        copies[id(tensor)] = nn.Parameter(_on_meta(tensor.detach()), tensor.requires_grad)
-    return copy.deepcopy(module, copies)
-
-
-def _computed_with(module: nn.Module) -> set[str]:
-    """The names of all parameters but BatchNorm's, which are float32 whatever it normalises."""
-    norms = [(n, m) for n, m in module.named_modules() if isinstance(m, _BatchNorm)]
-    own = {f"{n}.{key}".lstrip(".") for n, m in norms for key in m.state_dict()}
-    return {name for name, _ in module.named_parameters()} - own
-
-
-def _built(build: Callable[[], nn.Module], seed: int) -> nn.Module:
-    with _seeded(seed):
-        module = build()
-    if not isinstance(module, nn.Module):
-        raise ValueError(
-            f"functional: build() must return an nn.Module, but it returned a "
-            f"{type(module).__name__}; give the class or a function, not the module itself"
-        )
-    return module
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """As after `torch.manual_seed(seed)` and its kin, leaving all generators as they were."""
-    python, numpy = random.getstate(), np.random.get_state(legacy=False)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)
+def _copy(x: Any) -> Any:
+    return x.clone() if isinstance(x, Tensor) else x

@@ -2,6 +2,7 @@
 
 import random
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -207,25 +208,61 @@ def test_the_state_dict_loads_into_the_module():
     LightNN().load_state_dict(state_dict(params, buffers))
 
 
-def test_what_is_returned_goes_by_name():
-    class Pair(nn.Module):
-        def forward(self, x):
-            return x, x
-
-    class Named(nn.Module):
-        def forward(self, x):
-            return {"logits": x, "features": [x]}
-
-    with pytest.raises(ValueError, match=r"must return a tensor .* but it returned a tuple"):
-        functional(Pair).apply({}, {}, torch.ones(1), train=False)
-    with pytest.raises(ValueError, match=r"dict of tensors .* returned a list for 'features'"):
-        functional(Named).apply({}, {}, torch.ones(1), train=False)
-
-
 @pytest.mark.plain
 def test_a_module_instead_of_its_class_is_refused():
     with pytest.raises(ValueError, match=r"must return an nn\.Module, but it returned a Tensor"):
         functional(lambda: torch.ones(1))  # type: ignore[arg-type, return-value]
+    with pytest.raises(ValueError, match=r"it is a Linear itself; give its class, or `lambda:"):
+        functional(nn.Linear(2, 2))
+
+
+def test_a_lazy_module_is_refused_until_it_has_run():
+    def build():
+        module = nn.Sequential(nn.LazyLinear(3))
+        module(torch.ones(1, 2))
+        return module
+
+    with pytest.raises(ValueError, match=r"0\.weight is lazy.*run the module once"):
+        functional(lambda: nn.Sequential(nn.LazyLinear(3)))
+    assert functional(build).init(0)[0]["0.weight"].shape == (3, 2)
+
+
+def test_the_inputs_are_left_as_they_are():
+    class Adding(nn.Module):
+        def forward(self, x):
+            return x.add_(1)
+
+    x = torch.zeros(2)
+    outputs, _ = functional(Adding).apply({}, {}, x, train=True)
+    assert (outputs["logits"].tolist(), x.tolist()) == ([1.0, 1.0], [0.0, 0.0])
+
+
+def _two_norms(frozen: str) -> nn.Module:
+    module = nn.Sequential(nn.BatchNorm1d(2), nn.BatchNorm1d(2))
+    if frozen == "a part":
+        module[0].eval()
+    if frozen == "all":
+        module.eval()
+    return module
+
+
+@pytest.mark.parametrize("frozen, moved", [("none", 11), ("a part", 1), ("all", 11)])
+def test_a_part_that_is_frozen_stays_so(frozen, moved):
+    model = functional(partial(_two_norms, frozen))
+    params, buffers = model.init(0)
+    _, after = model.apply(params, buffers, torch.ones(3, 2), train=True)
+    counts = [int(after[f"{k}.num_batches_tracked"]) for k in (0, 1)]
+    assert counts[0] * 10 + counts[1] == moved
+
+
+@pytest.mark.parametrize("inputs", [{"x": 2.0, "y": 3.0}, {"y": 3.0, "x": 2.0}])
+def test_a_dict_of_arguments_is_passed_by_keyword(inputs):
+    class Minus(nn.Module):
+        def forward(self, x, y=None):
+            return x - y
+
+    tensors = {name: torch.tensor([value]) for name, value in inputs.items()}
+    assert functional(Minus).apply({}, {}, tensors, train=False)[0]["logits"].item() == -1
 
 
 def test_dropout_repeats_by_its_key():

@@ -1,0 +1,125 @@
+"""What is found out about a model before any work: its outputs, and whether it is pure."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map
+
+from fkd._draws import refusing
+from fkd._random import Key
+from fkd.model._model import Model, functional
+from fkd.model._module import built, plain_tensors
+from fkd.model._outputs import Tensors
+
+FEW = 4  # examples that a model is tried on: enough for BatchNorm
+
+
+def outputs_like(model: Model, inputs: Any, *, train: bool) -> Tensors:
+    """The outputs for `inputs` on the meta device: names, shapes and dtypes.
+
+    They are found without computing where the module can do so, and else by a forward pass on the
+    inputs, or on zeros of their shapes where they are on the meta device themselves.
+
+    Raises ValueError for a model that draws random numbers from elsewhere than its key: from an
+    operator that no answer is known for (the dropout of nn.LSTM, torch.poisson), from Python's
+    `random` or from `numpy.random`; and for a forward pass that fails, with the layer.
+
+    >>> from torch import nn
+    >>> model = functional(lambda: nn.Linear(2, 3))
+    >>> outputs_like(model, torch.ones(5, 2), train=True)["logits"].shape
+    torch.Size([5, 3])
+    """
+    state = model.init(0)
+    try:
+        with torch.device("meta"):
+            return _pass(model, *tree_map(_on_meta, (state, inputs)), train=train)
+    except Exception:  # what needs numbers: `.item()`, a branch, a tensor that lies on the CPU
+        return tree_map(_on_meta, _pass(model, state, tree_map(_real, inputs), train=train))
+
+
+def check(model: Model, inputs: Any) -> None:
+    """Refuse a model that is no pure function, by forward passes of a few examples.
+
+    Raises ValueError for a module that changes a parameter in its forward pass, that keeps
+    something on itself which a later pass reads, or whose numbers are random and no state of it.
+    Inputs on the meta device hold nothing to try it on, and pass.
+
+    >>> from torch import nn
+    >>> check(functional(lambda: nn.Embedding(9, 2, max_norm=1.0)), torch.arange(4))
+    Traceback (most recent call last):
+        ...
+    ValueError: the model changes its parameter 'weight' in place in the forward pass; ...
+    """
+    _check_attributes(model)
+    leaves = [leaf for leaf in tree_leaves(inputs) if isinstance(leaf, Tensor)]
+    if any(leaf.is_meta for leaf in leaves):
+        return
+    inputs = _few(inputs)
+    params, buffers = model.init(0)
+    first = tree_map(torch.clone, params)
+    # Skeletons of their own, for a pass may leave something behind.
+    used, fresh = (functional(model.build, model.dtype) for _ in range(2))
+    _pass(used, (params, buffers), inputs, train=True)
+    for name, value in first.items():
+        if not torch.equal(params[name], value):
+            raise ValueError(
+                f"the model changes its parameter {name!r} in place in the forward pass; that of "
+                "a step must stay as it is: compute a new tensor from it (as F.normalize or "
+                "torch.clamp do), or torch.nn.utils.parametrize it; of Embedding, leave out "
+                "max_norm"
+            )
+    other = {name: value * 1.25 + 0.25 for name, value in params.items()}
+    again = _pass(used, (other, buffers), inputs, train=True)
+    alone = _pass(fresh, (other, buffers), inputs, train=True)
+    for name, output in alone.items():
+        if name not in again or not torch.allclose(again[name], output, equal_nan=True):
+            raise ValueError(
+                f"the model's output {name!r} depends on an earlier forward pass: it keeps a "
+                "cache or a count as an attribute, which would serve one student's values to the "
+                "next; compute it anew in each pass, or keep it in a buffer (register_buffer)"
+            )
+
+
+def _check_attributes(model: Model) -> None:
+    one, other = (plain_tensors(built(model.build, seed)) for seed in (0, 1))
+    for name, value in one.items():
+        if name not in other or not torch.equal(value, other[name]):
+            raise ValueError(
+                f"the model keeps the tensor {name!r} as a plain attribute, and it is another one "
+                "with each seed: all students would share one; register it as a buffer "
+                "(register_buffer) or a parameter"
+            )
+
+
+def _pass(model: Model, state: tuple[Tensors, Tensors], inputs: Any, *, train: bool) -> Tensors:
+    leaves = tree_leaves(state)
+    zero = torch.zeros((), dtype=torch.int64, device=leaves[0].device if leaves else None)
+    with torch.no_grad(), refusing() as places:
+        try:
+            return model.apply(*state, inputs, train=train, key=Key(zero, zero))[0]
+        except ValueError:
+            raise
+        except Exception as error:
+            reason = str(error).strip() or type(error).__name__
+            raise ValueError(f"{places} fails in the forward pass: {reason}") from error
+
+
+def _few(inputs: Any) -> Any:
+    """The first few examples, on the CPU, where every leaf has an axis of them."""
+    leaves = [leaf for leaf in tree_leaves(inputs) if isinstance(leaf, Tensor)]
+    examples = {len(leaf) if leaf.ndim else 0 for leaf in leaves}
+    stop = FEW if len(examples) == 1 else None
+    return tree_map(
+        lambda leaf: leaf[:stop].cpu() if isinstance(leaf, Tensor) and leaf.ndim else leaf, inputs
+    )
+
+
+def _on_meta(x: Any) -> Any:
+    return torch.empty_like(x, device="meta") if isinstance(x, Tensor) else x
+
+
+def _real(x: Any) -> Any:
+    if not isinstance(x, Tensor):
+        return x
+    return torch.zeros_like(x, device="cpu") if x.is_meta else x.cpu()

@@ -1,0 +1,96 @@
+"""A module made from a seed, and copies of it without numbers of their own."""
+
+import copy
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parameter import is_lazy
+from torch.utils._pytree import tree_leaves
+
+
+def built(build: Callable[[], nn.Module], seed: int) -> nn.Module:
+    """The module that `build()` makes after `torch.manual_seed(seed)` and its kin.
+
+    Raises ValueError for a module in place of a function, for what makes none, and for a lazy
+    module that has not run.
+    """
+    if isinstance(build, nn.Module):
+        raise ValueError(
+            f"functional: build must be a function that makes a module, but it is a "
+            f"{type(build).__name__} itself; give its class, or `lambda: module`, which copies it"
+        )
+    with _seeded(seed):
+        module = build()
+    if not isinstance(module, nn.Module):
+        raise ValueError(
+            f"functional: build() must return an nn.Module, but it returned a "
+            f"{type(module).__name__}; give the class or a function, not the module itself"
+        )
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if is_lazy(tensor):
+            raise ValueError(
+                f"functional: {name} is lazy, of no shape yet; let build() run the module once on "
+                "an example before it returns it"
+            )
+    return module
+
+
+def skeletons(module: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """The module for evaluation and for training, with its state on the meta device.
+
+    Parts that are in evaluation mode stay in it, but for a module that is in it as a whole.
+    """
+    training = _skeleton(module)
+    return _skeleton(module).eval(), training if training.training else training.train()
+
+
+def _skeleton(module: nn.Module) -> nn.Module:
+    copies: dict[int, Any] = {}
+    for tensor in module.buffers():
+        copies[id(tensor)] = torch.empty_like(tensor, device="meta")
+    for tensor in module.parameters():
+        empty = torch.empty_like(tensor.detach(), device="meta")
+        copies[id(tensor)] = nn.Parameter(empty, tensor.requires_grad)
+    return copy.deepcopy(module, copies)
+
+
+def computed_with(module: nn.Module) -> set[str]:
+    """The names of all parameters but BatchNorm's, which are float32 whatever it normalises."""
+    norms = [(n, m) for n, m in module.named_modules() if isinstance(m, _BatchNorm)]
+    own = {f"{n}.{key}".lstrip(".") for n, m in norms for key in m.state_dict()}
+    return {name for name, _ in module.named_parameters()} - own
+
+
+def plain_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """The tensors that the module keeps as attributes, neither parameters nor buffers, by name."""
+    state = {id(tensor) for tensor in (*module.parameters(), *module.buffers())}
+    plain = {}
+    for name, part in module.named_modules():
+        for attribute, value in vars(part).items():
+            if attribute.startswith("_") and attribute in vars(nn.Module()):
+                continue  # torch's own dicts of parameters, buffers, modules and hooks
+            for leaf in tree_leaves(value):
+                if isinstance(leaf, Tensor) and id(leaf) not in state:
+                    plain[f"{name}.{attribute}".lstrip(".")] = leaf
+    return plain
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """As after `torch.manual_seed(seed)` and its kin, leaving all generators as they were."""
+    python, numpy = random.getstate(), np.random.get_state(legacy=False)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)

@@ -1,0 +1,125 @@
+"""What cannot be a student is refused before it is trained, with the remedy."""
+
+import pytest
+import torch
+from torch import nn
+
+from fkd.model import Model, check, functional, outputs_like
+
+X = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
+
+
+class Clamped(nn.Linear):
+    def forward(self, input):
+        self.weight.data.clamp_(-0.01, 0.01)
+        return super().forward(input)
+
+
+class Cached(nn.Linear):
+    cache: torch.Tensor | None = None
+
+    def forward(self, input):
+        if self.cache is None:
+            self.cache = self.weight.detach() * 2
+        return super().forward(input) + input @ self.cache.T
+
+
+class Counting(nn.Linear):
+    calls = 0
+
+    def forward(self, input):
+        self.calls += 1
+        return super().forward(input) * self.calls
+
+
+class Random(nn.Linear):
+    def __init__(self):
+        super().__init__(3, 2)
+        self.projection = [torch.randn(3, 2)]
+
+    def forward(self, input):
+        return super().forward(input) + input @ self.projection[0]
+
+
+class Kept(nn.Linear):
+    """Keeps what it computes, and reads it in the same pass only; and a constant."""
+
+    def __init__(self):
+        super().__init__(3, 2)
+        self.scale = torch.ones(3)
+
+    def forward(self, input):
+        self.last = input * self.scale
+        return super().forward(self.last)
+
+
+IMPURE = {
+    "max_norm": (lambda: nn.Embedding(9, 2, max_norm=0.1), "changes its parameter 'weight'"),
+    "clamp": (lambda: Clamped(3, 2), "changes its parameter 'weight'"),
+    "cache": (lambda: Cached(3, 2), "'logits' depends on an earlier forward pass"),
+    "count": (lambda: Counting(3, 2), "'logits' depends on an earlier forward pass"),
+    "attribute": (Random, "keeps the tensor 'projection' as a plain attribute"),
+}
+
+
+def _inputs(name: str) -> torch.Tensor:
+    return torch.arange(6) if name == "max_norm" else X
+
+
+@pytest.mark.parametrize("name", IMPURE)
+def test_what_a_pass_leaves_behind_is_refused(name):
+    build, reason = IMPURE[name]
+    with pytest.raises(ValueError, match=reason):
+        check(functional(build), _inputs(name))
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        Kept,
+        lambda: nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(), nn.Linear(4, 2)),
+        lambda: nn.utils.parametrizations.spectral_norm(nn.Linear(3, 2)),
+        lambda: nn.GRU(3, 2, batch_first=True),
+    ],
+)
+def test_what_is_pure_passes(build):
+    check(functional(build), X)
+
+
+def test_inputs_without_numbers_are_not_tried():
+    check(functional(lambda: Clamped(3, 2)), X.to("meta"))
+
+
+class Branching(nn.Linear):
+    def forward(self, input):
+        return super().forward(input) if input.sum().item() > -1e9 else input
+
+
+class OnTheCPU(nn.Linear):
+    def __init__(self):
+        super().__init__(3, 2)
+        self.shift = torch.ones(2)
+
+    def forward(self, input):
+        return super().forward(input) + self.shift
+
+
+@pytest.mark.parametrize("meta", [False, True])
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: Branching(3, 2),
+        OnTheCPU,
+        lambda: nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2, momentum=None)),
+        lambda: nn.utils.parametrizations.spectral_norm(nn.Linear(3, 2)),
+    ],
+)
+def test_what_the_meta_device_cannot_do_is_done_for_real(build, meta):
+    outputs = outputs_like(functional(build), X.to("meta") if meta else X, train=True)
+    assert (outputs["logits"].shape, outputs["logits"].device.type) == ((6, 2), "meta")
+
+
+def test_a_pass_that_fails_is_told_with_its_layer():
+    model: Model = functional(lambda: nn.Sequential(nn.Linear(3, 4), nn.Linear(5, 2)))
+    with pytest.raises(ValueError, match=r"layer '1' \(Linear\) fails in the forward pass: mat1"):
+        outputs_like(model, X, train=True)

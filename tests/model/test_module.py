@@ -1,0 +1,31 @@
+"""A module's copies are like it, and it is left alone."""
+
+import torch
+from torch import nn
+
+from fkd.model._module import plain_tensors, skeletons
+
+
+def test_tensors_beside_the_state_are_told_by_name():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(2, 2)
+            self.alias = [self.linear.weight]
+            self.table = {"a": torch.ones(1)}
+            self.recurrent = nn.LSTM(2, 2)
+            self.register_buffer("own", torch.ones(1))
+
+    assert list(plain_tensors(Net())) == ["table"]
+
+
+def test_skeletons_hold_no_numbers_and_leave_the_module_alone():
+    module = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)).train()
+    module[1].eval()
+    evaluating, training = skeletons(module)
+    for skeleton in (evaluating, training):
+        assert all(tensor.is_meta for tensor in skeleton.state_dict().values())
+    assert not any(part.training for part in evaluating.modules())
+    assert [part.training for part in training] == [True, False]
+    assert [part.training for part in module] == [True, False]
+    assert not any(tensor.is_meta for tensor in module.state_dict().values())
