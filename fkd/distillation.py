@@ -4,7 +4,7 @@ from __future__ import annotations  # the compiler cannot trace an annotation be
 
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_map
 from fkd import _check, _random
 from fkd._random import Key
 from fkd.data import Batch
-from fkd.methods import Context, Method, Term
+from fkd.methods import Context, Method
 from fkd.model import Model, Tensors, check, functional, outputs_like
 from fkd.optim import Optimizer
 from fkd.schedules import Schedule
@@ -298,11 +298,5 @@ def _check_numbers(
     context: Context,
     hyper: tuple[tuple[str, float], ...],
 ) -> None:
-    method = {name: _with_numbers(name, term, dict(hyper)) for name, term in parts.method.items()}
+    method = {name: term.with_numbers(name, dict(hyper)) for name, term in parts.method.items()}
     _check_and_build_heads(parts.student, method, outputs, targets, context)
-
-
-def _with_numbers(name: str, term: Term, hyper: Mapping[str, float]) -> Term:
-    """The term of that name with the weights and hyperparameters that `hyper` names."""
-    numbers = {key: hyper.get(f"{name}.{key}", value) for key, value in term.numbers.items()}
-    return replace(term, weight=numbers.pop("weight"), hyper=numbers)

@@ -16,12 +16,13 @@ from fkd.teachers import Teacher
 
 
 def example_batch(source: Source) -> Batch:
-    """A batch as a step reads it.
+    """A batch as a step reads it, augmented where the source is.
 
     Raises ValueError for a batch size that the source cannot fill, and for one without labels.
     """
     _check.between("batch_size", 1, source.examples, batch_size=source.batch_size)
-    batch = next(iter(source.in_order(source.batch_size)))
+    number = torch.zeros((), dtype=torch.int64, device=source.device)
+    batch = source.read(next(source.feeds(0, 0)), Key(number, number))
     if "labels" not in batch.targets:
         raise ValueError(
             "data: a batch must have a target 'labels', each example's class, but its targets are: "

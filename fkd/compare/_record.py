@@ -11,8 +11,9 @@ from fkd import evaluate
 from fkd.compare.results import Curves
 from fkd.compare.sweep import Setting, describe
 from fkd.data import Source
-from fkd.distillation import State
+from fkd.distillation import State, average_of
 from fkd.model import Model
+from fkd.optim import AverageState
 from fkd.train import At
 
 
@@ -32,6 +33,11 @@ class Exam:
         if self.teacher is not None:
             metrics["teacher_agreement"] = evaluate.agreement(logits, self.teacher)
             metrics["calibration_error"] = evaluate.calibration_error(logits, self.labels)
+        if isinstance(state.optimizer, AverageState):
+            average, _ = average_of(state)
+            averaged = state._replace(params=state.params | {"student": average})
+            logits = evaluate.predict_members(model, averaged, self.source)
+            metrics[f"{self.split}_accuracy_of_average"] = evaluate.accuracy(logits, self.labels)
         return metrics
 
 

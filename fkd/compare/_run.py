@@ -69,11 +69,15 @@ class Run:
         """Raises FloatingPointError where it diverges, for then nothing can be compared."""
         begin = time.perf_counter()
         task = self.task
-        recipe = replace(task.recipe, sweep={})
-        teacher = recipe.students(task.teacher, methods.ce(), self.context)
+        teacher = task.teacher_recipe.students(task.teacher, methods.ce(), self.context)
         exam = Exam("test", task.data.test, labels_of(task.data.test))
         yield from self._train(
-            TEACHER, {TEACHER: teacher}, {TEACHER: record}, task.data.train, exam
+            TEACHER,
+            task.teacher_epochs,
+            {TEACHER: teacher},
+            {TEACHER: record},
+            task.data.train,
+            exam,
         )
         if record.hopeless:
             raise FloatingPointError(f"{TEACHER}: {record.why_diverged(task.steps)}")
@@ -116,7 +120,7 @@ class Run:
         if task.validation:
             exam = Exam("validation", task.validation, labels_of(task.validation))
         teacher = self.teacher if task.live else None
-        yield from self._train(what, candidates, records, source, exam, teacher)
+        yield from self._train(what, task.epochs, candidates, records, source, exam, teacher)
         for name, record in records.items():
             if record.hopeless and len(record.grid) == 1:
                 self.results.diverged[name] = record.why_diverged(task.steps)
@@ -133,6 +137,7 @@ class Run:
     def _train(
         self,
         what: str,
+        epochs: int,
         candidates: Mapping[str, Candidates],
         records: Mapping[str, Record],
         source: Source,
@@ -146,12 +151,12 @@ class Run:
             seeds, hyper = sweep.members(record.grid, record.seeds)
             students[name] = Students(candidates[name].distillation, seeds, hyper)
             members += len(seeds)
-        plan = task.plan_of(members)
-        total = task.epochs * task.steps
+        plan = task.plan_of(members, epochs)
+        total = epochs * task.steps
         compiles = plan.compile != "none"
         yield Progress(what, 0, total, compiles, results)
         training = train(
-            students, source, epochs=task.epochs, plan=plan, teacher=teacher, order=task.order
+            students, source, epochs=epochs, plan=plan, teacher=teacher, order=task.order
         )
         for at in timed(training, records.values(), source.device):
             for name, record in records.items():

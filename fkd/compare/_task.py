@@ -1,7 +1,7 @@
 """What a comparison is to do, once it is known that everything fits together."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
@@ -17,6 +17,8 @@ from fkd.optim import Optimizer
 from fkd.schedules import Schedule
 
 Build = Callable[[], nn.Module]
+# Of a run of so many epochs, each of so many steps.
+SchedulesOf = Callable[[int, int], Mapping[str, Schedule]]
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,8 @@ class Task:
     seeds: Sequence[int]
     epochs: int
     teacher_seed: int
+    teacher_epochs: int
+    teacher_schedules: Mapping[str, Schedule]
     order: Order
     plan: Plan
     live: bool = False
@@ -121,15 +125,58 @@ class Task:
         """How many steps an epoch has."""
         return steps_per_epoch(self.data.train.examples, self.data.train.batch_size)
 
-    def plan_of(self, members: int) -> Plan:
+    def plan_of(self, members: int, epochs: int) -> Plan:
         """The plan of a training of so many students, with nothing left to choose."""
-        return self.plan.settle(self.data.train.device, self.epochs * self.steps, members)
+        return self.plan.settle(self.data.train.device, epochs * self.steps, members)
+
+    @property
+    def teacher_recipe(self) -> Recipe:
+        """How the teacher is trained: as the students, without a sweep."""
+        return replace(self.recipe, schedules=self.teacher_schedules, sweep={})
 
 
 def numbers(method: Method, optimizer: Optimizer) -> list[str]:
     """The names of all numbers that a sweep or a schedule may change: `lr`, `kd.weight`."""
     of_terms = [f"{name}.{key}" for name, term in method.items() for key in term.numbers]
     return [*optimizer.hyper, *of_terms]
+
+
+def with_numbers(
+    chosen: Mapping[str, Method], optimizer: Optimizer, values: Mapping[str, float]
+) -> tuple[dict[str, Method], Optimizer]:
+    """The methods and the optimizer with these numbers in place of their own, wherever they have
+    one of the name.
+
+    Raises ValueError for a name that none has, and for a number that is negative or not finite.
+    """
+    known = [name for method in chosen.values() for name in numbers(method, optimizer)]
+    for name, value in values.items():
+        _check.known("numbers", "hyperparameter", name, dict.fromkeys(known))
+        _check.not_negative("numbers", **{name: value})
+    changed = {
+        key: {name: term.with_numbers(name, values) for name, term in method.items()}
+        for key, method in chosen.items()
+    }
+    own = {name: values.get(name, value) for name, value in optimizer.hyper.items()}
+    return changed, optimizer._replace(hyper=own)
+
+
+def schedules_of(
+    schedules: Mapping[str, Schedule] | SchedulesOf | None, steps: int, epochs: int, teacher: int
+) -> tuple[Mapping[str, Schedule], Mapping[str, Schedule]]:
+    """The schedules of the students and of the teacher, who may train another number of epochs.
+
+    Raises ValueError where schedules are those of one number alone and there are two.
+    """
+    if callable(schedules):
+        return schedules(epochs, steps), schedules(teacher, steps)
+    if schedules and teacher != epochs:
+        raise ValueError(
+            f"schedules: they are made for one length of training, but the students train {epochs} "
+            f"epochs and the teacher {teacher}; give a function (epochs, steps_per_epoch) -> "
+            "schedules"
+        )
+    return schedules or {}, schedules or {}
 
 
 def targets_of(chosen: Mapping[str, Method], own: Mapping[str, Tensor]) -> set[str]:

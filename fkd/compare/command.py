@@ -5,7 +5,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,15 +18,16 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from fkd import checkpoint, optim
+from fkd import checkpoint
 from fkd.compare import table
 from fkd.compare._compiled_cache import keep_compiled
+from fkd.compare._named import method, method_name, network
+from fkd.compare._parser import BASELINE
 from fkd.compare.environment import new_folder
-from fkd.compare.options import BASELINE, Config, in_flags, methods_of, parse
+from fkd.compare.options import Config, in_flags, parse
 from fkd.compare.run import Comparison
-from fkd.data import Data, datasets
+from fkd.data import Data, augmentations, datasets
 from fkd.model import state_dict
-from fkd.models import DeepNN, LightNN
 
 # The layers whose shapes are told, where a network has them.
 LAYERS = {"hidden": "hidden representation", "feature_map": "feature map"}
@@ -68,46 +68,70 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def prepare(config: Config, console: Console) -> Comparison:
     """The comparison that was asked for; raises ValueError for what makes no sense."""
-    methods = methods_of(config)
+    methods = {
+        method_name(text): method(text, config.recipe, config.epochs) for text in config.methods
+    }
     if config.compile != "none":
         keep_compiled()
     begin = time.perf_counter()
-    with console.status(f"reading {config.dataset}"):
+    with console.status(f"reading {config.data or config.dataset}"):
         data = _read(config)
     seconds = time.perf_counter() - begin
     classes = len(data.classes)
-    teacher = partial(DeepNN, classes)
+    student = network("--student-model", config.student_model, classes, config.layer)
+    layers = config.layer | config.teacher_layer
+    teacher = network("--teacher-model", config.teacher_model, classes, layers)
     state = None
     if config.teacher != "train":
         state = checkpoint.load(config.teacher, like=teacher().state_dict())
+    augment, mix = augmentations.named(config.augment, config.image_size, classes)
+    training = config.training
     with console.status("preparing"):
         comparison = Comparison(
             teacher,
-            partial(LightNN, classes),
+            student,
             methods,
             data,
             seeds=config.seeds,
             epochs=config.epochs,
-            optimizer=optim.adam(config.lr),
+            optimizer=training.build(),
+            schedules=training.schedules,
+            numbers=config.set,
+            augment=augment,
+            mix=mix,
             sweep=config.sweep,
             validation=config.validation,
             teacher_state=state,
+            teacher_epochs=config.teacher_epochs,
             teacher_memory=config.teacher_memory,
             baseline=BASELINE if BASELINE in methods else next(iter(methods)),
             order=config.order,
             precision=config.precision,
             plan=config.plan,
         )
-    comparison.results.seconds["data"] = seconds
-    plain = json.loads(json.dumps(asdict(config)))
-    comparison.results.config |= plain | {"optimizer": "Adam"}
+    results = comparison.results
+    results.seconds["data"] = seconds
+    asked = json.loads(json.dumps(asdict(config)))
+    results.config |= asked | {"lr": results.config["lr"], "training": training.title}
     return comparison
 
 
 def _read(config: Config) -> Data:
     try:
-        data = datasets.load(config.dataset, config.root)
+        if config.data is not None:
+            data = datasets.built(config.data, memory=config.memory)
+        else:
+            data = datasets.load(
+                config.dataset,
+                config.root,
+                image_size=config.image_size,
+                memory=config.memory,
+                mean=config.mean,
+                std=config.std,
+            )
     except ValueError as error:
+        if config.data is not None:
+            raise ValueError(f"--data: {error}") from error
         raise ValueError(
             f"--dataset: {error}; --root gives the folder, and --dataset digits needs no download"
         ) from error
@@ -115,7 +139,8 @@ def _read(config: Config) -> Data:
 
 
 def _new_folder(config: Config) -> Path:
-    path = config.output or f"runs/{config.dataset}-{datetime.now():%Y%m%d-%H%M%S}"
+    name = config.dataset if config.data is None else config.data.partition(":")[2]
+    path = config.output or f"runs/{name}-{datetime.now():%Y%m%d-%H%M%S}"
     try:
         return new_folder(path)
     except OSError as error:
@@ -148,9 +173,9 @@ def follow(comparison: Comparison, folder: Path, console: Console) -> None:
 
 def _tell_networks(comparison: Comparison, console: Console) -> None:
     results = comparison.results
-    for role, network in results.networks.items():
+    for role, name in results.networks.items():
         count = results.parameters[role]
-        console.print(f"{role.capitalize()} {network}: {count:,} parameters", highlight=False)
+        console.print(f"{role.capitalize()} {name}: {count:,} parameters", highlight=False)
     for layer, title in LAYERS.items():
         for role, shapes in results.shapes.items():
             if layer in shapes:

@@ -100,6 +100,13 @@ class MethodResults:
         """A metric after the last epoch, one number a seed."""
         return self.curves[metric][-1]
 
+    def best(self, metric: str) -> list[float]:
+        """A metric at each seed's own best epoch, one number a seed.
+
+        Where the metric is of the test split, this is what choosing the epoch on it would tell.
+        """
+        return [max(column) for column in zip(*self.curves[metric], strict=True)]
+
 
 @dataclass
 class Results:
@@ -128,6 +135,18 @@ class Results:
     def accuracy(self, method: str) -> Interval:
         """The mean test accuracy over seeds, and its interval."""
         return interval(self.methods[method].last("test_accuracy"))
+
+    def best(self, method: str) -> Interval:
+        """The mean test accuracy over seeds at each seed's best epoch, and its interval.
+
+        It is told beside `accuracy` for what it hides: an epoch chosen on the test set.
+        """
+        return interval(self.methods[method].best("test_accuracy"))
+
+    def average(self, method: str) -> Interval | None:
+        """The mean test accuracy of the running averages of weights, where they were kept."""
+        kept = "test_accuracy_of_average" in self.methods[method].curves
+        return interval(self.methods[method].last("test_accuracy_of_average")) if kept else None
 
     def agreement(self, method: str) -> Interval:
         """The mean share of test examples where student and teacher name the same class."""
@@ -168,6 +187,7 @@ class Results:
             "seconds": method.seconds,
             "accuracy": self.accuracy(name)._asdict(),
             "agreement": self.agreement(name)._asdict(),
+            "best": self.best(name)._asdict(),
         }
         if method.sweep:
             entry["sweep"] = asdict(method.sweep)

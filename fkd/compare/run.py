@@ -23,9 +23,19 @@ from fkd.compare._reading import (
     teacher_of,
 )
 from fkd.compare._run import TEACHER, Progress, Run
-from fkd.compare._task import Build, Network, Recipe, Task, check_methods, without_teacher
+from fkd.compare._task import (
+    Build,
+    Network,
+    Recipe,
+    SchedulesOf,
+    Task,
+    check_methods,
+    schedules_of,
+    with_numbers,
+    without_teacher,
+)
 from fkd.compare.results import DataSummary, Results, environment
-from fkd.data import Batch, Data, Source
+from fkd.data import Batch, Data, Mix, Source, Transform, steps_per_epoch
 from fkd.ensemble import Order
 from fkd.execution import (
     PAYS_FROM,
@@ -49,7 +59,13 @@ class Comparison:
 
     `teacher` and `student` build the networks, `methods` is what is compared, by name, and `data`
     has a batch size. Each method's students have the same `seeds`. `teacher_state` is the trained
-    teacher's state_dict; without one, the teacher is first trained here, on the labels.
+    teacher's state_dict; without one, the teacher is first trained here, on the labels, for
+    `teacher_epochs`, by default as many as the students.
+
+    `schedules` multiply numbers by the step; a function (epochs, steps_per_epoch) -> schedules
+    makes them for students and teacher alike. `numbers` are in place of the defaults of methods and
+    optimizer, by name (`kd.weight`, `lr`). `augment` and `mix` change the training examples inside
+    the step (`Resident.augmented`): teacher and students read the same.
 
     `sweep` lists the values of each hyperparameter that is swept, each method over those that it
     has. A method's best setting is chosen on a validation split, and alone is tested: `validation`
@@ -75,11 +91,15 @@ class Comparison:
         seeds: Sequence[int] = range(8),
         epochs: int = 10,
         optimizer: Optimizer | None = None,
-        schedules: Mapping[str, Schedule] | None = None,
+        schedules: Mapping[str, Schedule] | SchedulesOf | None = None,
+        numbers: Mapping[str, float] | None = None,
+        augment: Transform | None = None,
+        mix: Mix | None = None,
         sweep: Mapping[str, Sequence[float]] | None = None,
         validation: float | Source = 0.2,
         teacher_state: Mapping[str, Tensor] | None = None,
         teacher_seed: int = 42,
+        teacher_epochs: int | None = None,
         teacher_memory: float = 4.0,
         baseline: str | None = None,
         order: Order = "shared",
@@ -89,12 +109,18 @@ class Comparison:
         self.notes: list[str] = []
         seconds: dict[str, float] = {}
         device = data.train.device
-        _check_arguments(methods, seeds, epochs, teacher_memory, order)
+        _check_arguments(methods, seeds, epochs, teacher_epochs, teacher_memory, order)
         _check_precision(precision, device)
         held_out = None
         if sweep:
             data, held_out = _hold_out(data, validation)
+        if augment is not None or mix is not None:
+            data = replace(data, train=data.train.augmented(augment, mix))
         batch = example_batch(data.train)
+        chosen, optimizer = with_numbers(methods, optimizer or optim.adam(), numbers or {})
+        length = epochs if teacher_epochs is None else teacher_epochs
+        steps = steps_per_epoch(data.train.examples, data.train.batch_size)
+        own, of_teacher = schedules_of(schedules, steps, epochs, length)
 
         multiply_in(precision)
         dtype = PRECISIONS[precision]
@@ -109,14 +135,16 @@ class Comparison:
         task = Task(
             teacher=networks[TEACHER],
             student=networks["student"],
-            methods=dict(methods),
+            methods=chosen,
             data=data,
             validation=held_out,
-            recipe=Recipe(optimizer or optim.adam(), schedules or {}, sweep or {}, example),
+            recipe=Recipe(optimizer, own, sweep or {}, example),
             own=batch.targets,
             seeds=list(seeds),
             epochs=epochs,
             teacher_seed=teacher_seed,
+            teacher_epochs=length,
+            teacher_schedules=of_teacher,
             order=order,
             plan=plan or Plan(),
         )
@@ -178,10 +206,12 @@ class Comparison:
 
     def _choose_compiling(self, task: Task, has_teacher: bool, seconds: dict[str, float]) -> Task:
         """Ask the compiler whether it works, if a training is to compile."""
-        counts = [task.members(names) for names in task.groups] + [1] * (not has_teacher)
-        if all(task.plan_of(members).compile == "none" for members in counts):
+        runs = [(task.members(names), task.epochs) for names in task.groups]
+        if not has_teacher:
+            runs.append((1, task.teacher_epochs))
+        if all(task.plan_of(*run).compile == "none" for run in runs):
             if task.plan.compile == "auto":
-                most = task.epochs * task.steps * max(counts)
+                most = task.steps * max(members * epochs for members, epochs in runs)
                 self.notes.append(
                     f"Not compiled: no training takes more than {most:,} steps of a student, and "
                     f"compiling pays from {PAYS_FROM:,} on"
@@ -205,11 +235,15 @@ def compare(
     seeds: Sequence[int] = range(8),
     epochs: int = 10,
     optimizer: Optimizer | None = None,
-    schedules: Mapping[str, Schedule] | None = None,
+    schedules: Mapping[str, Schedule] | SchedulesOf | None = None,
+    numbers: Mapping[str, float] | None = None,
+    augment: Transform | None = None,
+    mix: Mix | None = None,
     sweep: Mapping[str, Sequence[float]] | None = None,
     validation: float | Source = 0.2,
     teacher_state: Mapping[str, Tensor] | None = None,
     teacher_seed: int = 42,
+    teacher_epochs: int | None = None,
     teacher_memory: float = 4.0,
     baseline: str | None = None,
     order: Order = "shared",
@@ -231,10 +265,14 @@ def compare(
         epochs=epochs,
         optimizer=optimizer,
         schedules=schedules,
+        numbers=numbers,
+        augment=augment,
+        mix=mix,
         sweep=sweep,
         validation=validation,
         teacher_state=teacher_state,
         teacher_seed=teacher_seed,
+        teacher_epochs=teacher_epochs,
         teacher_memory=teacher_memory,
         baseline=baseline,
         order=order,
@@ -250,6 +288,7 @@ def _check_arguments(
     methods: Mapping[str, Method],
     seeds: Sequence[int],
     epochs: int,
+    teacher_epochs: int | None,
     teacher_memory: float,
     order: str,
 ) -> None:
@@ -260,6 +299,8 @@ def _check_arguments(
             f"seeds: there must be at least one, each zero or more and once, not {list(seeds)}"
         )
     _check.positive("epochs", epochs=epochs)
+    if teacher_epochs is not None:
+        _check.positive("teacher_epochs", teacher_epochs=teacher_epochs)
     _check.not_negative("teacher_memory", teacher_memory=teacher_memory)
     _check.known("order", "order", order, ("shared", "own"))
 
@@ -320,6 +361,7 @@ def _config(
         "methods": list(task.methods),
         "seeds": list(task.seeds),
         "epochs": task.epochs,
+        "teacher_epochs": task.teacher_epochs if teacher_state is None else None,
         "batch_size": train.batch_size,
         "optimizer": None,  # a chain of transformations has no name
         "lr": recipe.optimizer.hyper.get("lr"),

@@ -12,17 +12,40 @@ from fkd.compare import sweep
 from fkd.compare.results import Results
 from fkd.statistics import Interval, Paired
 
+BEST = (
+    "The best epoch is each seed's own on the test set, told for what choosing it there would add: "
+    "no conclusion rests on it."
+)
 
-def table(results: Results, style: box.Box = box.SIMPLE_HEAD) -> Table:
-    """A row a method: accuracy, how it differs from the baseline, agreement, seconds."""
+
+def table(results: Results, style: box.Box = box.SIMPLE_HEAD, wide: bool = False) -> Table:
+    """A row a method: accuracy, how it differs from the baseline, agreement, seconds.
+
+    With `wide`, also the accuracy at each seed's best epoch, how far that is above the last one's,
+    and the accuracy of the running averages of weights, where they were kept.
+    """
     # Without padding, four methods fit a terminal of 80 columns.
     rows = Table(box=style, padding=0 if style is box.SIMPLE_HEAD else (0, 1))
     rows.add_column("method", no_wrap=True)
     against = f"− {results.baseline}"
-    for column in ("accuracy %", "95 % interval", against, "95 % interval", "p", "agree", "s"):
+    columns = ["accuracy %", "95 % interval", against, "95 % interval", "p", "agree", "s"]
+    averages = wide and any(results.average(name) for name in results.methods)
+    if wide:
+        columns += ["best epoch %", "best − last"]
+    if averages:
+        columns.append("average %")
+    for column in columns:
         rows.add_column(column, justify="right", no_wrap=True)
     for name in results.methods:
-        rows.add_row(*_cells(results, name))
+        cells = _cells(results, name)
+        if wide:
+            best = results.best(name).mean
+            above = best - results.accuracy(name).mean
+            cells += [_percent(best), _percent(above, sign=True)]
+        if averages:
+            average = results.average(name)
+            cells.append(_percent(average.mean if average else None))
+        rows.add_row(*cells)
     return rows
 
 
@@ -56,10 +79,10 @@ def markdown(results: Results) -> str:
     """The content of table.md: the rows, what a sweep chose, the caption."""
     with open(os.devnull, "w") as nowhere:
         console = Console(record=True, width=400, file=nowhere)
-        console.print(table(results, box.MARKDOWN), markup=False)
+        console.print(table(results, box.MARKDOWN, wide=True), markup=False)
         rows = [line.strip() for line in console.export_text().splitlines() if line.strip()]
     items = [f"- {line}" for line in choices(results)]
-    lines = [*rows, "", *items, *([""] if items else []), caption(results)]
+    lines = [*rows, "", *items, *([""] if items else []), f"{caption(results)} {BEST}"]
     return "\n".join(lines) + "\n"
 
 
@@ -78,8 +101,9 @@ def caption(results: Results) -> str:
     return (
         f"{state}{data.name}: {data.train:,} training and {data.test:,} test {data.unit}; "
         f"{len(config['seeds'])} seeds, {config['epochs']} epochs, batch {config['batch_size']}, "
-        f"{_optimizer(config)}, {config.get('precision', 'fp32')}; "
-        f"teacher {_percent(teacher)} %. {_how_chosen(results)}"
+        f"{_optimizer(config)}, {config.get('precision', 'fp32')}{_augmented(config)}; "
+        f"{_networks(config)}teacher {_percent(teacher)} %{_teacher_epochs(config)}. "
+        f"{_how_chosen(results)}"
         "Test accuracy after the last epoch: mean ± deviation "
         f"over seeds, Student's t interval; difference from {results.baseline} paired by seed "
         f"(the same initial weights, {config['order']} order of batches), its interval and the "
@@ -90,10 +114,31 @@ def caption(results: Results) -> str:
     )
 
 
+def _networks(config: dict[str, Any]) -> str:
+    """`student resnet20, teacher resnet56: `, where the command line chose them."""
+    if "student_model" not in config:
+        return ""
+    return f"student {config['student_model']}, teacher {config['teacher_model']}: "
+
+
+def _teacher_epochs(config: dict[str, Any]) -> str:
+    epochs = config.get("teacher_epochs")
+    return f" after {epochs} epochs" if epochs and epochs != config["epochs"] else ""
+
+
+def _augmented(config: dict[str, Any]) -> str:
+    names = config.get("augment")
+    return f", augmented by {' and '.join(names)}" if names else ""
+
+
 def _optimizer(config: dict[str, Any]) -> str:
     """`Adam 0.001`; results that name no optimizer are from before there was a choice."""
+    swept = "lr" in config.get("sweep", {})
+    if "training" in config:  # the command line's own words
+        rate = f" {config['lr']:g}"
+        return config["training"].replace(rate, " at the swept rates" if swept else rate, 1)
     name = config.get("optimizer", "Adam") or ("" if config["lr"] is None else "learning rate")
-    if "lr" in config.get("sweep", {}):
+    if swept:
         return f"{name} at the swept rates"
     if config["lr"] is None:
         return name or "an optimizer of one's own"

@@ -1,7 +1,7 @@
 """A term: one thing that a student must match, as data; and what surrounds it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import Any
 
@@ -104,6 +104,11 @@ class Term:
     def numbers(self) -> dict[str, float]:
         """The hyperparameters, the weight among them."""
         return {"weight": self.weight, **self.hyper}
+
+    def with_numbers(self, name: str, numbers: Mapping[str, float]) -> "Term":
+        """The term of that name with the numbers that are given for it, as `kd.weight`."""
+        own = {key: numbers.get(f"{name}.{key}", value) for key, value in self.numbers.items()}
+        return replace(self, weight=own.pop("weight"), hyper=own)
 
     def build_head(
         self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], context: Context

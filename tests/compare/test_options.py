@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from fkd.compare import options
+from fkd.compare._named import method, method_name
 from fkd.execution import Plan
-from fkd.methods import METHODS
+from fkd.methods import METHODS, Method
 
 OWN = """
 from fkd import losses, methods
@@ -36,6 +37,12 @@ def words():
 
 value = 3
 """
+
+
+def chosen_methods(config: options.Config) -> dict[str, Method]:
+    return {
+        method_name(text): method(text, config.recipe, config.epochs) for text in config.methods
+    }
 
 
 @pytest.fixture(autouse=True)
@@ -68,14 +75,34 @@ def test_the_defaults():
 def test_every_flag_is_read():
     flags = {
         "--dataset": "cifar10",
+        "--data": "mine:build",
         "--root": "images",
+        "--image-size": "64",
+        "--memory": "2",
+        "--mean": "0.5,0.4,0.3",
+        "--std": "0.2,0.2,0.1",
+        "--augment": "crop flip",
         "--batch-size": "16",
         "--order": "own",
-        "--methods": "kd",
+        "--teacher-model": "resnet56",
+        "--student-model": "timm:resnet18",
+        "--layer": "feature_map=layer3 hidden=pool",
+        "--teacher-layer": "hidden=norm",
         "--teacher-memory": "0.5",
+        "--methods": "kd",
+        "--set": "kd.weight=0.9 lr=0.1",
         "--seeds": "3,5",
-        "--epochs": "2",
+        "--epochs": "20",
+        "--teacher-epochs": "30",
+        "--optimizer": "sgd",
         "--lr": "0.01",
+        "--momentum": "0.9",
+        "--weight-decay": "1e-4",
+        "--clip-norm": "1.5",
+        "--ema": "0.99",
+        "--schedule": "steps",
+        "--milestones": "0.5,0.75",
+        "--warmup-epochs": "2",
         "--device": "cpu",
         "--precision": "bf16",
         "--compile": "yes",
@@ -86,30 +113,61 @@ def test_every_flag_is_read():
         "--validation": "0.3",
         "--output": "out",
     }
-    config = options.parse([part for item in flags.items() for part in item])
+    words = [part for flag, value in flags.items() for part in (flag, *value.split())]
+    config = options.parse([*words, "--nesterov"])
     assert config == options.Config(
         dataset="cifar10",
+        data="mine:build",
         root="images",
-        methods=("kd",),
-        seeds=(3, 5),
-        epochs=2,
+        image_size=64,
+        memory=2.0,
+        mean=(0.5, 0.4, 0.3),
+        std=(0.2, 0.2, 0.1),
+        augment=("crop", "flip"),
         batch_size=16,
-        lr=0.01,
+        order="own",
+        teacher_model="resnet56",
+        student_model="timm:resnet18",
         teacher="train",
+        layer={"feature_map": "layer3", "hidden": "pool"},
+        teacher_layer={"hidden": "norm"},
+        teacher_memory=0.5,
+        methods=("kd",),
+        set={"kd.weight": 0.9, "lr": 0.1},
+        recipe=None,
+        seeds=(3, 5),
+        epochs=20,
+        teacher_epochs=30,
+        optimizer="sgd",
+        lr=0.01,
+        momentum=0.9,
+        nesterov=True,
+        weight_decay=1e-4,
+        clip_norm=1.5,
+        ema=0.99,
+        schedule="steps",
+        milestones=(0.5, 0.75),
+        warmup_epochs=2,
         device="cpu",
         precision="bf16",
         compile="step",
         layout="vmap",
         chunk=4,
         graph=2,
-        teacher_memory=0.5,
-        order="own",
         sweep={"lr": (1.0, 2.0)},
         validation=0.3,
         output="out",
     )
     assert config.plan == Plan(layout="vmap", chunk=4, compile="step", graph=2)
     assert config.torch_device == torch.device("cpu")
+
+
+def test_a_recipe_is_one_word_and_options_beside_it_count():
+    config = options.parse(["--recipe", "crd", "--epochs", "8", "--seeds", "2"])
+    assert (config.epochs, config.batch_size, config.lr, config.momentum) == (8, 64, 0.05, 0.9)
+    assert config.optimizer == "sgd" and config.weight_decay == 5e-4
+    assert config.schedule == "steps" and config.augment == ("crop", "flip")
+    assert options.parse(["--recipe", "crd"]).epochs == 240
 
 
 @pytest.mark.parametrize(
@@ -167,6 +225,31 @@ def test_swept_items_become_values_by_name():
         (["--seeds", "-3"], "--seeds: it takes a count above zero"),
         (["--seeds", "a"], "--seeds: it takes a count above zero"),
         (["--seeds", "3,3"], "--seeds: each is to be named once"),
+        (["--recipe", "cdr"], "--recipe: recipe 'cdr' is not known; choose from crd, imagenet"),
+        (["--student-model", "resnet21"], "--student-model: network 'resnet21' is not known"),
+        (["--teacher-model", "resnet21"], "--teacher-model: network 'resnet21' is not known"),
+        (["--augment", "crop", "crop"], "--augment: each is to be named once"),
+        (["--augment", "flop"], "--augment: augmentation 'flop' is not known; choose from crop"),
+        (["--image-size", "0"], "--image-size: image_size must be above zero"),
+        (["--memory", "-1"], "--memory: memory must be zero or more"),
+        (["--mean", "0.5"], "--mean: it goes with --std; give both or neither"),
+        (["--layer", "hidden"], "--layer: it takes items such as feature_map=layer3"),
+        (["--teacher-layer", "a=b", "a=c"], "--teacher-layer: it takes items such as"),
+        (
+            ["--set", "kd.weight"],
+            "--set: it takes items such as kd.weight=0.9, but got 'kd.weight'",
+        ),
+        (["--set", "lr=1,2"], "--set: lr is to have one value, but got 2; --sweep takes several"),
+        (["--teacher-epochs", "0"], "--teacher-epochs: teacher_epochs must be above zero"),
+        (["--optimizer", "sdg"], "--optimizer: optimizer 'sdg' is not known; choose from adam"),
+        (["--momentum", "0.9"], "--momentum: it is a number of sgd, but the optimizer is adam"),
+        (["--optimizer", "sgd", "--nesterov"], "--nesterov: it needs momentum"),
+        (["--weight-decay", "-1"], "--weight-decay: weight_decay must be zero or more"),
+        (["--clip-norm", "0"], "--clip-norm: clip_norm must be above zero"),
+        (["--schedule", "line"], "--schedule: schedule 'line' is not known; choose from constant"),
+        (["--milestones", "0.5,1"], "--milestones: they are shares of the epochs"),
+        (["--warmup-epochs", "-1"], "--warmup-epochs: warmup_epochs must be zero or more"),
+        (["--warmup-epochs", "10"], "--warmup-epochs: the rate rises over 10 epochs, but there"),
         (["--epochs", "0"], "--epochs: epochs must be above zero"),
         (["--batch-size", "0"], "--batch-size: batch_size must be above zero"),
         (["--lr", "-1"], "--lr: lr must be above zero"),
@@ -197,7 +280,7 @@ def test_a_gpu_that_is_not_there_is_refused():
 
 def test_a_method_of_the_users_own_is_found_by_its_path(own):
     config = options.parse(["--methods", "ce", f"{own}:my_method"])
-    chosen = options.methods_of(config)
+    chosen = chosen_methods(config)
     assert list(chosen) == ["ce", "my-method"]
     assert list(chosen["my-method"]) == ["mine", "ce"]
     assert chosen["my-method"]["mine"].weight == 0.5
@@ -221,14 +304,15 @@ def test_a_method_of_the_users_own_is_found_by_its_path(own):
 def test_what_is_no_method_is_refused(path, message, own):
     config = options.parse(["--methods", path])
     with pytest.raises(ValueError, match=message) as error:
-        options.methods_of(config)
+        chosen_methods(config)
     assert str(error.value).startswith(f"--methods: {path}")
 
 
 def test_an_error_of_the_library_is_told_with_the_flag():
     assert options.in_flags("batch_size: too large: 3") == "--batch-size: too large: 3"
     assert options.in_flags("teacher_state: no") == "--teacher: no"
-    assert options.in_flags("data: no") == "--dataset: no"
+    assert options.in_flags("data: no") == "--data: no"
+    assert options.in_flags("numbers: no") == "--set: no"
     assert options.in_flags("--root: no") == "--root: no"
     assert options.in_flags("something else") == "something else"
     assert options.in_flags("something: else") == "something: else"

@@ -1,0 +1,196 @@
+"""How networks are trained, in names and numbers; and the recipes of the field by one word."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any
+
+from fkd import _check, methods, optim, schedules
+from fkd.methods import Method
+from fkd.optim import Optimizer
+from fkd.schedules import Schedule
+
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
+    "adam": optim.adam,
+    "adamw": optim.adamw,
+    "lamb": optim.lamb,
+    "sgd": optim.sgd,
+}
+TITLES = {"adam": "Adam", "adamw": "AdamW", "lamb": "LAMB", "sgd": "SGD"}
+SCHEDULES = ("constant", "cosine", "steps")
+# After these shares of the epochs the rate falls, each time to a tenth.
+MILESTONES = (0.625, 0.75, 0.875)
+
+
+@dataclass(frozen=True)
+class Training:
+    """An optimizer and its rate's schedule, as JSON can hold them.
+
+    A number that is None is the optimizer's own default. `milestones` are the shares of the epochs
+    after which the rate of `steps` falls to a tenth; the rate of every schedule may first rise over
+    `warmup_epochs`. `clip_norm` bounds the gradient's norm, of each student by itself, and `ema` is
+    the decay of a running average of the weights, which is tested beside them.
+
+    Raises ValueError, which begins with the field's name, for what makes no sense.
+
+    >>> Training("sgd", lr=0.05, momentum=0.9, weight_decay=5e-4, schedule="steps").title
+    'SGD 0.05, momentum 0.9, decay 0.0005, steps at 0.625, 0.75, 0.875'
+    """
+
+    optimizer: str = "adam"
+    lr: float | None = None
+    momentum: float | None = None
+    nesterov: bool = False
+    weight_decay: float | None = None
+    clip_norm: float | None = None
+    ema: float | None = None
+    schedule: str = "constant"
+    milestones: tuple[float, ...] = MILESTONES
+    warmup_epochs: int = 0
+
+    def __post_init__(self) -> None:
+        _check.known("optimizer", "optimizer", self.optimizer, OPTIMIZERS)
+        _check.known("schedule", "schedule", self.schedule, SCHEDULES)
+        if self.lr is not None:
+            _check.positive("lr", lr=self.lr)
+        if self.weight_decay is not None:
+            _check.not_negative("weight_decay", weight_decay=self.weight_decay)
+        if self.clip_norm is not None:
+            _check.positive("clip_norm", clip_norm=self.clip_norm)
+        _check.not_negative("warmup_epochs", warmup_epochs=self.warmup_epochs)
+        if self.momentum is not None:
+            _check.not_negative("momentum", momentum=self.momentum)
+        for name, value in (("momentum", self.momentum), ("nesterov", self.nesterov)):
+            if value and self.optimizer != "sgd":
+                raise ValueError(
+                    f"{name}: it is a number of sgd, but the optimizer is {self.optimizer}; leave "
+                    "it out or choose sgd"
+                )
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov: it needs momentum; give one above zero, such as 0.9")
+        if not self.milestones or not all(0 < share < 1 for share in self.milestones):
+            raise ValueError(
+                "milestones: they are shares of the epochs between 0 and 1, both excluded, but "
+                f"they are {list(self.milestones)}"
+            )
+
+    def build(self) -> Optimizer:
+        """The optimizer."""
+        options: dict[str, Any] = {
+            "lr": self.lr,
+            "momentum": self.momentum,
+            "weight_decay": self.weight_decay,
+        }
+        options = {name: value for name, value in options.items() if value is not None}
+        if self.nesterov:
+            options["nesterov"] = True
+        optimizer = OPTIMIZERS[self.optimizer](**options)
+        if self.clip_norm is not None:
+            optimizer = optim.chain(optim.clip_by_norm(self.clip_norm), optimizer)
+        return optimizer if self.ema is None else optim.averaged(optimizer, self.ema)
+
+    def schedules(self, epochs: int, steps_per_epoch: int) -> dict[str, Schedule]:
+        """What multiplies the rate in a run of so many epochs; nothing where it is constant.
+
+        Raises ValueError for a run that is too short for the warm-up or for a milestone.
+        """
+        if self.warmup_epochs >= epochs:
+            raise ValueError(
+                f"warmup_epochs: the rate rises over {self.warmup_epochs} epochs, but there are "
+                f"{epochs}; give fewer"
+            )
+        total, warmup = epochs * steps_per_epoch, self.warmup_epochs * steps_per_epoch
+        if self.schedule == "cosine":
+            return {"lr": schedules.warmup_cosine(total, warmup)}
+        factors: list[Schedule] = []
+        if warmup:
+            factors.append(schedules.linear_warmup(warmup))
+        if self.schedule == "steps":
+            factors.append(self._steps(epochs, steps_per_epoch))
+        return {"lr": reduce(schedules.times, factors)} if factors else {}
+
+    def _steps(self, epochs: int, steps_per_epoch: int) -> Schedule:
+        falls = [round(share * epochs) for share in self.milestones]
+        if falls[0] < 1 or len(set(falls)) < len(falls) or falls[-1] >= epochs:
+            raise ValueError(
+                f"milestones: of {epochs} epochs the rate would fall after {falls}, which is no "
+                "epoch of its own for each; train longer or give fewer milestones"
+            )
+        return schedules.piecewise([fall * steps_per_epoch for fall in falls])
+
+    @property
+    def title(self) -> str:
+        """The training in words."""
+        hyper = self.build().hyper
+        parts = [f"{TITLES[self.optimizer]} {hyper['lr']:g}"]
+        if hyper.get("momentum"):
+            parts.append(f"momentum {hyper['momentum']:g}" + ", Nesterov" * self.nesterov)
+        if hyper.get("weight_decay"):
+            parts.append(f"decay {hyper['weight_decay']:g}")
+        if self.clip_norm is not None:
+            parts.append(f"norms clipped at {self.clip_norm:g}")
+        if self.ema is not None:
+            parts.append(f"averaged by {self.ema:g}")
+        if self.schedule == "steps":
+            parts.append("steps at " + ", ".join(f"{share:g}" for share in self.milestones))
+        elif self.schedule == "cosine":
+            parts.append("cosine")
+        if self.warmup_epochs:
+            parts.append(f"warm-up {self.warmup_epochs} epochs")
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A recipe of the field: values of options by name, and methods with its own numbers.
+
+    Each of `methods` makes one for a run of so many epochs.
+    """
+
+    options: Mapping[str, Any]
+    methods: Mapping[str, Callable[[int], Method]] = field(default_factory=dict)
+
+
+def _kd(epochs: int) -> Method:
+    return methods.kd(weight=0.9, temperature=4.0, ce=0.1)
+
+
+def _dkd(epochs: int) -> Method:
+    return methods.dkd(warmup=round(20 / 240 * epochs))  # as long as it is in 240 epochs
+
+
+RECIPES: dict[str, Preset] = {
+    # CIFAR-100's, of the table that began with Tian, Krishnan and Isola, "Contrastive
+    # Representation Distillation" (2020), and that later papers took over: 240 epochs.
+    "crd": Preset(
+        {
+            "epochs": 240,
+            "batch_size": 64,
+            "optimizer": "sgd",
+            "lr": 0.05,
+            "momentum": 0.9,
+            "weight_decay": 5e-4,
+            "schedule": "steps",
+            "milestones": (150 / 240, 180 / 240, 210 / 240),
+            "augment": ("crop", "flip"),
+            "mean": (0.5071, 0.4867, 0.4408),
+            "std": (0.2675, 0.2565, 0.2761),
+        },
+        {"kd": _kd, "dkd": _dkd},
+    ),
+    # ImageNet's, for ResNet-34 and ResNet-18: 100 epochs.
+    "imagenet": Preset(
+        {
+            "epochs": 100,
+            "batch_size": 256,
+            "optimizer": "sgd",
+            "lr": 0.1,
+            "momentum": 0.9,
+            "weight_decay": 1e-4,
+            "schedule": "steps",
+            "milestones": (0.3, 0.6, 0.9),
+            "augment": ("resized-crop", "flip"),
+            "image_size": 224,
+        },
+    ),
+}

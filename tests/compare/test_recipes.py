@@ -1,0 +1,103 @@
+"""Trainings in words and numbers against torch's, and the field's recipes."""
+
+import pytest
+import torch
+
+from fkd.compare.recipes import RECIPES, Training
+
+
+def rates(training: Training, epochs: int, steps: int) -> list[float]:
+    """The rate at every step of a run."""
+    lr = training.build().hyper["lr"]
+    schedule = training.schedules(epochs, steps).get("lr")
+    each = range(epochs * steps)
+    return [lr * (float(schedule(torch.tensor(step))) if schedule else 1.0) for step in each]
+
+
+def torchs(scheduler, epochs: int, steps: int, by_epoch: bool) -> list[float]:
+    values = []
+    for _ in range(epochs):
+        for _ in range(steps):
+            values.append(scheduler.get_last_lr()[0])
+            scheduler.optimizer.step()
+            if not by_epoch:
+                scheduler.step()
+        if by_epoch:
+            scheduler.step()
+    return values
+
+
+def sgd(lr: float) -> torch.optim.Optimizer:
+    return torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=lr)
+
+
+def test_the_fields_rate_falls_after_its_epochs():
+    training = Training("sgd", lr=0.05, momentum=0.9, schedule="steps")
+    expected = torchs(
+        torch.optim.lr_scheduler.MultiStepLR(sgd(0.05), [150, 180, 210]), 240, 2, by_epoch=True
+    )
+    assert rates(training, 240, 2) == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_shorter_run_has_them_in_proportion():
+    training = Training("sgd", lr=1.0, schedule="steps")
+    assert rates(training, 8, 1) == pytest.approx([1, 1, 1, 1, 1, 0.1, 0.01, 0.001])
+
+
+def test_a_cosine_and_no_schedule():
+    expected = torchs(
+        torch.optim.lr_scheduler.CosineAnnealingLR(sgd(0.1), 12), 3, 4, by_epoch=False
+    )
+    cosine = Training("sgd", lr=0.1, schedule="cosine")
+    assert rates(cosine, 3, 4) == pytest.approx(expected, abs=1e-7)
+    assert rates(Training("sgd", lr=0.1), 3, 4) == [0.1] * 12
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "steps"])
+def test_a_warm_up_rises_to_the_full_rate(schedule):
+    training = Training("adam", lr=1.0, schedule=schedule, warmup_epochs=2)
+    assert rates(training, 8, 2)[:4] == pytest.approx([0.25, 0.5, 0.75, 1.0])
+
+
+def test_the_numbers_are_the_optimizers_own_where_none_is_named():
+    assert Training().build().hyper == {"lr": 1e-3, "weight_decay": 0.0}
+    assert Training("adamw").build().hyper["weight_decay"] == 0.01
+    assert Training("sgd").build().hyper["lr"] == 0.1
+    whole = Training(
+        "sgd", lr=0.2, momentum=0.9, nesterov=True, weight_decay=0.1, clip_norm=2.0, ema=0.5
+    )
+    numbers = {"lr": 0.2, "momentum": 0.9, "weight_decay": 0.1, "max_norm": 2.0, "ema_decay": 0.5}
+    assert whole.build().hyper == numbers
+
+
+def test_a_training_in_words():
+    assert Training().title == "Adam 0.001"
+    whole = Training(
+        "sgd",
+        lr=0.2,
+        momentum=0.9,
+        nesterov=True,
+        weight_decay=0.1,
+        clip_norm=2.0,
+        ema=0.5,
+        schedule="cosine",
+        warmup_epochs=3,
+    )
+    assert whole.title == (
+        "SGD 0.2, momentum 0.9, Nesterov, decay 0.1, norms clipped at 2, averaged by 0.5, cosine, "
+        "warm-up 3 epochs"
+    )
+
+
+def test_a_run_too_short_for_its_milestones_is_refused():
+    training = Training("sgd", schedule="steps")
+    with pytest.raises(ValueError, match="milestones: of 3 epochs the rate would fall after"):
+        training.schedules(3, 10)
+
+
+def test_the_fields_numbers():
+    crd = RECIPES["crd"]
+    kd = crd.methods["kd"](240)
+    assert (kd["kd"].weight, kd["ce"].weight) == (0.9, 0.1) and kd["kd"].hyper["temperature"] == 4
+    steps = crd.methods["dkd"](24)["dkd"].schedules["weight"](10)
+    assert float(steps(torch.tensor(0))) == pytest.approx(1 / 2)  # 2 of 24 epochs, as 20 of 240
