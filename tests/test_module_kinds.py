@@ -65,7 +65,7 @@ def test_a_member_of_every_layout_is_the_student_alone(name):
 @pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if kind.vmap])
 def test_what_vmap_cannot_do_it_does_not(name):
     run, batch = students(KINDS[name])
-    with pytest.raises(RuntimeError, match="vmap|Batching rule"):
+    with pytest.raises(RuntimeError, match=r"vmap|Batching rule"):
         trained(run, batch, "vmap")
 
 

@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from fkd import _check
 from fkd._random import Key
-from fkd.data._order import order, steps_per_epoch
+from fkd.data._order import check_rows, order, steps_per_epoch
 from fkd.data._source import (
     Batch,
     Transform,
@@ -32,7 +32,7 @@ class Resident:
     the numbers among its targets, as `index`.
 
     Raises ValueError for leaves that are no tensors, differ in their number of examples or lie on
-    different devices, for no examples at all, labels that are no whole numbers, a target named
+    different devices, for no examples at all, labels that do not fit (see `Batch`), a target named
     `index`, and a batch size below one.
 
     >>> source = Resident(torch.arange(5.0), {"labels": torch.arange(5)}, batch_size=2)
@@ -98,12 +98,7 @@ class Resident:
 
         Raises ValueError for numbers that are not whole, or not those of examples.
         """
-        _check.dimensions("subset", "rows", rows=rows)
-        _check.integral("subset", rows=rows)
-        if rows.dtype == torch.bool:
-            raise ValueError("subset: rows must be numbers of examples; give mask.nonzero()[:, 0]")
-        for row in (rows.min(), rows.max()) if len(rows) else ():
-            _check.between("subset", 0, self.examples - 1, rows=int(row))
+        check_rows(rows, self.examples)
         rows = rows.to(self.device, torch.int64)
         inputs = tree_map(lambda leaf: leaf[rows], self.inputs)
         targets = {name: target[rows] for name, target in self.targets.items()}
