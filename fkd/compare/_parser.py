@@ -72,6 +72,7 @@ def _add_data(whole: argparse.ArgumentParser) -> None:
     add("--data", help="mypackage.data:build in its place, which returns data of your own")
     add("--root", help="the folder of images, or where downloads are kept (default: a cache)")
     add("--image-size", type=int, default=32, help="the side that images are brought to")
+    add("--channels", type=int, default=3, help="the images': 1 (grey), 3 (RGB) or 4 (RGBA)")
     add(
         "--memory",
         type=float,

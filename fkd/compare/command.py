@@ -19,6 +19,7 @@ from rich.progress import (
 )
 
 from fkd import checkpoint
+from fkd._imported import imported
 from fkd.compare import table
 from fkd.compare._compiled_cache import keep_compiled
 from fkd.compare._named import method, method_name, network
@@ -26,7 +27,7 @@ from fkd.compare._parser import BASELINE
 from fkd.compare.environment import new_folder
 from fkd.compare.options import Config, in_flags, parse
 from fkd.compare.run import Comparison
-from fkd.data import Data, augmentations, datasets
+from fkd.data import Data, augmentations, built, datasets
 from fkd.model import state_dict
 
 # The layers whose shapes are told, where a network has them.
@@ -119,13 +120,14 @@ def prepare(config: Config, console: Console) -> Comparison:
 def _read(config: Config) -> Data:
     try:
         if config.data is not None:
-            data = datasets.built(config.data, memory=config.memory)
+            data = built(imported(config.data), memory=config.memory)
         else:
             data = datasets.load(
                 config.dataset,
                 config.root,
                 image_size=config.image_size,
                 memory=config.memory,
+                channels=config.channels,
                 mean=config.mean,
                 std=config.std,
             )

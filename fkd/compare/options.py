@@ -29,6 +29,7 @@ class Config:
     data: str | None
     root: str | None
     image_size: int
+    channels: int
     memory: float
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
@@ -71,6 +72,7 @@ class Config:
         if self.data is None:
             _check.known("--dataset", "data set", self.dataset, datasets.DATASETS)
         _check.positive("--image-size", image_size=self.image_size)
+        _check.known("--channels", "number", str(self.channels), ("1", "3", "4"))
         _check.not_negative("--memory", memory=self.memory)
         if (self.mean is None) != (self.std is None):
             raise ValueError("--mean: it goes with --std; give both or neither")
