@@ -14,6 +14,7 @@ LONGEST = 400  # lines of a file
 PARTS = [
     "_check",
     "_random",
+    "_imported",
     "_draws",
     "losses",
     "statistics",
