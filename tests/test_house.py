@@ -43,7 +43,6 @@ LATE = {
 # Parts without tests of their own, and where they are tested.
 TESTED_ELSEWHERE = {
     "_check": "in the refusals of whatever calls it",
-    "teachers": "in the comparisons that ask them",
 }
 
 
