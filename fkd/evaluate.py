@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 
 from fkd import _check
 from fkd.data import Resident, Source
-from fkd.distillation import State, student_of
+from fkd.distillation import State, average_of, student_of
 from fkd.ensemble import member, size
 from fkd.model import Model, Tensors
 
@@ -101,14 +101,21 @@ def _shapes(outputs: Tensors) -> dict[str, tuple[int, ...]]:
 
 @torch.no_grad()
 def predict_members(
-    model: Model, state: State, source: Source, *, batch_size: int | None = None
+    model: Model,
+    state: State,
+    source: Source,
+    *,
+    average: bool = False,
+    batch_size: int | None = None,
 ) -> Float[Tensor, "members examples classes"]:
     """The logits of every member of an ensemble, one after the other on a CPU, at once on a GPU.
 
-    Each example is read once for all members.
+    Each example is read once for all members. With `average` it is the running average of their
+    parameters that is asked, of `fkd.optim.averaged`, and not the last ones. Raises ValueError
+    where the optimizer keeps none.
     """
     members = size(state)
-    students = student_of(state)
+    students = average_of(state) if average else student_of(state)
     together = vmap(_logits, in_dims=(None, 0, None))
     parts = []
     for batch in source.in_order(batch_size or _chunk(source, members)):
