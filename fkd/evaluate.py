@@ -1,59 +1,121 @@
 """What a student is worth: its outputs, accuracy, agreement and calibration."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.func import vmap
+from torch.utils._pytree import tree_leaves
 
 from fkd import _check
 from fkd.data import Resident, Source
-from fkd.distillation import State, student_of
+from fkd.distillation import State, average_of, student_of
 from fkd.ensemble import member, size
 from fkd.model import Model, Tensors
 
 Logits = Float[Tensor, "*members examples classes"]
 Labels = Int[Tensor, " examples"]
+Ask = Callable[[Any], Tensors]
+"""What is asked about a batch of inputs, such as a teacher: it gives outputs by name."""
 
 
-@torch.no_grad()
 def predict(
-    model: Model,
-    params: Tensors,
-    buffers: Tensors,
+    ask: Ask,
     source: Source,
     *,
     names: Sequence[str] = ("logits",),
     batch_size: int | None = None,
 ) -> Tensors:
-    """The named outputs for all examples of a source, in order, in evaluation mode and without
-    gradient, on the source's device.
+    """The named outputs for all examples of a source, in order, without gradient: its `answers`
+    put together.
 
-    Each example goes through the model once, `batch_size` at a time: by default 64 on a CPU, up to
-    2,048 on a GPU, and of a source that is not resident no more than its own batch size.
-    Raises ValueError for an output that the model has not.
+    >>> inputs = torch.arange(6.0).reshape(3, 2)
+    >>> predict(lambda x: {"logits": 2 * x}, Resident(inputs, {}))["logits"][:, 1]
+    tensor([ 2.,  6., 10.])
     """
-    parts: dict[str, list[Tensor]] = {name: [] for name in names}
+    return together(answers(ask, source, names=names, batch_size=batch_size), source.examples)
+
+
+@torch.no_grad()
+def answers(
+    ask: Ask,
+    source: Source,
+    *,
+    names: Sequence[str] = ("logits",),
+    batch_size: int | None = None,
+) -> Iterator[Tensors]:
+    """The named outputs for a source's examples, some of the examples at a time, in order.
+
+    Each example is shown once, `batch_size` of them at a time: by default 64 on a CPU, up to 2,048
+    on a GPU, and of a source that is not resident no more than its own batch size.
+    Raises ValueError for an output that there is not, and for one without an axis of the examples.
+    """
     for batch in source.in_order(batch_size or _chunk(source)):
-        outputs, _ = model.apply(params, buffers, batch.inputs, train=False)
+        examples = next(len(x) for x in tree_leaves(batch.inputs) if isinstance(x, Tensor))
+        outputs = ask(batch.inputs)
         for name in names:
-            _check.known("predict", "output", name, outputs)
-            parts[name].append(outputs[name])
-    return {name: torch.cat(part) for name, part in parts.items()}
+            _check.known("answers", "output", name, outputs)
+            shape = tuple(outputs[name].shape)
+            if shape[:1] != (examples,):
+                raise ValueError(
+                    f"answers: output {name!r} must lead with an axis of the {examples} examples "
+                    f"that were shown, but it is {shape}; leave it out of names"
+                )
+        yield {name: outputs[name] for name in names}
+
+
+def together(parts: Iterable[Tensors], examples: int) -> Tensors:
+    """The outputs of all examples from those of some at a time, each in memory but once.
+
+    Raises ValueError where an output is not the same in all parts but for the number of examples,
+    and where they are not of so many examples.
+
+    >>> together([{"logits": torch.zeros(2, 3)}, {"logits": torch.ones(1, 3)}], 3)["logits"][:, 0]
+    tensor([0., 0., 1.])
+    """
+    whole: Tensors = {}
+    start = 0
+    for part in parts:
+        stop = start + max((len(output) for output in part.values()), default=0)
+        if not whole:
+            whole = {name: x.new_empty((examples, *x.shape[1:])) for name, x in part.items()}
+        for name in whole | part:
+            place = whole[name][start:stop] if name in whole else None
+            if place is None or name not in part or place.shape != part[name].shape:
+                raise ValueError(
+                    f"together: output {name!r} must be of {examples} examples alike, but examples "
+                    f"{start} to {stop} have {_shapes(part)} and the whole is {_shapes(whole)}"
+                )
+            place.copy_(part[name])
+        start = stop
+    if start != examples:
+        raise ValueError(f"together: there must be {examples} examples, but there are {start}")
+    return whole
+
+
+def _shapes(outputs: Tensors) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(output.shape) for name, output in outputs.items()}
 
 
 @torch.no_grad()
 def predict_members(
-    model: Model, state: State, source: Source, *, batch_size: int | None = None
+    model: Model,
+    state: State,
+    source: Source,
+    *,
+    average: bool = False,
+    batch_size: int | None = None,
 ) -> Float[Tensor, "members examples classes"]:
     """The logits of every member of an ensemble, one after the other on a CPU, at once on a GPU.
 
-    Each example is read once for all members.
+    Each example is read once for all members. With `average` it is the running average of their
+    parameters that is asked, of `fkd.optim.averaged`, and not the last ones. Raises ValueError
+    where the optimizer keeps none.
     """
     members = size(state)
-    students = student_of(state)
+    students = average_of(state) if average else student_of(state)
     together = vmap(_logits, in_dims=(None, 0, None))
     parts = []
     for batch in source.in_order(batch_size or _chunk(source, members)):

@@ -12,6 +12,7 @@ from fkd.data import Normalize, Resident, Streamed
 from fkd.distillation import State
 from fkd.ensemble import stack
 from fkd.model import functional
+from fkd.teachers import Teacher
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
 
@@ -99,7 +100,7 @@ def test_predict_shows_each_example_to_the_model_once_without_gradient_or_dropou
     params, buffers = model.init(0)
     params["1.weight"].requires_grad_()
     spy = model._replace(apply=apply)
-    outputs = evaluate.predict(spy, params, buffers, _source(100), batch_size=30)
+    outputs = evaluate.predict(Teacher(spy, params, buffers), _source(100), batch_size=30)
     assert seen == [30, 30, 30, 10]
     assert not outputs["logits"].requires_grad
     torch.testing.assert_close(outputs["logits"], _by_hand(params, 100))
@@ -115,7 +116,8 @@ def test_a_streamed_source_is_predicted_as_a_resident_one_in_batches_of_its_own_
         return model.apply(params, buffers, inputs, train=train)
 
     params, buffers = model.init(0)
-    outputs = evaluate.predict(model._replace(apply=apply), params, buffers, streamed)
+    teacher = Teacher(model._replace(apply=apply), params, buffers)
+    outputs = evaluate.predict(teacher, streamed)
     assert seen == [4, 4, 2]
     torch.testing.assert_close(outputs["logits"], _by_hand(params, 10))
 
@@ -123,7 +125,30 @@ def test_a_streamed_source_is_predicted_as_a_resident_one_in_batches_of_its_own_
 def test_an_output_that_the_model_has_not_is_refused():
     model = functional(Small)
     with pytest.raises(ValueError, match="output 'hidden' is not known; choose from logits"):
-        evaluate.predict(model, *model.init(0), _source(4), names=("hidden",))
+        evaluate.predict(Teacher(model, *model.init(0)), _source(4), names=("hidden",))
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize("output", [torch.zeros(3, 2), torch.zeros(())])
+def test_an_output_without_the_examples_is_refused(output):
+    with pytest.raises(ValueError, match="must lead with an axis of the 4 examples"):
+        evaluate.predict(lambda _: {"logits": output}, _source(4))
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ([{"a": torch.zeros(2, 3)}, {"a": torch.zeros(1, 1)}], "'a' must be of 3 examples alike"),
+        ([{"a": torch.zeros(2, 3)}, {"a": torch.zeros(2, 3)}], "'a' must be of 3 examples alike"),
+        ([{"a": torch.zeros(2)}, {"b": torch.zeros(1)}], "'a' must be of 3 examples alike"),
+        ([{"a": torch.zeros(2), "b": torch.zeros(1)}], "'b' must be of 3 examples alike"),
+        ([{"a": torch.zeros(2)}], "there must be 3 examples, but there are 2"),
+    ],
+)
+def test_parts_that_are_not_alike_are_refused(parts, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate.together(parts, 3)
 
 
 @pytest.mark.parametrize("kind", [Resident, Elsewhere])

@@ -33,7 +33,7 @@ def method(text: str, recipe: str | None, epochs: int) -> Method:
     """
     function: Callable[[], Any]
     if ":" in text:
-        function = _imported("--methods", text)
+        function = _function(text)
     else:
         own = RECIPES[recipe].methods if recipe is not None else {}
         function = partial(own[text], epochs) if text in own else METHODS[text]
@@ -78,9 +78,15 @@ def network(flag: str, text: str, classes: int, layers: Mapping[str, str]) -> Bu
         raise ValueError(f"{flag}: {error}") from error
 
 
-def _imported(flag: str, text: str) -> Callable[..., Any]:
+def _function(text: str) -> Callable[..., Any]:
     """The function at `package.module:name`."""
     try:
-        return imported(text)
+        function = imported(text)
     except ValueError as error:
-        raise ValueError(f"{flag}: {error}") from error
+        raise ValueError(f"--methods: {error}") from error
+    if not callable(function):
+        raise ValueError(
+            f"--methods: {text} must be a function that returns a Method, but it is a "
+            f"{type(function).__name__}"
+        )
+    return function

@@ -20,11 +20,11 @@ Kind = TypeVar("Kind", bound=Source, covariant=True)
 class Data(Generic[Kind]):
     """A data set: a source to train on, one to test on, and the names of the classes.
 
-    A source may do without labels; then `classes` may be empty, and nothing asks for an accuracy.
-    Of resident sources (`Resident`) it is checked that labels, where there are any, are int64 and
-    lie within the classes, or are a probability of each class, and that the inputs of both have one
-    structure, with the same dtypes and shapes of an example. Dense labels [examples, ...] may be
-    -100 where a place has no class. Raises ValueError otherwise.
+    A source may do without labels, and where both do `classes` may be empty. Of resident sources
+    (`Resident`) it is checked that labels are int64 and lie within the classes, or are a
+    probability of each class, and that the inputs of both have one structure, with the same dtypes
+    and shapes of an example. Dense labels [examples, ...] may be -100 where a place has no class.
+    Raises ValueError otherwise.
 
     >>> train = Resident(torch.zeros(8, 3), {"labels": torch.arange(8) % 2})
     >>> data = Data("mine", ("even", "odd"), train, test=train.subset(torch.tensor([0, 1])))
@@ -44,12 +44,7 @@ class Data(Generic[Kind]):
                 where = f"{self.name}, {split} split"
                 check_classes(where, source.targets["labels"], len(self.classes))
         if isinstance(self.train, Resident) and isinstance(self.test, Resident):
-            train, test = _example(self.train), _example(self.test)
-            if train != test:
-                raise ValueError(
-                    f"{self.name}: an example must have one structure, dtype and shape in both "
-                    f"splits, but it is {train[0]} in train and {test[0]} in test"
-                )
+            check_alike(self.name, self.train.inputs, self.test.inputs)
 
     def to(self, device: torch.device | str) -> "Data[Kind]":
         """The same data on a device."""
@@ -91,7 +86,17 @@ def _strata(source: Resident | Streamed) -> Tensor:
     return torch.zeros(source.examples, dtype=torch.int64) if labels is None else labels
 
 
-def _example(source: Resident) -> tuple[list[str], str]:
+def check_alike(name: str, train: Any, test: Any) -> None:
+    """Raise where examples of both splits' inputs differ in structure, dtype or shape."""
+    one, other = _example(train), _example(test)
+    if one != other:
+        raise ValueError(
+            f"{name}: an example must have one structure, dtype and shape in both splits, but it "
+            f"is {one[0]} in train and {other[0]} in test"
+        )
+
+
+def _example(inputs: Any) -> tuple[list[str], str]:
     """One example's leaves in words, and the structure that holds them."""
-    leaves, structure = tree_flatten(source.inputs)
+    leaves, structure = tree_flatten(inputs)
     return [f"{leaf.dtype} {tuple(leaf.shape[1:])}" for leaf in leaves], str(structure)

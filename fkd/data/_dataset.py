@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.data import DataLoader, Dataset
 
 from fkd import _check
-from fkd.data._data import Data
+from fkd.data._data import Data, check_alike
 from fkd.data._labels import check_classes
 from fkd.data._resident import Resident
 from fkd.data._source import Batch, Source, Transform, check_batch, named_leaves, unchanged
@@ -58,21 +58,21 @@ def from_dataset(
     ('Resident', 6)
     """
     _check.not_negative("from_dataset", memory=memory)
-    sources: dict[str, Source] = {}
-    sizes = []
     streamed = {
         "train": Streamed(_loader(train), split=split, transform=transform, batch_size=batch_size),
         "test": Streamed(_loader(test), split=split, transform=transform),
     }
-    for key, source in streamed.items():
-        if source.numbered:
-            size = _bytes_of_one(f"{name}, {key} split", source, len(classes))
-            sizes.append(size * source.examples)
-    fit = sum(sizes) <= memory * 2**30
-    for key, source in streamed.items():
-        where = f"{name}, {key} split"
-        held = fit and source.numbered and _reads_alike(where, source)
-        sources[key] = _whole(where, source) if held else source
+    where = {key: f"{name}, {key} split" for key in streamed}
+    numbered = {key: source for key, source in streamed.items() if source.numbered}
+    firsts = {key: _checked(where[key], source, len(classes)) for key, source in numbered.items()}
+    if len(firsts) == 2:
+        check_alike(name, firsts["train"].inputs, firsts["test"].inputs)
+    size = sum(_bytes_of_one(firsts[key]) * source.examples for key, source in numbered.items())
+    sources: dict[str, Source] = {**streamed}
+    if size <= memory * 2**30:
+        for key, source in numbered.items():
+            if _reads_alike(where[key], source):
+                sources[key] = _whole(where[key], source)
     return Data(name, tuple(classes), **sources)
 
 
@@ -140,21 +140,24 @@ def _loader(examples: Examples) -> DataLoader:
     return examples if isinstance(examples, DataLoader) else DataLoader(examples, BATCH_SIZE)
 
 
-def _bytes_of_one(where: str, source: Streamed, classes: int) -> float:
-    """How much memory an example takes before the transform.
-
-    Raises ValueError where the first examples do not fit together, the classes or the transform.
-    """
+def _checked(where: str, source: Streamed, classes: int) -> Batch:
+    """The first examples. Raises ValueError where they do not fit together, the classes, or the
+    transform."""
     with _random_numbers_kept():
         batch = _first(where, source)
-    number = check_batch(where, batch.inputs, batch.targets)
+    check_batch(where, batch.inputs, batch.targets)
     if "labels" in batch.targets:
         check_classes(where, batch.targets["labels"], classes)
     try:
         source.transform(batch.inputs, None)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
-    return sum(leaf.nbytes for leaf in tree_leaves(batch)) / number
+    return batch
+
+
+def _bytes_of_one(batch: Batch) -> float:
+    leaves = tree_leaves(batch)
+    return sum(leaf.nbytes for leaf in leaves) / len(leaves[0])
 
 
 def _first(where: str, source: Streamed) -> Batch:

@@ -1,13 +1,22 @@
 """The door of a data set, and the part that it holds out."""
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import count
 
 import pytest
 import torch
+from torch import nn
+from torch.utils._pytree import tree_leaves
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from fkd.data import Data, Resident, Streamed, hold_out
+from fkd import losses, optim
+from fkd.data import Batch, Data, Resident, Streamed, hold_out
+from fkd.distillation import distill
+from fkd.methods import Term
+from fkd.model import functional
+from fkd.teachers import Teacher
+from fkd.train import Students, train
 
 
 def _source(labels: list[int], **changes) -> Resident:
@@ -64,6 +73,24 @@ def test_labels_may_be_soft_dense_or_none(targets):
         for name, target in targets.items():
             assert torch.equal(part.targets[name], target[rows])
     assert validation.examples == 2
+
+
+def test_a_student_is_trained_without_labels_by_what_the_teacher_says():
+    teacher = functional(partial(nn.Linear, 3, 2))
+    params, buffers = teacher.init(7)
+    method = {"match": Term(losses.kl_divergence, weight=1.0)}
+    inputs = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
+    states = []
+    for targets in ({}, {"labels": torch.arange(8) % 2}):
+        source = Resident(inputs, targets, batch_size=4)
+        data = Data("mine", ("a", "b") if targets else (), source, source)
+        ask = Teacher(teacher, params, buffers)
+        batch = next(data.train.in_order(4))
+        batch = Batch(batch.inputs, batch.targets | ask(batch.inputs))
+        student = distill(teacher, method, optim.adam(), batch)
+        *_, at = train({"match": Students(student, [0])}, data.train, epochs=2, teacher=ask)
+        states.append(at.states["match"])
+    assert all(map(torch.equal, *map(tree_leaves, states)))
 
 
 class Numbers(Dataset):

@@ -191,9 +191,9 @@ FITS = TensorDataset(X, Y)
             r"mine, train split: the examples do not go into one batch: .*; let them be tensors",
         ),
         (
-            Listed([(torch.zeros(2 + number // 9), 0) for number in range(10)]),
+            Listed([(X[0] if number < 9 else X[0, :1], 0) for number in range(10)]),
             {"batch_size": 3},
-            r"train split: every example .*, but the first has .*\(2,\).* from 9 on have .*\(3,\)",
+            r"split: every .* but the first has .*\(2, 4, 4\).* from 9 on have .*\(1, 4, 4\)",
         ),
         (Listed([{"pixels": torch.zeros(2)}]), {}, r"it is a dict of pixels; give split="),
         (TensorDataset(X, Y + 1), {}, r"mine, train split: labels must lie in \[0, 3\)"),
@@ -208,6 +208,7 @@ FITS = TensorDataset(X, Y)
         (FITS, {"memory": float("nan")}, "memory must be zero or more"),
         (FITS, {"batch_size": 0}, "batch_size must be above zero"),
         (TensorDataset(X[:, :1], Y), {}, r"one structure, dtype and shape in both splits"),
+        (TensorDataset(X[:, :1], Y), {"memory": 0}, r"mine: an example .* in both splits"),
     ],
 )
 def test_a_data_set_that_does_not_fit_is_refused(train, options, message):

@@ -1,6 +1,8 @@
 """Folders of images: what is read, kept in the cache, and refused."""
 
 import weakref
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -81,13 +83,13 @@ def test_a_folder_that_does_not_fit_is_streamed_in_the_same_batches(images, cach
     assert sorted(cache.rglob("*")) == files  # nothing is kept of what is streamed
 
 
-def test_of_a_streamed_folder_only_a_batch_is_in_memory(images, monkeypatch):
+@pytest.mark.parametrize("memory", [0, 1])
+def test_few_images_are_in_memory_beside_the_tensor_that_holds_all(images, memory, monkeypatch):
     for number in range(2, 22):  # 44 images to train on
         for label in ("cat", "dog"):
             image = Image.fromarray(np.full((48, 48, 3), number, dtype=np.uint8))
             image.save(images / "train" / label / f"{number}.png")
-    alive = weakref.WeakSet()
-    most = []
+    alive, most = weakref.WeakSet(), []
     decode = _folder.decode
 
     def counted(path: str, channels: int, side: int) -> torch.Tensor:
@@ -97,12 +99,13 @@ def test_of_a_streamed_folder_only_a_batch_is_in_memory(images, monkeypatch):
         return image
 
     monkeypatch.setattr(_folder, "decode", counted)
-    data = datasets.load("folder", images, memory=0, workers=0)
-    assert not most  # nothing is decoded beforehand
+    monkeypatch.setattr(_folder, "ThreadPoolExecutor", partial(ThreadPoolExecutor, 2))
+    data = datasets.load("folder", images, memory=memory, workers=0)
+    assert len(most) == (48 if memory else 0)  # with those to test on, or none beforehand
     source = data.train.batched(4)
     batches = [source.read(feed).inputs.sum() for feed in source.feeds(0, 0)]
-    assert (len(batches), len(most)) == (11, 44)
-    assert max(most) <= 8  # the batch that is read and the one before
+    assert (len(batches), len(most)) == (11, 48 if memory else 44)
+    assert max(most) <= 8  # of a stream, the batch that is read and the one before
 
 
 def test_sizes_have_caches_of_their_own(images, cache):
