@@ -145,9 +145,12 @@ def _chunk(source: Source, members: int = 1) -> int:
 def accuracy(logits: Logits, labels: Labels) -> Float[Tensor, "*members"]:
     """The share of examples, in [0, 1], whose largest logit is the label's.
 
+    Raises ValueError for labels that are not one class an example.
+
     >>> accuracy(torch.tensor([[2.0, 1.0], [0.0, 1.0]]), torch.tensor([0, 0]))
     tensor(0.5000)
     """
+    _check_labels("accuracy", logits, labels)
     return (logits.argmax(-1) == labels).float().mean(-1)
 
 
@@ -166,13 +169,15 @@ def agreement(
 
 def calibration_error(logits: Logits, labels: Labels, bins: int = 15) -> Float[Tensor, "*members"]:
     """The expected calibration error, in [0, 1]: |accuracy − confidence|, averaged over `bins`
-    equal bins of confidence by how many examples they hold.
+    equal bins of confidence by how many examples they hold. Raises ValueError for labels that are
+    not one class an example.
 
     Guo et al., "On Calibration of Modern Neural Networks" (2017), section 2.
 
     >>> calibration_error(torch.tensor([[30.0, 0.0], [30.0, 0.0]]), torch.tensor([0, 1]))
     tensor(0.5000)
     """
+    _check_labels("calibration_error", logits, labels)
     confidence, predicted = logits.softmax(-1).max(-1)
     surplus = (predicted == labels).float() - confidence
     # bin b holds the confidences in (b/bins, (b+1)/bins]
@@ -181,3 +186,13 @@ def calibration_error(logits: Logits, labels: Labels, bins: int = 15) -> Float[T
         -1, place, surplus
     )
     return sums.abs().sum(-1) / logits.shape[-2]
+
+
+def _check_labels(where: str, logits: Tensor, labels: Tensor) -> None:
+    # Probabilities or dense labels would be broadcast against the predictions.
+    if labels.shape != logits.shape[-2:-1] or labels.is_floating_point():
+        raise ValueError(
+            f"{where}: labels must be whole numbers [examples], one class an example, but they are "
+            f"{labels.dtype} {tuple(labels.shape)} and logits are {tuple(logits.shape)}; of "
+            "probabilities give their argmax"
+        )

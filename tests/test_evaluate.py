@@ -30,6 +30,15 @@ def test_accuracy_is_scikit_learns_for_every_member():
     assert evaluate.accuracy(logits, labels).tolist() == pytest.approx(expected)
 
 
+@pytest.mark.plain
+@pytest.mark.parametrize("score", [evaluate.accuracy, evaluate.calibration_error])
+@pytest.mark.parametrize("labels", [torch.full((4, 4), 0.25), torch.zeros(4, 1).long()])
+def test_labels_that_are_not_one_class_an_example_are_refused(score, labels):
+    # they would be broadcast against the predictions
+    with pytest.raises(ValueError, match=r"one class an example, .*; of probabilities give their"):
+        score(_logits(3, 4, 4), labels)
+
+
 def test_agreement_is_the_share_of_equal_answers():
     student, teacher = _logits(2, 50, 4), _logits(50, 4)
     expected = [(each.argmax(-1) == teacher.argmax(-1)).double().mean().item() for each in student]
