@@ -323,7 +323,7 @@ def _check_and_build_heads(
                     f"term {name!r} wants student output {output!r}; "
                     f"this model gives: {', '.join(sorted(outputs))}"
                 )
-        for target in term.targets:
+        for target in term.targets if term.mask is None else (*term.targets, term.mask):
             if target not in targets:
                 raise ValueError(
                     f"term {name!r} wants target {target!r}; "
@@ -340,8 +340,8 @@ def _check_and_build_heads(
             raise ValueError(f"term {name!r}: {error}") from error
         if value.ndim != 1 or not value.is_floating_point():
             raise ValueError(
-                f"term {name!r}: a loss must return one floating-point value per example, but this "
-                f"one returned {tuple(value.shape)} of {value.dtype}"
+                f"term {name!r}: a loss must return one floating-point value per example or more, "
+                f"[batch, ...], but this one returned {tuple(value.shape)} of {value.dtype}"
             )
     return heads
 

@@ -1,5 +1,6 @@
 """A term: one thing that a student must match, as data; and what surrounds it."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import partial
@@ -49,6 +50,14 @@ NEEDS = tuple(part.name for part in fields(Context))
 class Term:
     """`weight` · mean of `loss(*student outputs, *targets, **hyper)` over the batch.
 
+    Of a loss of [batch, ...] values, as of pixels or tokens, the mean is that over all of them.
+    `mask` names the target, boolean [batch, ...], that is True where a position counts; the loss
+    takes it by that keyword, and the mean is that over the positions kept: zero where none is. Each
+    example has one value all the same, for a mean over examples is what every term, member and rank
+    knows how to take: the mean of its positions, times all positions over those kept in the batch.
+    So ranks that average their gradients give each rank's positions the same weight together,
+    however many it keeps.
+
     `student` names one of the student's outputs or several, `target` one or several of the targets:
     `labels`, `index` (the examples' numbers in the data set), or outputs of the teacher. The two
     sides may name different layers.
@@ -65,8 +74,8 @@ class Term:
 
     `wrap(student, context)` makes the module that is trained, and kept, in the student's place.
 
-    Raises ValueError for a weight that is negative or not finite, and for a name in `head_hyper`,
-    `needs` or `schedules` that is not known.
+    Raises ValueError for a weight that is negative or not finite, for a name in `head_hyper`,
+    `needs` or `schedules` that is not known, and for a mask where the loss takes none.
     """
 
     loss: Callable[..., Tensor]
@@ -80,6 +89,7 @@ class Term:
     needs: tuple[str, ...] = ()
     schedules: Mapping[str, EpochSchedule] = field(default_factory=dict)
     wrap: Callable[[nn.Module, Context], nn.Module] | None = None
+    mask: str | None = None
 
     def __post_init__(self) -> None:
         _check.not_negative("Term", weight=self.weight)
@@ -89,6 +99,12 @@ class Term:
             _check.known("Term", "need", name, NEEDS)
         for name in self.schedules:
             _check.known("Term", "schedule of", name, self.numbers)
+        if self.mask is not None and "mask" not in inspect.signature(self.loss).parameters:
+            name = getattr(self.loss, "__name__", repr(self.loss))
+            raise ValueError(
+                f"Term: mask is {self.mask!r}, but {name} takes no keyword `mask`, as losses of "
+                "logits do"
+            )
 
     @property
     def students(self) -> tuple[str, ...]:
@@ -129,23 +145,42 @@ class Term:
         hyper: Mapping[str, Any],
         head: Callable[[tuple[Tensor, ...]], dict[str, Tensor]] | None,
     ) -> Tensor:
-        """The loss of each example; `head` runs the term's head."""
+        """The value of each example [batch]; `head` runs the term's head."""
         students = tuple(outputs[name] for name in self.students)
         references = tuple(targets[name] for name in self.targets)
+        mask = None if self.mask is None else targets[self.mask]
+        options = hyper if mask is None else {**hyper, "mask": mask}
         if head is None:
-            return self.loss(*students, *references, **hyper)
-        if self.joint:
+            value = self.loss(*students, *references, **options)
+        elif self.joint:
             numbers = (torch.as_tensor(hyper[name]) for name in self.head_hyper)
-            return self.loss(**head((*students, *references, *numbers)), **hyper)
-        return self.loss(head(students)["logits"], *references, **hyper)
+            value = self.loss(**head((*students, *references, *numbers)), **options)
+        else:
+            value = self.loss(head(students)["logits"], *references, **options)
+        return _per_example(value, mask)
+
+
+def _per_example(value: Tensor, mask: Tensor | None) -> Tensor:
+    """Values [batch] whose mean is that of the values [batch, ...] where the mask is True."""
+    if mask is None:
+        return value.flatten(1).mean(-1) if value.ndim > 1 else value
+    if value.shape != mask.shape:
+        raise ValueError(
+            "the loss must return a value for each position of its mask, but the value is "
+            f"{tuple(value.shape)} and the mask is {tuple(mask.shape)}"
+        )
+    # A count is exact in float32, as it is not in bfloat16.
+    kept = mask.sum().clamp(min=1).to(torch.promote_types(value.dtype, torch.float32))
+    mean = value if value.ndim == 1 else value.flatten(1).mean(-1)
+    return (mean * (mask.numel() / kept)).to(value.dtype)
 
 
 Method = dict[str, Term]
 
 
-def labels(weight: float) -> Method:
+def labels(weight: float, mask: str | None = None) -> Method:
     """The term that most methods stand beside: cross-entropy against the labels."""
-    return {"ce": Term(losses.cross_entropy, target="labels", weight=weight)}
+    return {"ce": Term(losses.cross_entropy, target="labels", weight=weight, mask=mask)}
 
 
 def one_layer(
