@@ -3,17 +3,25 @@
 import copy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from fkd.heads import align
 from fkd.heads._shapes import channels
 
 
 def convolution_regressor(student: torch.Size, target: torch.Size) -> nn.Module:
     """A 3x3 convolution from the student's channels to the target's, at one resolution.
 
+    Of vectors [width] and of as many tokens [tokens, width] on both sides it is a linear map from
+    width to width. Raises ValueError for any other pair of shapes.
+
     >>> convolution_regressor(torch.Size([16, 8, 8]), torch.Size([32, 8, 8]))
     Conv2d(16, 32, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))
+    >>> convolution_regressor(torch.Size([197, 192]), torch.Size([197, 384]))
+    Linear(in_features=192, out_features=384, bias=True)
     """
+    if len(student) == len(target) and len(student) in (1, 2) and student[:-1] == target[:-1]:
+        return nn.Linear(student[-1], target[-1])
     inputs, outputs = channels("convolution_regressor", student, target)
     return nn.Conv2d(inputs, outputs, kernel_size=3, padding=1)
 
@@ -42,6 +50,24 @@ def projector(student: torch.Size, target: torch.Size) -> nn.Module:
         layers.append(nn.Conv2d(before, after, side, padding=side // 2, bias=False))
         layers += [nn.BatchNorm2d(after), nn.ReLU()]
     return nn.Sequential(*layers)
+
+
+class Aligned(nn.Module):
+    """`align.maps` of the student's output beside a target [channels, height, width].
+
+    It has no parameters.
+
+    >>> Aligned(torch.Size([5, 4, 4]))(torch.ones(2, 17, 3)).shape
+    torch.Size([2, 3, 4, 4])
+    """
+
+    def __init__(self, target: torch.Size):
+        super().__init__()
+        self.target = tuple(target)
+
+    def forward(self, student: Tensor) -> Tensor:
+        beside = student.new_zeros(1, *self.target)  # of which only the shape counts
+        return align.maps(student, beside)[0]
 
 
 def classifier_of(teacher: nn.Module, map: torch.Size) -> nn.Module:

@@ -1,6 +1,6 @@
 """A term: one thing that a student must match, as data; and what surrounds it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any
@@ -13,6 +13,7 @@ from fkd.schedules import Schedule, by_epoch, linear_warmup
 
 Build = Callable[[], nn.Module]
 Head = Callable[..., nn.Module]  # from shapes: torch.Size, or a tuple of them; and what it needs
+Align = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # of an output and its target
 EpochSchedule = Callable[[int], Schedule]  # from the number of steps that an epoch has
 
 
@@ -53,6 +54,9 @@ class Term:
     `labels`, `index` (the examples' numbers in the data set), or outputs of the teacher. The two
     sides may name different layers.
 
+    `align(output, target)` brings each pair of them to one form, before the head and the loss: a
+    function of `fkd.heads.align`, or none where shapes are taken as they are.
+
     `head(student_shape, target_shape)`, given shapes without their batch axis (tuples of them where
     there are several names), builds a module that is trained with the student and dropped at the
     end. What it needs beyond shapes, `needs` names: those fields of the `Context` are passed on by
@@ -76,6 +80,7 @@ class Term:
     hyper: Mapping[str, float] = field(default_factory=dict)
     head: Head | None = None
     joint: bool = False
+    align: Align | None = None
     head_hyper: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     schedules: Mapping[str, EpochSchedule] = field(default_factory=dict)
@@ -105,6 +110,17 @@ class Term:
         """The hyperparameters, the weight among them."""
         return {"weight": self.weight, **self.hyper}
 
+    def sides(
+        self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """The student's outputs and the targets, aligned."""
+        students = tuple(outputs[name] for name in self.students)
+        references = tuple(targets[name] for name in self.targets)
+        if self.align is None:
+            return students, references
+        pairs = [self.align(*pair) for pair in zip(students, references, strict=True)]
+        return tuple(pair[0] for pair in pairs), tuple(pair[1] for pair in pairs)
+
     def build_head(
         self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], context: Context
     ) -> nn.Module:
@@ -113,8 +129,9 @@ class Term:
         Raises ValueError where the context lacks what it needs.
         """
         assert self.head is not None
-        students = tuple(outputs[name].shape[1:] for name in self.students)
-        references = tuple(targets[name].shape[1:] for name in self.targets)
+        students, references = (
+            tuple(x.shape[1:] for x in side) for side in self.sides(outputs, targets)
+        )
         head = self.head(
             students[0] if isinstance(self.student, str) else students,
             references[0] if isinstance(self.target, str) else references,
@@ -130,8 +147,7 @@ class Term:
         head: Callable[[tuple[Tensor, ...]], dict[str, Tensor]] | None,
     ) -> Tensor:
         """The loss of each example; `head` runs the term's head."""
-        students = tuple(outputs[name] for name in self.students)
-        references = tuple(targets[name] for name in self.targets)
+        students, references = self.sides(outputs, targets)
         if head is None:
             return self.loss(*students, *references, **hyper)
         if self.joint:
@@ -156,10 +172,31 @@ def one_layer(
     layer: str,
     teacher_layer: str | None = None,
     head: Head | None = None,
+    align: Align | None = None,
 ) -> Method:
     """A loss of one layer against a layer of the teacher, its namesake by default, and labels."""
-    target = layer if teacher_layer is None else teacher_layer
-    return {name: Term(loss, student=layer, target=target, weight=weight, head=head)} | labels(ce)
+    term = Term(loss, layer, teacher_layer or layer, weight, head=head, align=align)
+    return {name: term} | labels(ce)
+
+
+def several_layers(
+    where: str, layers: Sequence[str], teacher_layers: Sequence[str] | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The student's layers and the teacher's, their namesakes by default: one for each.
+
+    Raises ValueError for a string, which names one layer, and for numbers of layers that differ.
+    """
+    sides = layers, layers if teacher_layers is None else teacher_layers
+    for names in sides:
+        if isinstance(names, str):
+            raise ValueError(f"{where}: it takes several layers, but they are {names!r}")
+    students, teachers = (tuple(names) for names in sides)
+    if len(students) != len(teachers):
+        raise ValueError(
+            f"{where}: each layer of the student needs one of the teacher, "
+            f"but they are {', '.join(students)} and {', '.join(teachers)}"
+        )
+    return students, teachers
 
 
 def warmup_over(epochs: int) -> dict[str, EpochSchedule]:
