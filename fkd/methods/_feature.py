@@ -160,8 +160,8 @@ def simkd(
 def _reuse_classifier(
     student: nn.Module, context: Context, *, layer: str, teacher_layer: str
 ) -> nn.Module:
-    _check.known("simkd", "student's output", layer, context.outputs)
-    _check.known("simkd", "target", teacher_layer, context.targets)
+    _check.known("simkd", "student's output", layer, context.need("outputs"))
+    _check.known("simkd", "target", teacher_layer, context.need("targets"))
     teacher, pair = context.need("teacher"), (layer, teacher_layer)
     try:
         projector, classifier = _projector_and_classifier(teacher, context, pair)

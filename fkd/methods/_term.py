@@ -35,7 +35,7 @@ class Context:
     def need(self, name: str) -> Any:
         """The field of that name; raises ValueError where nobody gave it."""
         value = getattr(self, name)
-        if value is None:
+        if value is None or value == {}:
             raise ValueError(
                 f"it needs `{name}` of the context, which was not given: pass "
                 f"context=Context({name}=...)"

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from fkd import heads
 
@@ -22,9 +23,10 @@ def test_plain_heads_join_the_channels(build):
 )
 def test_the_regressor_of_vectors_and_tokens_is_a_linear_map_of_each(student, target):
     head = heads.convolution_regressor(torch.Size(student), torch.Size(target))
+    assert isinstance(head, nn.Linear)
     x = torch.randn(3, *student)
-    weight, bias = head.weight, head.bias
-    torch.testing.assert_close(head(x), torch.einsum("b...i,oi->b...o", x, weight) + bias)
+    expected = torch.einsum("b...i,oi->b...o", x, head.weight) + head.bias
+    torch.testing.assert_close(head(x), expected)
 
 
 @pytest.mark.plain
