@@ -1,7 +1,7 @@
 """A term: one thing that a student must match, as data; and what surrounds it."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any
@@ -14,6 +14,7 @@ from fkd.schedules import Schedule, by_epoch, linear_warmup
 
 Build = Callable[[], nn.Module]
 Head = Callable[..., nn.Module]  # from shapes: torch.Size, or a tuple of them; and what it needs
+Align = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # of an output and its target
 EpochSchedule = Callable[[int], Schedule]  # from the number of steps that an epoch has
 
 
@@ -35,7 +36,7 @@ class Context:
     def need(self, name: str) -> Any:
         """The field of that name; raises ValueError where nobody gave it."""
         value = getattr(self, name)
-        if value is None:
+        if value is None or value == {}:
             raise ValueError(
                 f"it needs `{name}` of the context, which was not given: pass "
                 f"context=Context({name}=...)"
@@ -62,6 +63,9 @@ class Term:
     `labels`, `index` (the examples' numbers in the data set), or outputs of the teacher. The two
     sides may name different layers.
 
+    `align(output, target)` brings each pair of them to one form, before the head and the loss: a
+    function of `fkd.heads.align`, or none where shapes are taken as they are.
+
     `head(student_shape, target_shape)`, given shapes without their batch axis (tuples of them where
     there are several names), builds a module that is trained with the student and dropped at the
     end. What it needs beyond shapes, `needs` names: those fields of the `Context` are passed on by
@@ -85,6 +89,7 @@ class Term:
     hyper: Mapping[str, float] = field(default_factory=dict)
     head: Head | None = None
     joint: bool = False
+    align: Align | None = None
     head_hyper: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     schedules: Mapping[str, EpochSchedule] = field(default_factory=dict)
@@ -121,6 +126,17 @@ class Term:
         """The hyperparameters, the weight among them."""
         return {"weight": self.weight, **self.hyper}
 
+    def sides(
+        self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """The student's outputs and the targets, aligned."""
+        students = tuple(outputs[name] for name in self.students)
+        references = tuple(targets[name] for name in self.targets)
+        if self.align is None:
+            return students, references
+        pairs = [self.align(*pair) for pair in zip(students, references, strict=True)]
+        return tuple(pair[0] for pair in pairs), tuple(pair[1] for pair in pairs)
+
     def build_head(
         self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], context: Context
     ) -> nn.Module:
@@ -129,8 +145,9 @@ class Term:
         Raises ValueError where the context lacks what it needs.
         """
         assert self.head is not None
-        students = tuple(outputs[name].shape[1:] for name in self.students)
-        references = tuple(targets[name].shape[1:] for name in self.targets)
+        students, references = (
+            tuple(x.shape[1:] for x in side) for side in self.sides(outputs, targets)
+        )
         head = self.head(
             students[0] if isinstance(self.student, str) else students,
             references[0] if isinstance(self.target, str) else references,
@@ -146,8 +163,7 @@ class Term:
         head: Callable[[tuple[Tensor, ...]], dict[str, Tensor]] | None,
     ) -> Tensor:
         """The value of each example [batch]; `head` runs the term's head."""
-        students = tuple(outputs[name] for name in self.students)
-        references = tuple(targets[name] for name in self.targets)
+        students, references = self.sides(outputs, targets)
         mask = None if self.mask is None else targets[self.mask]
         options = hyper if mask is None else {**hyper, "mask": mask}
         if head is None:
@@ -191,10 +207,31 @@ def one_layer(
     layer: str,
     teacher_layer: str | None = None,
     head: Head | None = None,
+    align: Align | None = None,
 ) -> Method:
     """A loss of one layer against a layer of the teacher, its namesake by default, and labels."""
-    target = layer if teacher_layer is None else teacher_layer
-    return {name: Term(loss, student=layer, target=target, weight=weight, head=head)} | labels(ce)
+    term = Term(loss, layer, teacher_layer or layer, weight, head=head, align=align)
+    return {name: term} | labels(ce)
+
+
+def several_layers(
+    where: str, layers: Sequence[str], teacher_layers: Sequence[str] | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The student's layers and the teacher's, their namesakes by default: one for each.
+
+    Raises ValueError for a string, which names one layer, and for numbers of layers that differ.
+    """
+    sides = layers, layers if teacher_layers is None else teacher_layers
+    for names in sides:
+        if isinstance(names, str):
+            raise ValueError(f"{where}: it takes several layers, but they are {names!r}")
+    students, teachers = (tuple(names) for names in sides)
+    if len(students) != len(teachers):
+        raise ValueError(
+            f"{where}: each layer of the student needs one of the teacher, "
+            f"but they are {', '.join(students)} and {', '.join(teachers)}"
+        )
+    return students, teachers
 
 
 def warmup_over(epochs: int) -> dict[str, EpochSchedule]:
