@@ -146,7 +146,7 @@ def test_every_operation_is_as_likely_and_every_sign():
     results = [(_ours(n, image[None], 9, s)[0], n) for n in OPERATIONS for s in (1, -1)]
     images = image.expand(4200, -1, -1, -1)
     shown = RandAugment(operations=1, magnitude=9)(images, KEY)
-    counts = dict.fromkeys(OPERATIONS, 0)
+    counts = dict.fromkeys(map(str, OPERATIONS), 0)
     signed = []
     known: list[Tensor] = []
     for result, name in results:
