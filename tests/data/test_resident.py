@@ -8,7 +8,8 @@ from torch.func import vmap
 from torch.utils._pytree import tree_map
 
 from fkd._random import Key
-from fkd.data import Normalize, Resident, order
+from fkd.data import Crop, Flip, MixUp, Normalize, Resident, chain, order
+from fkd.data._source import apart
 
 KEY = Key(torch.tensor(3), torch.tensor(5))
 
@@ -189,3 +190,90 @@ def test_a_device_and_a_batch_size_are_chosen_anew():
 def test_what_does_not_fit_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         _numbers(**changes)
+
+
+NORMALIZE = Normalize((0.5,) * 3, (0.2,) * 3)
+
+
+def _plain(**targets: torch.Tensor) -> Resident:
+    labels = {"labels": torch.arange(8) % 3}
+    return Resident(_images(8), labels | targets, batch_size=4, transform=NORMALIZE)
+
+
+def test_training_reads_augmented_then_normalised_then_mixed():
+    augment, mix = chain(Crop(1), Flip()), MixUp(classes=3)
+    source = _plain().augmented(augment, mix)
+    rows = torch.tensor([5, 0, 3, 3])
+    images, labels = NORMALIZE(augment(_images(8)[rows], apart(KEY, 1))), torch.arange(8)[rows] % 3
+    expected, targets = mix(images, {"labels": labels}, apart(KEY, 2))
+    batch = source.read(rows, KEY)
+    assert torch.equal(batch.inputs, expected)
+    assert torch.equal(batch.targets["labels"], targets["labels"])
+    assert torch.equal(batch.targets["index"], rows)
+    assert not torch.equal(batch.inputs, images)
+    only = _plain().augmented(augment).read(rows, KEY)
+    assert torch.equal(only.inputs, images)
+    assert torch.equal(only.targets["labels"], labels)
+
+
+def test_an_evaluation_is_neither_augmented_nor_mixed():
+    plain = _plain()
+    source = plain.augmented(chain(Crop(1), Flip()), MixUp(classes=3))
+    rows = torch.tensor([5, 0, 3, 3])
+    assert torch.equal(source.read(rows).inputs, plain.read(rows).inputs)
+    assert torch.equal(source.read(rows).targets["labels"], torch.arange(8)[rows] % 3)
+    for one, other in zip(source.in_order(3), plain.in_order(3), strict=True):
+        assert torch.equal(one.inputs, other.inputs)
+        assert torch.equal(one.targets["labels"], other.targets["labels"])
+
+
+def test_augmentation_stays_with_a_part_and_can_be_taken_away():
+    source = _plain().augmented(Crop(1), MixUp(classes=3))
+    for other in (source.subset(torch.arange(4)), source.batched(2), source.to("cpu")):
+        assert (other.augment, other.mix) == (Crop(1), MixUp(classes=3))
+    rows = torch.tensor([2, 1])
+    assert torch.equal(source.augmented().read(rows, KEY).inputs, _plain().read(rows).inputs)
+
+
+def test_a_part_of_a_batch_is_read_as_in_the_whole():
+    source = _plain().augmented(chain(Crop(1), Flip()), MixUp(classes=3))
+    rows = torch.tensor([5, 0, 3, 1, 7, 2])
+    whole = source.read(rows, KEY)
+    part = source.read(rows[2:], KEY._replace(first=2))
+    assert torch.equal(part.inputs, whole.inputs[2:])
+    assert torch.equal(part.targets["labels"], whole.targets["labels"][2:])
+
+
+@pytest.mark.parametrize(
+    ("target", "augment", "mix"),
+    [
+        (torch.zeros(8, 3), True, False),  # a teacher's logits
+        (torch.zeros(8, 3), False, True),
+        (torch.zeros(8), True, False),
+        (torch.zeros(8, 4, 4).long(), True, False),  # a mask, which would have to move too
+        (torch.zeros(8).long(), False, True),  # a second label, which would have to be mixed
+    ],
+)
+def test_targets_of_the_plain_examples_are_refused(target, augment, mix):
+    recipe = (Flip(), MixUp(3) if mix else None) if augment else (chain(), MixUp(3))
+    message = "'more', .*; leave it out, and ask a teacher about each batch instead"
+    with pytest.raises(ValueError, match=message):
+        _plain(more=target).augmented(*recipe)
+    with pytest.raises(ValueError, match=message):
+        _plain().augmented(*recipe).with_targets({"more": target})
+
+
+def test_a_second_label_may_stand_beside_augmented_images():
+    coarse = torch.arange(8) // 4
+    source = _plain(coarse=coarse).augmented(Flip())
+    assert torch.equal(source.read(torch.tensor([7, 1]), KEY).targets["coarse"], coarse[[7, 1]])
+
+
+@pytest.mark.plain
+def test_what_an_augmentation_or_a_mix_refuses_is_refused_when_it_is_added():
+    with pytest.raises(ValueError, match="Flip: the inputs must be one tensor of images"):
+        Resident({"a": _images(9)}, {}).augmented(Flip())
+    with pytest.raises(ValueError, match=r"MixUp: labels must lie in \[0, 2\), .* from 0 to 2"):
+        _plain().augmented(mix=MixUp(classes=2))
+    with pytest.raises(ValueError, match="MixUp: there must be a target 'labels'"):
+        Resident(_images(9), {}).augmented(mix=MixUp(classes=2))
