@@ -102,7 +102,7 @@ def changed(
     which: Int[Tensor, " batch"],
     sign: Int[Tensor, " batch"],
     strength: float,
-    fill: Float[Tensor, "channels 1 1"],
+    fill: Float[Tensor, "#channels 1 1"],
 ) -> Float[Tensor, "*members batch channels height width"]:
     """Whole levels in [0, 255] after operation `which` of `OPERATIONS`, one an example.
 
@@ -129,7 +129,7 @@ def _moved(
     which: Int[Tensor, " batch"],
     sign: Int[Tensor, " batch"],
     strength: float,
-    fill: Float[Tensor, "channels 1 1"],
+    fill: Float[Tensor, "#channels 1 1"],
 ) -> Float[Tensor, "*members batch channels height width"]:
     """Sheared, translated or rotated: each pixel is the one that an affine map says lies there.
 
@@ -142,8 +142,8 @@ def _moved(
     a = torch.where(turned, math.cos(angle), 1.0)
     b = by_example(sign * _number(which, {"shear-x": shear, "rotate": -sine}))
     c = by_example(sign * _number(which, {"shear-y": shear, "rotate": sine}))
-    right = by_example(sign * _number(which, {"translate-x": int(far * width)}))
-    down = by_example(sign * _number(which, {"translate-y": int(far * height)}))
+    right = by_example(sign * _number(which, {"translate-x": far * width // 1}))
+    down = by_example(sign * _number(which, {"translate-y": far * height // 1}))
     x0, y0 = turned * (width / 2), turned * (height / 2)
     x = torch.arange(width, device=levels.device) + 0.5 - x0
     y = torch.arange(height, device=levels.device).unsqueeze(1) + 0.5 - y0

@@ -2,19 +2,30 @@
 
 import pytest
 
-from fkd.data import Crop, CutMix, Cutout, Flip, MixUp, OneOf, RandAugment, ResizedCrop, unchanged
+from fkd.data import (
+    Crop,
+    CutMix,
+    Cutout,
+    Flip,
+    MixUp,
+    OneOf,
+    RandAugment,
+    ResizedCrop,
+    chain,
+    unchanged,
+)
 from fkd.data.augmentations import AUGMENTATIONS, MIXES, named
 
 
 def test_names_come_in_the_order_they_are_given():
     augment, mix = named(["flip", "mixup", "crop"], size=32, classes=10)
-    assert augment.transforms == (Flip(), Crop(padding=4))
+    assert augment == chain(Flip(), Crop(padding=4))
     assert mix == MixUp(classes=10)
 
 
 def test_every_name_is_there_at_the_papers_settings():
     augment, mix = named([*AUGMENTATIONS, *MIXES], size=32, classes=7)
-    assert augment.transforms == (Crop(4), Flip(), ResizedCrop(), Cutout(16), RandAugment())
+    assert augment == chain(Crop(4), Flip(), ResizedCrop(), Cutout(16), RandAugment())
     assert mix == OneOf((MixUp(7, alpha=0.2), CutMix(7, alpha=1.0)))
 
 

@@ -1,6 +1,7 @@
 """Crops, flips, cutout against torchvision and torch's interpolate, and how they are drawn."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -107,7 +108,8 @@ def test_the_boxes_are_distributed_as_torchvisions():
         for name in ("top", "left", "height", "width")
     )
     for ours, other in ((height * width, h * w), (width / height, w / h), (top, y), (left, x)):
-        assert stats.ks_2samp(ours.numpy(), other.numpy()).pvalue > 1e-3
+        test: Any = stats.ks_2samp(ours.numpy(), other.numpy())
+        assert test.pvalue > 1e-3
     assert (height * width).min() >= 0.06 * 40 * 32  # 0.08, but for the rounding of the sides
 
 

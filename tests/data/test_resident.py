@@ -5,10 +5,24 @@ from typing import Any
 import pytest
 import torch
 from torch.func import vmap
+from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
 from fkd._random import Key
-from fkd.data import Crop, Flip, MixUp, Normalize, Resident, chain, order
+from fkd.data import (
+    Crop,
+    CutMix,
+    Cutout,
+    Flip,
+    MixUp,
+    Normalize,
+    OneOf,
+    RandAugment,
+    Resident,
+    ResizedCrop,
+    chain,
+    order,
+)
 from fkd.data._source import apart
 
 KEY = Key(torch.tensor(3), torch.tensor(5))
@@ -115,6 +129,40 @@ def test_read_is_captured_in_a_graph():
     graph.replay()
     assert torch.equal(batch.inputs, source.read(torch.tensor([8, 1], device="cuda")).inputs)
     assert batch.targets["index"].tolist() == [8, 1]
+
+
+def _with_everything() -> Resident:
+    augment = chain(Crop(1), Flip(), Cutout(2), ResizedCrop(), RandAugment(fill=(1, 2, 3)))
+    return _plain().augmented(augment, OneOf((MixUp(3), CutMix(3))))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_an_augmented_read_is_captured_in_a_graph():
+    source = _with_everything().to("cuda")
+    rows, key = torch.tensor([3, 0], device="cuda"), Key(*(part.to("cuda") for part in KEY[:2]))
+    source.read(rows, key)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        batch = source.read(rows, key)
+    key.step.add_(1)
+    graph.replay()
+    expected = source.read(rows, key)
+    assert torch.equal(batch.inputs, expected.inputs)
+    assert torch.equal(batch.targets["labels"], expected.targets["labels"])
+
+
+class _NoneMade(TorchFunctionMode):
+    """Refuses what makes a tensor of Python's numbers on the CPU and copies it from there."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        assert func not in (torch.tensor, torch.as_tensor, torch.from_numpy)
+        return func(*args, **(kwargs or {}))
+
+
+def test_an_augmented_read_copies_nothing_from_the_cpu_which_no_graph_could_hold():
+    source = _with_everything()
+    with _NoneMade():
+        source.read(torch.arange(4), KEY)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 7, 100])
