@@ -3,7 +3,9 @@
 A method maps a term's name to a `Term`; `|` joins two methods. A term's numbers become leaves of
 the state under its name: `kd.weight`, `kd.temperature`. Each function here makes the method of one
 paper; its default weights are the published ones unless it says otherwise, and `ce` is the weight
-of the labels beside it. `METHODS` lists them by name, as the families export them.
+of the labels beside it. `layer` names an output of the student, and `teacher_layer` the teacher's,
+its namesake by default; where their shapes differ, `Term.align` and the term's head join them, or
+the error says what would fit. `METHODS` lists them by name, as the families export them.
 """
 
 from collections.abc import Callable
