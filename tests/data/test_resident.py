@@ -210,6 +210,22 @@ def test_targets_are_added_and_replaced_without_touching_the_source():
     assert source.read(torch.tensor([1])).targets.keys() == {"labels", "index"}
 
 
+def _shares(targets: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The class of an example as a row of shares."""
+    return targets | {"shares": torch.nn.functional.one_hot(targets["place"], 3).float()}
+
+
+def test_targets_that_lie_compact_are_expanded_whenever_they_are_read():
+    places = torch.tensor([2, 0, 1, 1, 0, 2, 2])
+    source = _numbers(targets={"place": places}, expand=_shares)
+    assert list(source.targets) == ["place"]
+    whole, rows = torch.eye(3)[places], torch.tensor([[5, 0], [3, 3]])
+    assert torch.equal(source.read(rows).targets["shares"], whole[rows])
+    for few in (source, source.subset(torch.arange(7)).to("cpu").batched(2)):
+        parts = [batch.targets["shares"] for batch in few.in_order(4)]
+        assert torch.equal(torch.cat(parts), whole)
+
+
 def test_a_device_and_a_batch_size_are_chosen_anew():
     source = _numbers(inputs={"x": torch.arange(7.0)})
     moved = source.to("meta")
