@@ -53,7 +53,8 @@ def predict_members(
     average: bool = False,
     batch_size: int | None = None,
 ) -> Float[Tensor, "members examples classes"]:
-    """The logits of every member of an ensemble, one after the other on a CPU, at once on a GPU.
+    """The logits of every member of an ensemble, one after the other on a CPU, at once on a GPU
+    where vmap can run them.
 
     Each example is read once for all members. With `average` it is the running average of their
     parameters that is asked, of `fkd.optim.averaged`, and not the last ones. Raises ValueError
@@ -62,13 +63,17 @@ def predict_members(
     members = size(state)
     students = average_of(state) if average else student_of(state)
     together = vmap(_logits, in_dims=(None, 0, None))
+    at_once = source.device.type != "cpu"
     parts = []
     for batch in source.in_order(batch_size or _chunk(source, members)):
-        if source.device.type == "cpu":
-            each = [_logits(model, member(students, k), batch.inputs) for k in range(members)]
-            parts.append(torch.stack(each))
-        else:
-            parts.append(together(model, students, batch.inputs))
+        if at_once:
+            try:
+                parts.append(together(model, students, batch.inputs))
+                continue
+            except RuntimeError:  # what vmap cannot run, or has no memory for
+                at_once = False
+        each = [_logits(model, member(students, k), batch.inputs) for k in range(members)]
+        parts.append(torch.stack(each))
     return torch.cat(parts, dim=1)
 
 
