@@ -1,6 +1,7 @@
 """The one place that words an argument error: what was asked, what was given, what to do."""
 
-from collections.abc import Iterable
+import difflib
+from collections.abc import Collection, Iterable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -83,6 +84,17 @@ def known(where: str, what: str, name: str, allowed: Iterable[str]) -> None:
     allowed = list(allowed)
     if name not in allowed:
         raise ValueError(f"{where}: {what} {name!r} is not known; choose from {', '.join(allowed)}")
+
+
+def near(where: str, what: str, name: str, allowed: Collection[str]) -> None:
+    """Raise where a name is not one of those allowed, which are too many to tell them all."""
+    if name not in allowed:
+        alike = difflib.get_close_matches(name, allowed, n=8, cutoff=0.5)
+        raise ValueError(
+            f"{where}: {what} {name!r} is not known; "
+            + (f"near it are {', '.join(alike)}; " if alike else "none is near it; ")
+            + f"there are {len(allowed)}, from {min(allowed)} to {max(allowed)}"
+        )
 
 
 def agree(where: str, axes: str, **tensors: Tensor) -> None:

@@ -17,8 +17,8 @@ from fkd.distillation import Distillation, Gradient, State
 from fkd.ensemble import Order, ensemble, part, size, stack
 from fkd.execution import Advance, Plan, keep_freed, lay, runner, why_not_vmap
 from fkd.model import Tensors
+from fkd.teachers import Ask
 
-Ask = Callable[[Any], Tensors]  # a teacher: from a batch of inputs to targets by name
 Reduce = Callable[[Gradient], Gradient]
 
 

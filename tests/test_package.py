@@ -16,9 +16,9 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 # The distribution that a module comes from, where it has another name.
-DISTRIBUTIONS = {"sklearn": "scikit-learn"}
+DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn"}
 # What parts of fkd may import beyond the dependencies: an extra is theirs alone.
-EXTRAS_OF = {"compare": "compare", "data": "compare", "testing": "testing"}
+EXTRAS_OF = {"compare": "compare", "data": "compare", "models": "models", "testing": "testing"}
 TRAINING = ("fkd.train", "fkd.compare", "fkd.distillation", "fkd.model", "fkd.methods")
 HEAVY = ("torchvision", "sklearn", "matplotlib", "scipy", "rich", "hypothesis")
 

@@ -1,5 +1,6 @@
 """What draws random numbers out of the reach of `Draws` is found and refused."""
 
+import pickle
 import random
 import sys
 from collections.abc import Iterator
@@ -49,11 +50,11 @@ def placed() -> Iterator["Places"]:
         leave.remove()
 
 
-def _states() -> dict[str, str]:
+def _states() -> dict[str, Any]:
     """The states of the generators that are not torch's."""
-    states = {"numpy.random": repr(np.random.get_state(legacy=False))}
+    states: dict[str, Any] = {"numpy.random": pickle.dumps(np.random.get_state(legacy=False))}
     if "beartype" not in sys.modules:  # which draws to choose what it checks
-        states["Python's random"] = repr(random.getstate())
+        states["Python's random"] = random.getstate()
     return states
 
 

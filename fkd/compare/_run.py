@@ -93,7 +93,7 @@ class Run:
         if task.kept:
             source = cached(self.teacher, task.kept, task.wanted)
         labels = labels_of(task.data.test)
-        logits = evaluate.predict(*self.teacher, task.data.test)["logits"]
+        logits = evaluate.predict(self.teacher, task.data.test)["logits"]
         accuracy = evaluate.accuracy(logits, labels).item()
         self.results.teacher = TeacherResults(accuracy, curves, task.live)
         self.results.seconds["teacher_outputs"] = time.perf_counter() - begin

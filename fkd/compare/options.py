@@ -1,10 +1,7 @@
 """The command line of a comparison, refused here where it makes no sense."""
 
 import argparse
-import importlib
 import math
-import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +10,7 @@ from typing import Any
 import torch
 
 from fkd import _check
+from fkd._imported import imported
 from fkd.data import datasets
 from fkd.ensemble import Order
 from fkd.execution import PRECISIONS, Compile, Layout, Plan
@@ -282,7 +280,7 @@ def methods_of(config: Config) -> dict[str, Method]:
 
 
 def _method(text: str) -> Method:
-    function: Callable[[], Any] = _imported(text) if ":" in text else METHODS[text]
+    function: Callable[[], Any] = _function(text) if ":" in text else METHODS[text]
     try:
         method = function()
     except (TypeError, ValueError) as error:
@@ -299,19 +297,12 @@ def _method(text: str) -> Method:
     return dict(method)
 
 
-def _imported(text: str) -> Callable[[], Any]:
-    """The function at `package.module:name`, from the current folder too."""
-    path, _, name = text.partition(":")
-    folder = os.getcwd()
-    if folder not in sys.path:
-        sys.path.append(folder)
+def _function(text: str) -> Callable[[], Any]:
+    """The user's own function of that name."""
     try:
-        function = getattr(importlib.import_module(path), name)
-    except Exception as error:  # a module of the user's may raise anything
-        raise ValueError(
-            f"--methods: {text} cannot be imported ({type(error).__name__}: {error}); write it as "
-            "package.module:function, and start where `import package.module` works"
-        ) from error
+        function = imported(text)
+    except ValueError as error:
+        raise ValueError(f"--methods: {error}") from error
     if not callable(function):
         raise ValueError(
             f"--methods: {text} must be a function that returns a Method, but it is a "

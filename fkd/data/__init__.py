@@ -4,6 +4,7 @@ The data sets by name are in `fkd.data.datasets`, which loads torchvision and is
 """
 
 from fkd.data._data import Data
+from fkd.data._dataset import built, from_dataset
 from fkd.data._order import hold_out, order, steps_per_epoch
 from fkd.data._resident import Resident
 from fkd.data._source import Batch, Source, Transform, unchanged
@@ -19,6 +20,8 @@ __all__ = [
     "Split",
     "Streamed",
     "Transform",
+    "built",
+    "from_dataset",
     "hold_out",
     "inputs_and_targets",
     "order",

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import keystr, tree_flatten_with_path
 
-from fkd import _check
 from fkd._random import Key
+from fkd.data._labels import check_labels
 
 Transform = Callable[[Any, Key | None], Any]
 """`transform(inputs, key) -> inputs`: what a source does to the inputs of a batch inside the step.
@@ -21,7 +21,9 @@ its random numbers come. Without a key, in an evaluation, it draws none.
 class Batch(NamedTuple):
     """What one step reads: the inputs, any pytree of tensors, and the targets by name.
 
-    All lead with one axis of examples. The labels are one target among others.
+    All lead with one axis of examples. The labels are one target among others, and there need be
+    none. They are whole numbers: classes [batch], or [batch, ...] at many places in an example,
+    such as pixels or tokens; or they are probabilities [batch, classes], in floating point.
     """
 
     inputs: Any
@@ -91,7 +93,8 @@ def named_leaves(inputs: Any, targets: Mapping[str, Any]) -> dict[str, Any]:
 
 def check_batch(where: str, inputs: Any, targets: Mapping[str, Any]) -> int:
     """How many examples there are. Raises ValueError, which names the leaf, where one is no tensor,
-    has no axis of examples or another number of them, and where labels are no whole numbers."""
+    has no axis of examples or another number of them, and where labels are neither whole numbers
+    nor probabilities."""
     leaves = named_leaves(inputs, targets)
     for name, leaf in leaves.items():
         if not isinstance(leaf, Tensor):
@@ -114,7 +117,7 @@ def check_batch(where: str, inputs: Any, targets: Mapping[str, Any]) -> int:
                 f"but {name} is {tuple(first.shape)} and {other} is {tuple(leaf.shape)}"
             )
     if "labels" in targets:
-        _check.integral(where, labels=targets["labels"])
+        check_labels(where, targets["labels"])
     return len(first)
 
 

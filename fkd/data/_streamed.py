@@ -1,17 +1,25 @@
 """A source that reads its batches from a `torch.utils.data.DataLoader` as they are needed."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from itertools import islice
 from typing import Any
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
-from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SequentialSampler
+from torch.utils.data import (
+    DataLoader,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    Subset,
+)
 
 from fkd import _check, _random
 from fkd._random import Key
-from fkd.data._order import order, steps_per_epoch
+from fkd.data._order import check_rows, order, steps_per_epoch
 from fkd.data._source import Batch, Transform, check_batch, check_index_is_free, unchanged
 
 Split = Callable[[Any], tuple[Any, Mapping[str, Tensor]]]
@@ -21,8 +29,9 @@ Split = Callable[[Any], tuple[Any, Mapping[str, Tensor]]]
 def inputs_and_targets(batch: Any) -> tuple[Any, Mapping[str, Tensor]]:
     """The inputs and the targets of a batch in one of the usual forms.
 
-    These are a pair of inputs and labels, a pair of inputs and a dict of targets, and a dict with
-    `labels`, all else of which is taken as the inputs. Raises ValueError for any other.
+    These are a pair of inputs and labels, a pair of inputs and a dict of targets, a dict with
+    `labels`, all else of which is taken as the inputs, and inputs alone, a tensor or a sequence of
+    one, which have no targets. Raises ValueError for any other.
 
     >>> inputs_and_targets([torch.zeros(1, 2), torch.tensor([3])])
     (tensor([[0., 0.]]), {'labels': tensor([3])})
@@ -30,6 +39,10 @@ def inputs_and_targets(batch: Any) -> tuple[Any, Mapping[str, Tensor]]:
     if isinstance(batch, Mapping) and "labels" in batch:
         inputs = {name: value for name, value in batch.items() if name != "labels"}
         return inputs, {"labels": batch["labels"]}
+    if isinstance(batch, Tensor):
+        return batch, {}
+    if isinstance(batch, Sequence) and len(batch) == 1 and isinstance(batch[0], Tensor):
+        return batch[0], {}
     if isinstance(batch, Sequence) and len(batch) == 2:
         inputs, targets = batch
         if isinstance(targets, Tensor):
@@ -43,8 +56,8 @@ def inputs_and_targets(batch: Any) -> tuple[Any, Mapping[str, Tensor]]:
         form += f" of {', '.join(type(part).__name__ for part in batch)}"
     raise ValueError(
         "Streamed: the loader's batch must be a pair of inputs and labels, a pair of inputs and a "
-        f"dict of targets, or a dict with 'labels', but it is a {form}; give split=, a function "
-        "from a batch to (inputs, targets)"
+        f"dict of targets, a dict with 'labels', or a tensor, but it is a {form}; give split=, a "
+        "function from a batch to (inputs, targets)"
     )
 
 
@@ -143,12 +156,31 @@ class Streamed:
             device=self.device,
         )
 
+    @property
+    def numbered(self) -> bool:
+        """Whether examples have numbers: those of a map-style data set, not of a stream."""
+        return not _is_iterable(self.loader)
+
+    def subset(self, rows: Int[Tensor, " rows"]) -> "Streamed":
+        """The examples with these numbers, in this order; their own numbers count from 0 anew.
+
+        Raises ValueError for an `IterableDataset`, whose examples have no numbers, and as
+        `Resident.subset`.
+        """
+        if not self.numbered:
+            raise ValueError("subset: the examples of an IterableDataset have no numbers")
+        check_rows(rows, self.examples)
+        source = copy(self)
+        source.loader = _anew(self.loader, Subset(self.loader.dataset, rows.tolist()))
+        source.examples = _examples(source.loader, None)
+        return source
+
     def _move(self, batch: Batch) -> Batch:
         return tree_map(lambda leaf: leaf.to(self.device, non_blocking=True), batch)
 
     def _at(self, rows: Sequence[Tensor], worker_seed: int) -> Iterator[Batch]:
         """The examples with the numbers of each row, in a batch a row."""
-        loader = _anew(self.loader, worker_seed, _Rows(rows))
+        loader = _anew(self.loader, self.loader.dataset, worker_seed, _Rows(rows))
         for numbers, raw in zip(rows, loader, strict=True):
             inputs, targets = self.split(raw)
             check_index_is_free("Streamed", targets)
@@ -162,7 +194,7 @@ class Streamed:
 
     def _stream(self, worker_seed: int) -> Iterator[Batch]:
         """The loader's own batches, of whatever size."""
-        for raw in _anew(self.loader, worker_seed, None):
+        for raw in _anew(self.loader, self.loader.dataset, worker_seed):
             inputs, targets = self.split(raw)
             check_batch("Streamed", inputs, targets)
             yield Batch(inputs, dict(targets))
@@ -181,12 +213,15 @@ class _Rows:
         return len(self.rows)
 
 
-def _anew(loader: DataLoader, worker_seed: int, rows: _Rows | None) -> DataLoader:
-    """The same loader, of batches by `rows` where there are any, with its workers' seed its own."""
+def _anew(
+    loader: DataLoader, dataset: Any, worker_seed: int = 0, rows: _Rows | None = None
+) -> DataLoader:
+    """A loader like this one of a data set, of batches by `rows` where there are any, with its
+    workers' seed its own."""
     generator = torch.Generator()
     generator.manual_seed(worker_seed)
     return DataLoader(
-        loader.dataset,
+        dataset,
         batch_size=1 if rows else loader.batch_size,
         batch_sampler=rows,
         num_workers=loader.num_workers,

@@ -22,6 +22,7 @@ from fkd.methods._contrastive import *  # noqa: F403
 from fkd.methods._correlation import *  # noqa: F403
 from fkd.methods._decoupled import *  # noqa: F403
 from fkd.methods._feature import *  # noqa: F403
+from fkd.methods._fit import fit
 from fkd.methods._map import *  # noqa: F403
 from fkd.methods._relation import *  # noqa: F403
 from fkd.methods._response import *  # noqa: F403
@@ -39,5 +40,5 @@ METHODS: dict[str, Callable[..., Method]] = {}
 for _family in FAMILIES:
     METHODS |= _exported(_family)
 
-__all__ = ["METHODS", "Context", "Method", "Term", "wrapped"]
+__all__ = ["METHODS", "Context", "Method", "Term", "fit", "wrapped"]
 __all__ += [name for family in FAMILIES for name in family.__all__]

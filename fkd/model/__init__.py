@@ -8,13 +8,14 @@ generators) is an argument and a result here, so that one model can be many stud
 from fkd._random import Key
 from fkd.model._door import check, lightly, outputs_like
 from fkd.model._model import Apply, Model, functional, state_dict
-from fkd.model._outputs import Tensors
+from fkd.model._outputs import Tensors, by_name
 
 __all__ = [
     "Apply",
     "Key",
     "Model",
     "Tensors",
+    "by_name",
     "check",
     "functional",
     "lightly",

@@ -15,6 +15,7 @@ from torch.utils.data import (
     IterableDataset,
     RandomSampler,
     SequentialSampler,
+    TensorDataset,
     WeightedRandomSampler,
 )
 
@@ -118,6 +119,41 @@ def test_a_device_and_a_batch_size_are_chosen_anew():
     feed = next(source.to("meta").feeds(0, 0))
     assert {leaf.device.type for leaf in tree_leaves(feed)} == {"meta"}
     assert len(list(source.batched(5).feeds(0, 0))) == 3
+
+
+def test_a_subset_has_the_batches_of_a_resident_one():
+    rows = torch.tensor([7, 2, 9, 4])
+    streamed = Streamed(DataLoader(Mapped(), batch_size=3), transform=NORMALIZE).subset(rows)
+    resident = Resident(IMAGES, {"labels": LABELS}, batch_size=3, transform=NORMALIZE)
+    resident = resident.subset(rows)
+    assert streamed.examples == 4
+    feeds = zip(streamed.feeds(5, 1), resident.feeds(5, 1), strict=True)
+    assert all(_same(streamed.read(feed), resident.read(other)) for feed, other in feeds)
+    parts = zip(streamed.in_order(4), resident.in_order(4), strict=True)
+    assert all(_same(one, other) for one, other in parts)
+
+
+@pytest.mark.parametrize(
+    ("loader", "rows", "message"),
+    [
+        (DataLoader(Mapped(), 3), torch.tensor([11]), r"rows must lie in \[0, 10\], but it is 11"),
+        (DataLoader(Mapped(), 3), torch.ones(11).bool(), r"give mask.nonzero\(\)"),
+        (DataLoader(Mapped(), 3), torch.tensor([]).long(), "at least one example"),
+        (DataLoader(Counted(5), 3), torch.tensor([1]), "of an IterableDataset have no numbers"),
+    ],
+)
+@pytest.mark.plain
+def test_a_subset_of_examples_that_there_are_not_is_refused(loader, rows, message):
+    with pytest.raises(ValueError, match=message):
+        Streamed(loader).subset(rows)
+
+
+def test_examples_may_do_without_targets():
+    singles = TensorDataset(IMAGES)
+    for dataset in (singles, list(IMAGES)):
+        (batch,) = Streamed(DataLoader(dataset, batch_size=3)).in_order(11)  # type: ignore[arg-type]
+        assert torch.equal(batch.inputs, IMAGES)
+        assert list(batch.targets) == ["index"]
 
 
 @pytest.mark.parametrize(
