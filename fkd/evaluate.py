@@ -122,7 +122,7 @@ def predict_members(
     batch_size: int | None = None,
 ) -> Float[Tensor, "members examples ..."]:
     """The named output of every member of an ensemble, one after the other on a CPU, at once on a
-    GPU.
+    GPU where vmap can run them.
 
     Each example is read once for all members. With `average` it is the running average of their
     parameters that is asked, of `fkd.optim.averaged`, and not the last ones. Raises ValueError for
@@ -131,14 +131,18 @@ def predict_members(
     members = size(state)
     students = average_of(state) if average else student_of(state)
     one = partial(_output, name)
-    mapped = vmap(one, in_dims=(None, 0, None))
+    together = vmap(one, in_dims=(None, 0, None))
+    at_once = source.device.type != "cpu"
     parts = []
     for batch in source.in_order(batch_size or _chunk(source, members)):
-        if source.device.type == "cpu":
-            each = [one(model, member(students, k), batch.inputs) for k in range(members)]
-            parts.append(torch.stack(each))
-        else:
-            parts.append(mapped(model, students, batch.inputs))
+        if at_once:
+            try:
+                parts.append(together(model, students, batch.inputs))
+                continue
+            except RuntimeError:  # what vmap cannot run, or has no memory for
+                at_once = False
+        each = [one(model, member(students, k), batch.inputs) for k in range(members)]
+        parts.append(torch.stack(each))
     return torch.cat(parts, dim=1)
 
 

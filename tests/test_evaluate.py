@@ -261,3 +261,16 @@ def test_members_are_predicted_as_alone(kind, batch_size):
     assert together.shape == (2, 20, 3)
     for k, seed in enumerate(seeds):
         torch.testing.assert_close(together[k], _by_hand(model.init(seed)[0], 20))
+
+
+class Branching(Small):
+    def forward(self, input):
+        logits = super().forward(input)
+        return logits if logits.mean() < 1e9 else -logits
+
+
+def test_members_that_vmap_cannot_run_are_predicted_one_by_one():
+    model, seeds = functional(Branching), [4, 5]
+    outputs = evaluate.predict_members(model, _state(model, seeds), _source(20, Elsewhere))
+    for k, seed in enumerate(seeds):
+        torch.testing.assert_close(outputs[k], _by_hand(model.init(seed)[0], 20))

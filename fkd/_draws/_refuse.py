@@ -26,22 +26,28 @@ def refusing() -> Iterator["Places"]:
     Raises ValueError if an operator of torch draws from a generator, with its name and the layer,
     or if `random` or `numpy.random` has drawn.
     """
-    places = Places()
     before = _states()
-    enter = register_module_forward_pre_hook(places.enter)
-    leave = register_module_forward_hook(places.leave)
-    try:
-        with _Generators(places):
-            yield places
-    finally:
-        enter.remove()
-        leave.remove()
+    with placed() as places, _Generators(places):
+        yield places
     for name, state in _states().items():
         if state != before[name]:
             raise ValueError(
                 f"the model draws from {name} in its forward pass, {_WHY}; draw with torch.rand, "
                 "torch.randint or torch.bernoulli, whose numbers are made of the key"
             )
+
+
+@contextmanager
+def placed() -> Iterator["Places"]:
+    """Know the layers that a forward pass is in, also where it fails."""
+    places = Places()
+    enter = register_module_forward_pre_hook(places.enter)
+    leave = register_module_forward_hook(places.leave)
+    try:
+        yield places
+    finally:
+        enter.remove()
+        leave.remove()
 
 
 def _states() -> dict[str, Any]:
