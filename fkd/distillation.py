@@ -15,8 +15,8 @@ from torch.utils._pytree import tree_map
 from fkd import _check, _random
 from fkd._random import Key
 from fkd.data import Batch
-from fkd.methods import Context, Method
-from fkd.model import Model, Tensors, check, functional, lightly, outputs_like
+from fkd.methods import Context, Method, fit
+from fkd.model import Model, Tensors, check, lightly, outputs_like
 from fkd.optim import AverageState, Optimizer, Path, by_path, merge, only
 from fkd.schedules import Schedule
 
@@ -112,6 +112,7 @@ def distill(
     parameter, and for parameters that the optimizer does not take.
 
     >>> from fkd import methods, optim
+    >>> from fkd.model import functional
     >>> net = functional(lambda: torch.nn.Linear(4, 3))
     >>> batch = Batch(torch.ones(2, 4), {"labels": torch.tensor([0, 2])})
     >>> run = distill(net, methods.ce(), optim.sgd(0.1), batch)
@@ -323,25 +324,22 @@ def _check_and_build_heads(
                     f"term {name!r} wants student output {output!r}; "
                     f"this model gives: {', '.join(sorted(outputs))}"
                 )
-        for target in term.targets:
+        for target in term.targets if term.mask is None else (*term.targets, term.mask):
             if target not in targets:
                 raise ValueError(
                     f"term {name!r} wants target {target!r}; "
                     f"these are given: {', '.join(sorted(targets))}"
                 )
         try:
-            head = None
-            if term.head is not None:
-                build = partial(term.build_head, outputs, targets, context)
-                heads[name] = functional(build, student.dtype)
-                head = partial(outputs_like, heads[name], train=True)
-            value = term.values(outputs, targets, term.hyper, head)
+            head, value = fit(term, outputs, targets, context, student.dtype)
         except ValueError as error:
             raise ValueError(f"term {name!r}: {error}") from error
+        if head is not None:
+            heads[name] = head
         if value.ndim != 1 or not value.is_floating_point():
             raise ValueError(
-                f"term {name!r}: a loss must return one floating-point value per example, but this "
-                f"one returned {tuple(value.shape)} of {value.dtype}"
+                f"term {name!r}: a loss must return one floating-point value per example or more, "
+                f"[batch, ...], but this one returned {tuple(value.shape)} of {value.dtype}"
             )
     return heads
 

@@ -118,8 +118,8 @@ def test_a_part_has_its_tests(part):
 
 # What tests of a package hold that stands in no single file of it.
 ACROSS = {
-    "losses": {"absent", "bounds", "memory", "public"},
-    "methods": {"methods"},
+    "losses": {"absent", "bounds", "memory", "public", "soft_labels"},
+    "methods": {"methods", "shapes"},
     "compare": {"names"},
 }
 

@@ -11,7 +11,7 @@ from fkd import evaluate
 from fkd.compare.results import Curves
 from fkd.compare.sweep import Setting, describe
 from fkd.data import Source
-from fkd.distillation import State, average_of
+from fkd.distillation import State
 from fkd.model import Model
 from fkd.optim import AverageState
 from fkd.train import At
@@ -34,9 +34,7 @@ class Exam:
             metrics["teacher_agreement"] = evaluate.agreement(logits, self.teacher)
             metrics["calibration_error"] = evaluate.calibration_error(logits, self.labels)
         if isinstance(state.optimizer, AverageState):
-            average, _ = average_of(state)
-            averaged = state._replace(params=state.params | {"student": average})
-            logits = evaluate.predict_members(model, averaged, self.source)
+            logits = evaluate.predict_members(model, state, self.source, average=True)
             metrics[f"{self.split}_accuracy_of_average"] = evaluate.accuracy(logits, self.labels)
         return metrics
 

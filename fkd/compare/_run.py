@@ -151,12 +151,16 @@ class Run:
             seeds, hyper = sweep.members(record.grid, record.seeds)
             students[name] = Students(candidates[name].distillation, seeds, hyper)
             members += len(seeds)
-        plan = task.plan_of(members, epochs)
         total = epochs * task.steps
-        compiles = plan.compile != "none"
+        compiles = task.plan_of(members, epochs).compile != "none"
         yield Progress(what, 0, total, compiles, results)
         training = train(
-            students, source, epochs=epochs, plan=plan, teacher=teacher, order=task.order
+            students,
+            source,
+            epochs=epochs,
+            plan=task.plan,
+            teacher=teacher,
+            order=task.order,
         )
         for at in timed(training, records.values(), source.device):
             for name, record in records.items():

@@ -85,7 +85,9 @@ def prepare(config: Config, console: Console) -> Comparison:
     state = None
     if config.teacher != "train":
         state = checkpoint.load(config.teacher, like=teacher().state_dict())
-    augment, mix = augmentations.named(config.augment, config.image_size, classes)
+    augment, mix = None, None
+    if config.augment:
+        augment, mix = augmentations.named(config.augment, config.image_size, classes)
     training = config.training
     with console.status("preparing"):
         comparison = Comparison(

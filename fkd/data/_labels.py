@@ -57,14 +57,19 @@ def check_classes(where: str, labels: Tensor, classes: int) -> None:
         )
     if labels.is_meta:
         return
-    dense = labels.ndim > 1
-    values = labels[labels != IGNORED] if dense else labels
+    values = labels[labels != IGNORED] if dense(labels) else labels
     low, high = (int(values.min()), int(values.max())) if values.numel() else (0, -1)
     if low < 0 or high >= classes:
+        ignored = f", or be {IGNORED}" if dense(labels) else ""
         raise ValueError(
             f"{where}: labels must lie in [0, {classes}), one number for each of the {classes} "
-            f"classes{f', or be {IGNORED}' if dense else ''}, but they reach from {low} to {high}"
+            f"classes{ignored}, but they reach from {low} to {high}"
         )
+
+
+def dense(labels: Tensor) -> bool:
+    """Whether labels are classes at many places in an example."""
+    return labels.ndim > 1 and not labels.is_floating_point()
 
 
 def strata(labels: Tensor) -> Tensor:
@@ -72,11 +77,9 @@ def strata(labels: Tensor) -> Tensor:
 
     It is the class, of probabilities the likeliest; with dense labels all examples have the same.
     """
-    if labels.ndim == 1:
-        return labels
-    if labels.is_floating_point():
-        return labels.argmax(-1)
-    return labels.new_zeros(len(labels))
+    if dense(labels):
+        return labels.new_zeros(len(labels))
+    return labels.argmax(-1) if labels.is_floating_point() else labels
 
 
 def class_numbers(numbers: Any, examples: int) -> Tensor | None:

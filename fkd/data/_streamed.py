@@ -20,7 +20,16 @@ from torch.utils.data import (
 from fkd import _check, _random
 from fkd._random import Key
 from fkd.data._order import check_rows, order, steps_per_epoch
-from fkd.data._source import Batch, Transform, check_batch, check_index_is_free, unchanged
+from fkd.data._source import (
+    Batch,
+    Mix,
+    Transform,
+    check_batch,
+    check_index_is_free,
+    check_shown,
+    show,
+    unchanged,
+)
 
 Split = Callable[[Any], tuple[Any, Mapping[str, Tensor]]]
 """`split(batch) -> (inputs, targets)`: which part of a loader's batch is which."""
@@ -66,7 +75,8 @@ class Streamed:
 
     A feed is the batch itself, on the device: what `split` makes of the loader's batch. Workers,
     `collate_fn`, `pin_memory` and prefetching are the loader's; memory holds only the batches that
-    it prefetches. `read` applies `transform(inputs, key)` inside the step.
+    it prefetches. `read` applies `transform(inputs, key)` inside the step, in training between
+    `augment` and `mix`, which `augmented` adds.
 
     Over a map-style data set the batches are those of `Resident` over the same examples: `order`
     says which examples come when, `index` among the targets gives their numbers, and an epoch goes
@@ -82,7 +92,7 @@ class Streamed:
 
     Raises ValueError for a loader whose sampler or batch sampler is not torch's own, or that drops
     the last batch, for a batch size or a number of examples that is not known, and in `feeds` for a
-    batch that does not hold the examples that were asked for.
+    batch that does not hold the examples that were asked for, or that `Resident` would refuse.
 
     >>> images, labels = torch.zeros(5, 1, 2, 2), torch.arange(5)
     >>> loader = DataLoader(torch.utils.data.TensorDataset(images, labels), batch_size=2)
@@ -97,6 +107,8 @@ class Streamed:
         *,
         split: Split = inputs_and_targets,
         transform: Transform = unchanged,
+        augment: Transform = unchanged,
+        mix: Mix | None = None,
         examples: int | None = None,
         batch_size: int | None = None,
         device: torch.device | str = "cpu",
@@ -105,6 +117,8 @@ class Streamed:
         self.loader = loader
         self.split = split
         self.transform = transform
+        self.augment = augment
+        self.mix = mix
         self.examples = _examples(loader, examples)
         self.batch_size = _batch_size(loader, batch_size)
         self.device = torch.device(device)
@@ -123,7 +137,7 @@ class Streamed:
 
     def read(self, feed: Batch, key: Key | None = None) -> Batch:
         """The batch with its inputs after the transform."""
-        return Batch(self.transform(feed.inputs, key), feed.targets)
+        return show(feed, key, self.augment, self.transform, self.mix)
 
     def in_order(self, batch_size: int) -> Iterator[Batch]:
         """Every example once, in order; the transform is given no key."""
@@ -134,27 +148,36 @@ class Streamed:
             batches = self._at(torch.arange(self.examples).split(batch_size), 0)
         return (self.read(self._move(batch)) for batch in batches)
 
+    def augmented(self, augment: Transform = unchanged, mix: Mix | None = None) -> "Streamed":
+        """The same examples, augmented before the transform and mixed behind it when they are
+        trained on: as `Resident.augmented`, which refuses the same, here in `feeds`."""
+        return self._with(augment=augment, mix=mix)
+
     def to(self, device: torch.device | str) -> "Streamed":
         """The same source with its batches on a device."""
-        return Streamed(
-            self.loader,
-            split=self.split,
-            transform=self.transform,
-            examples=self.examples,
-            batch_size=self.batch_size,
-            device=device,
-        )
+        return self._with(device=device)
 
     def batched(self, batch_size: int) -> "Streamed":
         """The same source with batches of another size."""
-        return Streamed(
-            self.loader,
-            split=self.split,
-            transform=self.transform,
-            examples=self.examples,
-            batch_size=batch_size,
-            device=self.device,
-        )
+        return self._with(batch_size=batch_size)
+
+    def _with(self, **changes: Any) -> "Streamed":
+        same = {
+            "split": self.split,
+            "transform": self.transform,
+            "augment": self.augment,
+            "mix": self.mix,
+            "examples": self.examples,
+            "batch_size": self.batch_size,
+            "device": self.device,
+        }
+        return Streamed(self.loader, **same | changes)
+
+    def _checked(self, inputs: Any, targets: Mapping[str, Tensor]) -> int:
+        """How many examples a loader's batch holds. Raises ValueError where it does not fit."""
+        examples = check_batch("Streamed", inputs, targets)
+        check_shown("Streamed", inputs, targets, self.augment, self.transform, self.mix)
+        return examples
 
     @property
     def numbered(self) -> bool:
@@ -184,7 +207,7 @@ class Streamed:
         for numbers, raw in zip(rows, loader, strict=True):
             inputs, targets = self.split(raw)
             check_index_is_free("Streamed", targets)
-            examples = check_batch("Streamed", inputs, targets)
+            examples = self._checked(inputs, targets)
             if examples != len(numbers):
                 raise ValueError(
                     f"Streamed: the loader was asked for a batch of {len(numbers)} examples, but "
@@ -196,7 +219,7 @@ class Streamed:
         """The loader's own batches, of whatever size."""
         for raw in _anew(self.loader, self.loader.dataset, worker_seed):
             inputs, targets = self.split(raw)
-            check_batch("Streamed", inputs, targets)
+            self._checked(inputs, targets)
             yield Batch(inputs, dict(targets))
 
 

@@ -9,6 +9,7 @@ example, and keep what it says in memory or on disk.
 from fkd.evaluate import Ask
 from fkd.teachers._cached import cached, reads_alike
 from fkd.teachers._compact import TopK, spread, top_k
+from fkd.teachers._kept import kept
 from fkd.teachers._renormalize import Renormalize
 from fkd.teachers._several import Several
 from fkd.teachers._teacher import Teacher, module_of, teacher_of_module
@@ -20,6 +21,7 @@ __all__ = [
     "Teacher",
     "TopK",
     "cached",
+    "kept",
     "module_of",
     "reads_alike",
     "spread",

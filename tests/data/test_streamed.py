@@ -20,7 +20,7 @@ from torch.utils.data import (
 )
 
 from fkd._random import Key
-from fkd.data import Batch, Normalize, Resident, Streamed, order
+from fkd.data import Batch, Flip, MixUp, Normalize, Resident, Streamed, order
 
 IMAGES = torch.randint(256, (11, 3, 2, 2), generator=torch.Generator().manual_seed(0)).byte()
 LABELS = torch.arange(11) % 4
@@ -111,6 +111,31 @@ def test_read_hands_the_key_to_the_transform():
     feed = next(source.feeds(0, 0))
     batch = source.read(feed, Key(torch.tensor(0), torch.tensor(7)))
     assert torch.equal(batch.inputs, feed.inputs + 7)
+
+
+def test_it_is_augmented_and_mixed_as_a_resident_source():
+    loader = DataLoader(Mapped(), batch_size=4)
+    resident = Resident(IMAGES, {"labels": LABELS}, batch_size=4, transform=NORMALIZE)
+    ours = Streamed(loader, transform=NORMALIZE).augmented(Flip(), MixUp(classes=4))
+    theirs = resident.augmented(Flip(), MixUp(classes=4))
+    key = Key(torch.tensor(0), torch.tensor(7))
+    feeds = zip(ours.to("cpu").feeds(5, 1), theirs.feeds(5, 1), strict=True)
+    assert all(_same(ours.read(feed, key), theirs.read(rows, key)) for feed, rows in feeds)
+    parts = zip(ours.batched(2).in_order(4), resident.in_order(4), strict=True)
+    assert all(_same(one, other) for one, other in parts)
+    assert ours.batched(2).mix == MixUp(classes=4)
+
+
+def test_what_cannot_be_augmented_is_refused_when_it_is_read():
+    def split(batch: list[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        return batch[0], {"labels": batch[1], "logits": batch[1] * 1.0}
+
+    source = Streamed(DataLoader(Mapped(), batch_size=4), split=split)
+    with pytest.raises(ValueError, match=r"'logits', .* ask a teacher about each batch instead"):
+        next(source.augmented(Flip()).feeds(0, 0))
+    with pytest.raises(ValueError, match=r"labels must lie in \[0, 2\)"):
+        plain = Streamed(DataLoader(Mapped(), batch_size=4))
+        list(plain.augmented(mix=MixUp(classes=2)).feeds(0, 0))
 
 
 def test_a_device_and_a_batch_size_are_chosen_anew():

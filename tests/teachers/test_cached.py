@@ -1,15 +1,22 @@
 """What is kept beside the examples is what the teacher says of them, and reads as it would."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
+from small import assert_same
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from fkd import methods, optim
 from fkd._random import Key, bits
 from fkd.data import Normalize, Resident, Streamed
+from fkd.distillation import distill
+from fkd.execution import Plan
+from fkd.model import functional
 from fkd.teachers import Several, cached, reads_alike, spread, teacher_of_module, top_k
+from fkd.train import Students, train
 
 CLASSES = 6
 
@@ -93,6 +100,29 @@ def test_the_top_k_is_read_as_the_whole():
     close(few.read(torch.arange(2)).targets["logits"], expected[[7, 9]])
     exact = cached(teacher, source, ["logits"], top_k=CLASSES - 1)
     close(exact.read(rows).targets["logits"].softmax(-1), whole[rows].softmax(-1))
+
+
+def test_students_train_on_what_is_kept_as_on_what_is_said():
+    source = vectors(30, batch_size=10)
+    source = replace(source, inputs=source.inputs.double())
+    teacher = teacher_of_module(net().double(), names=["logits"])
+    rule = distill(
+        functional(lambda: nn.Linear(4, CLASSES).double()),
+        methods.kd(temperature=1.0),
+        optim.sgd(0.1),
+        cached(teacher, source, ["logits"]).read(torch.arange(2)),
+    )
+    ends = []
+    for data, live in (
+        (source, teacher),
+        (cached(teacher, source, ["logits"]), None),
+        (cached(teacher, source, ["logits"], top_k=CLASSES - 1), None),
+    ):
+        students = {"kd": Students(rule, [0, 1])}
+        *_, at = train(students, data, epochs=2, plan=Plan(compile="none"), teacher=live)
+        ends.append(at.states["kd"].params["student"])
+    for end in ends[1:]:
+        assert_same(end, ends[0])
 
 
 @pytest.mark.plain
