@@ -4,7 +4,7 @@ from __future__ import annotations  # the compiler cannot trace an annotation be
 
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any, NamedTuple
 

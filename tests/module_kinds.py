@@ -167,8 +167,8 @@ def _hugging_face_vit() -> nn.Module:
         intermediate_size=8,
         hidden_dropout_prob=0.1,
         attention_probs_dropout_prob=0.2,
-        num_labels=CLASSES,
     )
+    config.num_labels = CLASSES
     return ViTForImageClassification(config)
 
 
@@ -183,9 +183,9 @@ def bert() -> nn.Module:
         num_attention_heads=2,
         intermediate_size=8,
         max_position_embeddings=LENGTH,
-        num_labels=CLASSES,
         output_hidden_states=True,
     )
+    config.num_labels = CLASSES
     return BertForSequenceClassification(config)
 
 

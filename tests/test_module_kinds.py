@@ -4,6 +4,7 @@ import pytest
 import torch
 from module_kinds import KINDS, Kind
 from torch import Tensor
+from torch._dynamo.exc import TorchDynamoException
 from torch.utils._pytree import tree_leaves, tree_map
 
 from fkd import optim
@@ -55,7 +56,8 @@ def test_a_member_of_every_layout_is_the_student_alone(name):
     first = run.init(SEEDS[0]).params["student"]
     assert any(not torch.equal(first[key], alone[0].params["student"][key]) for key in first)
     expected = tree_map(lambda *leaves: torch.stack(leaves), *alone)
-    for layout in ("loop", *([] if kind.vmap else ["vmap"])):
+    layouts: list[Layout] = ["loop"] if kind.vmap else ["loop", "vmap"]
+    for layout in layouts:
         for value, right in zip(
             tree_leaves(trained(run, batch, layout)), tree_leaves(expected), strict=True
         ):
@@ -79,7 +81,7 @@ def test_the_compiler_traces_the_step_whole_or_not_at_all(name):
     torch._dynamo.reset()
     compiled = torch.compile(run.gradient, fullgraph=True, backend="eager")
     if kind.compiled:
-        with pytest.raises(torch._dynamo.exc.TorchDynamoException):
+        with pytest.raises(TorchDynamoException):
             compiled(state, batch)
         return
     expected, outputs = run.gradient(state, batch), compiled(state, batch)

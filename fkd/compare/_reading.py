@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from fkd import _check
+from fkd._random import Key
 from fkd.compare._task import Build
 from fkd.data import Batch, Resident, Source
 from fkd.model import Model, Tensors

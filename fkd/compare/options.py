@@ -211,7 +211,7 @@ def parse_set(items: Sequence[str]) -> dict[str, float]:
     """`["kd.weight=0.9"]` as the number of each name."""
     numbers: dict[str, float] = {}
     for name, values in parse_sweep(items, "--set", "kd.weight=0.9").items():
-        if len(values) > 1:
+        if len(values) != 1:
             raise ValueError(
                 f"--set: {name} is to have one value, but got {len(values)}; --sweep takes several"
             )

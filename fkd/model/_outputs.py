@@ -67,8 +67,8 @@ def _leaves(path: str, value: Any) -> list[tuple[str, Tensor]]:
         return [(path, value)]
     if isinstance(value, Mapping):
         items = [(str(key), part) for key, part in value.items()]
-    elif isinstance(value, tuple) and hasattr(value, "_fields"):
-        items = list(zip(value._fields, value, strict=True))
+    elif isinstance(value, tuple) and (fields := getattr(value, "_fields", None)):
+        items = list(zip(fields, value, strict=True))
     elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
         items = [(str(place), part) for place, part in enumerate(value)]
     else:

@@ -47,6 +47,9 @@ def test_committed_results_are_read_and_written_as_they_are(path, tmp_path):
     results.write(tmp_path)
     again = json.loads((tmp_path / "results.json").read_text())
     again["data"] = {name: again["data"][name] for name in entry["data"]}  # `unit` is new
+    for name in again["methods"]:
+        if "best" not in entry["methods"][name]:  # results from before it was told
+            del again["methods"][name]["best"]
     assert close(again, entry)
     assert Results.read(tmp_path) == results
 

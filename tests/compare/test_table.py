@@ -17,7 +17,27 @@ def test_a_row_by_hand():
     assert rows[0][:4] == ["method", "accuracy %", "95 % interval", "− ce"]
     assert rows[3][:4] == ["kd", "55.00 ± 7.07", "[-8.53, 118.53]", "+10.00"]
     assert rows[2][3:6] == ["", "", ""]
-    assert rows[3][-2:] == ["55.00", "3.5"]
+    assert rows[3][6:8] == ["55.00", "3.5"]
+
+
+def test_the_best_epoch_stands_beside_the_last():
+    falling, rising = method([0.4, 0.5]), method([0.5, 0.6])
+    falling.curves["test_accuracy"] = [[0.6, 0.5], [0.4, 0.7], [0.5, 0.5]]
+    results = record({"ce": falling, "kd": rising})
+    assert falling.best("test_accuracy") == [0.6, 0.7]  # of each seed by itself
+    rows = [line.strip("|").split("|") for line in table.markdown(results).splitlines()]
+    cells = [[cell.strip() for cell in row] for row in rows]
+    assert cells[0][-2:] == ["best epoch %", "best − last"]
+    assert cells[2][-2:] == ["65.00", "+15.00"] and cells[3][-2:] == ["55.00", "+0.00"]
+    assert results.to_json()["methods"]["ce"]["best"]["mean"] == pytest.approx(0.65)
+
+
+def test_averages_of_weights_have_a_column_where_there_are_any():
+    plain, averaged = method([0.4, 0.5]), method([0.5, 0.6])
+    averaged.curves["test_accuracy_of_average"] = [[0.1, 0.1], [0.7, 0.9]]
+    rows = table.markdown(record({"ce": plain, "ema": averaged})).splitlines()
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    assert cells[0][-1] == "average %" and cells[2][-1] == "–" and cells[3][-1] == "80.00"
 
 
 def test_one_seed_has_no_spread():

@@ -26,6 +26,6 @@ def test_skeletons_hold_no_numbers_and_leave_the_module_alone():
     for skeleton in (evaluating, training):
         assert all(tensor.is_meta for tensor in skeleton.state_dict().values())
     assert not any(part.training for part in evaluating.modules())
-    assert [part.training for part in training] == [True, False]
+    assert [part.training for part in training.children()] == [True, False]
     assert [part.training for part in module] == [True, False]
     assert not any(tensor.is_meta for tensor in module.state_dict().values())
