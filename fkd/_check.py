@@ -65,6 +65,13 @@ def between(where: str, low: float, high: float, **values: Scalar) -> None:
             raise ValueError(f"{where}: {name} must lie in [{low}, {high}], but it is {value}")
 
 
+def share(where: str, **values: Scalar) -> None:
+    """Raise where a number is not in [0, 1); tensors pass, as in `positive`."""
+    for name, value in values.items():
+        if not isinstance(value, Tensor) and not 0 <= value < 1:
+            raise ValueError(f"{where}: {name} must lie in [0, 1), but it is {value}")
+
+
 def not_negative(where: str, **values: Scalar) -> None:
     """Raise where a number is below zero or not finite; tensors pass, as in `positive`."""
     for name, value in values.items():

@@ -52,7 +52,8 @@ def once(x: Tensor) -> Tensor:
 
 def fold(key: Tensor, data: Tensor | int) -> Tensor:
     """A new key made of a key and a whole number: a seed and a layer, say, or a key and a count."""
-    data = torch.as_tensor(data, dtype=torch.int64, device=key.device)
+    if not isinstance(data, Tensor):  # filled in place: a CUDA graph can copy nothing from the CPU
+        data = torch.full((), data, dtype=torch.int64, device=key.device)
     # A constant is added so that zero, which `mix` leaves where it is, is not a weak key.
     one, other = mix((data + 0x9E3779B9) & _LOW_32), mix((key + 0x85EBCA6B) & _LOW_32)
     return once(mix(once((one + other) & _LOW_32)))

@@ -15,9 +15,9 @@ from torch.utils._pytree import tree_map
 from fkd import _check, _random
 from fkd._random import Key
 from fkd.data import Batch
-from fkd.methods import Context, Method, Term
-from fkd.model import Model, Tensors, check, functional, outputs_like
-from fkd.optim import Optimizer
+from fkd.methods import Context, Method, Term, fit
+from fkd.model import Model, Tensors, check, lightly, outputs_like
+from fkd.optim import AverageState, Optimizer, Path, by_path, merge, only
 from fkd.schedules import Schedule
 
 
@@ -101,10 +101,18 @@ def distill(
     those that the method brings along are replaced by name. `context` holds what the method's terms
     need beyond shapes.
 
+    A parameter that the loss does not reach (of a classifier that a method leaves out, of a layer
+    that the module never calls) stays as it is, without decay and without a part in the optimizer's
+    state, as torch.optim leaves one alone whose gradient is None. What is reached is found out here
+    once, by the graph of the example batch: a layer that is left out at some steps only, by the
+    numbers that it sees, is reached at every step, or at none.
+
     Raises ValueError for an output, target, number or need that is not there, for shapes that a
-    loss or a head does not take, and for a loss that is not one value per example.
+    loss or a head does not take, for a loss that is not one value per example or that reaches no
+    parameter, and for parameters that the optimizer does not take.
 
     >>> from fkd import methods, optim
+    >>> from fkd.model import functional
     >>> net = functional(lambda: torch.nn.Linear(4, 3))
     >>> batch = Batch(torch.ones(2, 4), {"labels": torch.tensor([0, 2])})
     >>> run = distill(net, methods.ce(), optim.sgd(0.1), batch)
@@ -133,6 +141,7 @@ def distill(
         _check.known("distill", "hyperparameter of a schedule", name, defaults)
     streams = {name: zlib.crc32(name.encode()) for name in heads}
     parts = Parts(student, method, optimizer, heads, streams, factors | dict(schedules or {}))
+    parts = replace(parts, optimizer=_of_reached(parts, defaults, batch))
     # a sweep repeats its settings
     check_numbers = cache(partial(_check_numbers, parts, outputs, targets, context))
     loss = partial(_loss, parts)
@@ -160,6 +169,20 @@ def student_of(state: State) -> tuple[Tensors, Tensors]:
     return state.params["student"], state.buffers["student"]
 
 
+def average_of(state: State) -> tuple[Tensors, Tensors]:
+    """The running average of the student's own parameters, and its last buffers, as `student_of`.
+
+    Raises ValueError where the optimizer keeps none: it must be `fkd.optim.averaged(...)`.
+    """
+    if not isinstance(state.optimizer, AverageState):
+        raise ValueError(
+            "average_of: the optimizer of this state keeps no average of the parameters; train "
+            "with optim.averaged(optimizer), or take the last ones with student_of"
+        )
+    params = merge(state.params["student"], state.optimizer.mean["student"])
+    return params, state.buffers["student"]
+
+
 def _init(
     parts: Parts,
     defaults: dict[str, float],
@@ -173,25 +196,58 @@ def _init(
     if hyper:  # other numbers are checked as the first ones were
         rates = {name: value for name, value in hyper.items() if name in parts.optimizer.hyper}
         _check.not_negative("init", **rates)
+        shares = {name: rates[name] for name in parts.optimizer.shares if name in rates}
+        _check.share("init", **shares)
         check(tuple(hyper.items()))
+    state = _untrained(parts, defaults | hyper, seed)
+    return state._replace(optimizer=parts.optimizer.init(state.params))
+
+
+def _untrained(parts: Parts, hyper: Mapping[str, float], seed: int) -> State:
+    """The state of that seed, but for its optimizer's."""
     student = parts.student.init(seed)
     heads = {
         name: head.init(int(_random.fold(torch.tensor(seed), parts.streams[name])))
         for name, head in parts.heads.items()
     }
-    params = {"student": student[0], "heads": {name: pair[0] for name, pair in heads.items()}}
-    buffers = {"student": student[1], "heads": {name: pair[1] for name, pair in heads.items()}}
-    numbers = {
-        name: torch.tensor(value, dtype=torch.float32) for name, value in (defaults | hyper).items()
-    }
     return State(
-        params,
-        buffers,
-        parts.optimizer.init(params),
-        numbers,
+        params={"student": student[0], "heads": {name: pair[0] for name, pair in heads.items()}},
+        buffers={"student": student[1], "heads": {name: pair[1] for name, pair in heads.items()}},
+        optimizer=(),
+        hyper={name: torch.tensor(value, dtype=torch.float32) for name, value in hyper.items()},
         key=torch.tensor(seed, dtype=torch.int64),
         step=torch.zeros((), dtype=torch.int64),
     )
+
+
+def _of_reached(parts: Parts, hyper: Mapping[str, float], batch: Batch) -> Optimizer:
+    """The optimizer for those parameters alone that the loss reaches, which it is tried on."""
+    state = _untrained(parts, hyper, seed=0)
+    paths, reached = lightly(partial(_reach, parts), state, batch)
+    if not reached:
+        raise ValueError(
+            "distill: the loss reaches no parameter, neither of the student nor of a head, so "
+            "there is nothing to train; take what its terms compare from a layer that has some, "
+            "and see that nothing on the way is detached or frozen"
+        )
+    optimizer = parts.optimizer
+    if reached < paths:
+        optimizer = only(optimizer, reached)
+    optimizer.init(state.params)  # which refuses what it cannot train, as Adam a complex number
+    return optimizer
+
+
+def _reach(parts: Parts, state: State, batch: Batch) -> tuple[frozenset[Path], frozenset[Path]]:
+    """The paths of all parameters, and of those to which the loss has a gradient."""
+    params = tree_map(lambda leaf: leaf.detach().requires_grad_(), state.params)
+    leaves = by_path(params)
+    with torch.enable_grad():
+        total, _ = _loss(parts, params, state, batch)
+    if not total.requires_grad:
+        return frozenset(leaves), frozenset()
+    gradients = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
+    reached = [path for path, g in zip(leaves, gradients, strict=True) if g is not None]
+    return frozenset(leaves), frozenset(reached)
 
 
 def _loss(parts: Parts, params: dict[str, Any], state: State, batch: Batch) -> Loss:
@@ -268,25 +324,22 @@ def _check_and_build_heads(
                     f"term {name!r} wants student output {output!r}; "
                     f"this model gives: {', '.join(sorted(outputs))}"
                 )
-        for target in term.targets:
+        for target in term.targets if term.mask is None else (*term.targets, term.mask):
             if target not in targets:
                 raise ValueError(
                     f"term {name!r} wants target {target!r}; "
                     f"these are given: {', '.join(sorted(targets))}"
                 )
         try:
-            head = None
-            if term.head is not None:
-                build = partial(term.build_head, outputs, targets, context)
-                heads[name] = functional(build, student.dtype)
-                head = partial(outputs_like, heads[name], train=True)
-            value = term.values(outputs, targets, term.hyper, head)
+            head, value = fit(term, outputs, targets, context, student.dtype)
         except ValueError as error:
             raise ValueError(f"term {name!r}: {error}") from error
+        if head is not None:
+            heads[name] = head
         if value.ndim != 1 or not value.is_floating_point():
             raise ValueError(
-                f"term {name!r}: a loss must return one floating-point value per example, but this "
-                f"one returned {tuple(value.shape)} of {value.dtype}"
+                f"term {name!r}: a loss must return one floating-point value per example or more, "
+                f"[batch, ...], but this one returned {tuple(value.shape)} of {value.dtype}"
             )
     return heads
 

@@ -1,74 +1,156 @@
-"""What a student is worth: its outputs, accuracy, agreement and calibration."""
+"""What a student is worth: its outputs, accuracy, agreement and calibration.
 
-from collections.abc import Sequence
+The scores take logits [*members, examples, ..., classes] and have one number a member. Labels are
+whole numbers [examples, ...], or soft [examples, ..., classes], whose largest is the label. What
+does not count is left out: positions where `mask`, boolean [examples, ...], is False, and labels of
+−100, which PyTorch's losses ignore. Where nothing is left a score is NaN. Logits among which one is
+NaN name no class, so they are wrong. Raises ValueError for shapes that do not fit.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.func import vmap
+from torch.utils._pytree import tree_leaves
 
 from fkd import _check
 from fkd.data import Resident, Source
-from fkd.distillation import State, student_of
+from fkd.distillation import State, average_of, student_of
 from fkd.ensemble import member, size
 from fkd.model import Model, Tensors
 
-Logits = Float[Tensor, "*members examples classes"]
-Labels = Int[Tensor, " examples"]
+Logits = Float[Tensor, "... classes"]
+Labels = Int[Tensor, "..."] | Float[Tensor, "... classes"]
+Mask = Bool[Tensor, "..."] | None
+Scores = Float[Tensor, "..."]  # [*members]
+
+IGNORED = -100
+Ask = Callable[[Any], Tensors]
+"""What is asked about a batch of inputs, such as a teacher: it gives outputs by name."""
 
 
-@torch.no_grad()
 def predict(
-    model: Model,
-    params: Tensors,
-    buffers: Tensors,
+    ask: Ask,
     source: Source,
     *,
     names: Sequence[str] = ("logits",),
     batch_size: int | None = None,
 ) -> Tensors:
-    """The named outputs for all examples of a source, in order, in evaluation mode and without
-    gradient, on the source's device.
+    """The named outputs for all examples of a source, in order, without gradient: its `answers`
+    put together.
 
-    Each example goes through the model once, `batch_size` at a time: by default 64 on a CPU, up to
-    2,048 on a GPU, and of a source that is not resident no more than its own batch size.
-    Raises ValueError for an output that the model has not.
+    >>> inputs = torch.arange(6.0).reshape(3, 2)
+    >>> predict(lambda x: {"logits": 2 * x}, Resident(inputs, {}))["logits"][:, 1]
+    tensor([ 2.,  6., 10.])
     """
-    parts: dict[str, list[Tensor]] = {name: [] for name in names}
+    return together(answers(ask, source, names=names, batch_size=batch_size), source.examples)
+
+
+@torch.no_grad()
+def answers(
+    ask: Ask,
+    source: Source,
+    *,
+    names: Sequence[str] = ("logits",),
+    batch_size: int | None = None,
+) -> Iterator[Tensors]:
+    """The named outputs for a source's examples, some of the examples at a time, in order.
+
+    Each example is shown once, `batch_size` of them at a time: by default 64 on a CPU, up to 2,048
+    on a GPU, and of a source that is not resident no more than its own batch size.
+    Raises ValueError for an output that there is not, and for one without an axis of the examples.
+    """
     for batch in source.in_order(batch_size or _chunk(source)):
-        outputs, _ = model.apply(params, buffers, batch.inputs, train=False)
+        examples = next(len(x) for x in tree_leaves(batch.inputs) if isinstance(x, Tensor))
+        outputs = ask(batch.inputs)
         for name in names:
-            _check.known("predict", "output", name, outputs)
-            parts[name].append(outputs[name])
-    return {name: torch.cat(part) for name, part in parts.items()}
+            _check.known("answers", "output", name, outputs)
+            shape = tuple(outputs[name].shape)
+            if shape[:1] != (examples,):
+                raise ValueError(
+                    f"answers: output {name!r} must lead with an axis of the {examples} examples "
+                    f"that were shown, but it is {shape}; leave it out of names"
+                )
+        yield {name: outputs[name] for name in names}
+
+
+def together(parts: Iterable[Tensors], examples: int) -> Tensors:
+    """The outputs of all examples from those of some at a time, each in memory but once.
+
+    Raises ValueError where an output is not the same in all parts but for the number of examples,
+    and where they are not of so many examples.
+
+    >>> together([{"logits": torch.zeros(2, 3)}, {"logits": torch.ones(1, 3)}], 3)["logits"][:, 0]
+    tensor([0., 0., 1.])
+    """
+    whole: Tensors = {}
+    start = 0
+    for part in parts:
+        stop = start + max((len(output) for output in part.values()), default=0)
+        if not whole:
+            whole = {name: x.new_empty((examples, *x.shape[1:])) for name, x in part.items()}
+        for name in whole | part:
+            place = whole[name][start:stop] if name in whole else None
+            if place is None or name not in part or place.shape != part[name].shape:
+                raise ValueError(
+                    f"together: output {name!r} must be of {examples} examples alike, but examples "
+                    f"{start} to {stop} have {_shapes(part)} and the whole is {_shapes(whole)}"
+                )
+            place.copy_(part[name])
+        start = stop
+    if start != examples:
+        raise ValueError(f"together: there must be {examples} examples, but there are {start}")
+    return whole
+
+
+def _shapes(outputs: Tensors) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(output.shape) for name, output in outputs.items()}
 
 
 @torch.no_grad()
 def predict_members(
-    model: Model, state: State, source: Source, *, batch_size: int | None = None
-) -> Float[Tensor, "members examples classes"]:
-    """The logits of every member of an ensemble, one after the other on a CPU, at once on a GPU.
+    model: Model,
+    state: State,
+    source: Source,
+    *,
+    name: str = "logits",
+    average: bool = False,
+    batch_size: int | None = None,
+) -> Float[Tensor, "members examples ..."]:
+    """The named output of every member of an ensemble, one after the other on a CPU, at once on a
+    GPU where vmap can run them.
 
-    Each example is read once for all members.
+    Each example is read once for all members. With `average` it is the running average of their
+    parameters that is asked, of `fkd.optim.averaged`, and not the last ones. Raises ValueError for
+    an output that the model has not, and where the optimizer keeps no average.
     """
     members = size(state)
-    students = student_of(state)
-    together = vmap(_logits, in_dims=(None, 0, None))
+    students = average_of(state) if average else student_of(state)
+    one = partial(_output, name)
+    together = vmap(one, in_dims=(None, 0, None))
+    at_once = source.device.type != "cpu"
     parts = []
     for batch in source.in_order(batch_size or _chunk(source, members)):
-        if source.device.type == "cpu":
-            each = [_logits(model, member(students, k), batch.inputs) for k in range(members)]
-            parts.append(torch.stack(each))
-        else:
-            parts.append(together(model, students, batch.inputs))
+        if at_once:
+            try:
+                parts.append(together(model, students, batch.inputs))
+                continue
+            except RuntimeError:  # what vmap cannot run, or has no memory for
+                at_once = False
+        each = [one(model, member(students, k), batch.inputs) for k in range(members)]
+        parts.append(torch.stack(each))
     return torch.cat(parts, dim=1)
 
 
-def _logits(model: Model, student: tuple[Tensors, Tensors], inputs: Any) -> Tensor:
+def _output(name: str, model: Model, student: tuple[Tensors, Tensors], inputs: Any) -> Tensor:
     params, buffers = student
     outputs, _ = model.apply(params, buffers, inputs, train=False)
-    return outputs["logits"]
+    _check.known("predict_members", "output", name, outputs)
+    return outputs[name]
 
 
 def _chunk(source: Source, members: int = 1) -> int:
@@ -80,42 +162,76 @@ def _chunk(source: Source, members: int = 1) -> int:
     return number if isinstance(source, Resident) else min(number, source.batch_size)
 
 
-def accuracy(logits: Logits, labels: Labels) -> Float[Tensor, "*members"]:
-    """The share of examples, in [0, 1], whose largest logit is the label's.
+def accuracy(logits: Logits, labels: Labels, mask: Mask = None) -> Scores:
+    """The share of examples or positions, in [0, 1], whose largest logit is the label's.
 
     >>> accuracy(torch.tensor([[2.0, 1.0], [0.0, 1.0]]), torch.tensor([0, 0]))
     tensor(0.5000)
+    >>> accuracy(torch.tensor([[2.0, 1.0], [0.0, 1.0]]), torch.tensor([0, -100]))
+    tensor(1.)
     """
-    return (logits.argmax(-1) == labels).float().mean(-1)
+    right, kept = _scored("accuracy", logits, labels, mask)
+    return right.sum(-1) / kept.sum()
 
 
-def agreement(
-    student: Logits, teacher: Float[Tensor, "examples classes"]
-) -> Float[Tensor, "*members"]:
-    """The share of examples, in [0, 1], where student and teacher name the same class.
+def agreement(student: Logits, teacher: Logits, mask: Mask = None) -> Scores:
+    """The share of examples or positions, in [0, 1], where student and teacher name the same class.
+
+    The teacher's logits are [examples, ..., classes].
 
     Stanton et al., "Does Knowledge Distillation Really Work?" (2021), equation 3.
 
     >>> agreement(torch.tensor([[2.0, 1.0], [0.0, 1.0]]), torch.tensor([[5.0, 1.0], [1.0, 0.0]]))
     tensor(0.5000)
     """
-    return accuracy(student, teacher.argmax(-1))
+    right, kept = _scored("agreement", student, teacher, mask)
+    return right.sum(-1) / kept.sum()
 
 
-def calibration_error(logits: Logits, labels: Labels, bins: int = 15) -> Float[Tensor, "*members"]:
+def calibration_error(logits: Logits, labels: Labels, bins: int = 15, mask: Mask = None) -> Scores:
     """The expected calibration error, in [0, 1]: |accuracy − confidence|, averaged over `bins`
-    equal bins of confidence by how many examples they hold.
+    equal bins of confidence by how many examples or positions they hold.
+
+    It is NaN where logits that count are, which have no confidence.
 
     Guo et al., "On Calibration of Modern Neural Networks" (2017), section 2.
 
     >>> calibration_error(torch.tensor([[30.0, 0.0], [30.0, 0.0]]), torch.tensor([0, 1]))
     tensor(0.5000)
     """
-    confidence, predicted = logits.softmax(-1).max(-1)
-    surplus = (predicted == labels).float() - confidence
+    right, kept = _scored("calibration_error", logits, labels, mask)
+    confidence = logits.float().softmax(-1).amax(-1).reshape(right.shape)
+    surplus = (right.float() - confidence).masked_fill(~kept, 0.0)
     # bin b holds the confidences in (b/bins, (b+1)/bins]
-    place = ((confidence * bins).ceil().long() - 1).clamp(0, bins - 1)
-    sums = torch.zeros(*surplus.shape[:-1], bins, device=logits.device).scatter_add(
-        -1, place, surplus
-    )
-    return sums.abs().sum(-1) / logits.shape[-2]
+    place = ((confidence.nan_to_num() * bins).ceil().long() - 1).clamp(0, bins - 1)
+    sums = torch.zeros(*surplus.shape[:-1], bins, device=logits.device)
+    return sums.scatter_add(-1, place, surplus).abs().sum(-1) / kept.sum()
+
+
+def _scored(where: str, logits: Tensor, labels: Tensor, mask: Tensor | None) -> tuple[Tensor, ...]:
+    """Where the answer is right and counts [*members, positions], and what counts [positions]."""
+    soft = labels.is_floating_point()
+    shape = logits.shape if soft else logits.shape[:-1]
+    if labels.ndim <= soft or shape[-labels.ndim :] != labels.shape:
+        raise ValueError(
+            f"{where}: of logits [*members, examples, ..., classes] labels must be whole numbers "
+            "[examples, ...], and soft labels or a teacher's logits [examples, ..., classes], but "
+            f"they are {tuple(logits.shape)} and {tuple(labels.shape)} of {labels.dtype}"
+        )
+    numbers = _answers(labels) if soft else labels
+    kept = numbers != IGNORED
+    if mask is not None:
+        if mask.dtype != torch.bool or mask.shape != numbers.shape:
+            raise ValueError(
+                f"{where}: mask must be boolean {tuple(numbers.shape)}, one for each position, but "
+                f"it is {tuple(mask.shape)} of {mask.dtype}"
+            )
+        kept = kept & mask
+    answers = _answers(logits)
+    right = (answers == numbers) & (answers >= 0) & kept
+    return right.flatten(-numbers.ndim), kept.flatten()
+
+
+def _answers(logits: Tensor) -> Tensor:
+    """The class of the largest number; −1 where one is NaN, which argmax takes for the largest."""
+    return logits.argmax(-1).masked_fill(logits.isnan().any(-1), -1)

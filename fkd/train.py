@@ -15,10 +15,10 @@ from fkd._random import Key
 from fkd.data import Batch, Source, steps_per_epoch
 from fkd.distillation import Distillation, Gradient, State
 from fkd.ensemble import Order, ensemble, part, size, stack
-from fkd.execution import Advance, Plan, keep_freed, lay, runner
+from fkd.execution import Advance, Plan, keep_freed, lay, runner, why_not_vmap
 from fkd.model import Tensors
+from fkd.teachers import Ask
 
-Ask = Callable[[Any], Tensors]  # a teacher: from a batch of inputs to targets by name
 Reduce = Callable[[Gradient], Gradient]
 
 
@@ -82,7 +82,12 @@ def train(
     A run that was stopped anywhere and goes on from its `At` is, bit for bit, the run that was not.
     On a CPU, memory that was freed stays with the process from here on, which makes a step faster.
 
-    Raises ValueError for no students, epochs below one, and a `start` that is of other students.
+    Students that vmap cannot run, which a few examples show, are laid out one by one if the plan
+    left the layout open; and if it left open whether to compile, a step that the compiler cannot
+    take goes on without it, with a warning.
+
+    Raises ValueError for no students, epochs below one, a `start` that is of other students, and
+    students that cannot run as the plan demands.
     """
     _check.positive("train", epochs=epochs)
     _check.known("train", "order", order, ("shared", "own"))
@@ -95,23 +100,37 @@ def train(
     if source.device.type == "cpu":
         keep_freed()
     members = sum(size(state) for state in start.states.values())
-    plan = (plan or Plan()).settle(source.device, steps * epochs, members)
-    body = partial(
-        _step,
-        {
-            name: lay(one.distillation, plan, order=order, reduce=reduce)
-            for name, one in students.items()
-        },
-        source,
-        teacher,
-        order,
-        start.states,
-    )
-    run = runner(body, start.states, plan.graph)
     seeds = [order_seed]
     if order == "own":
         seeds = [seed for one in students.values() for seed in one.seeds]
+    asked = plan or Plan()
+    plan = asked.settle(source.device, steps * epochs, members)
+    plans = dict.fromkeys(students, plan)
+    if plan.layout == "vmap":
+        feed = next(_feeds(source, seeds, order, replace(start, epoch=0, step=0)))
+        for name, batch in _batches(source, teacher, order, start.states, feed):
+            one, state = students[name].distillation, start.states[name]
+            plans[name] = _that_runs(asked, plan, name, why_not_vmap(one, state, batch, order))
+    fall_back = asked.compile == "auto"
+    advances = {
+        name: lay(one.distillation, plans[name], order=order, reduce=reduce, fall_back=fall_back)
+        for name, one in students.items()
+    }
+    body = partial(_step, advances, source, teacher, order, start.states)
+    run = runner(body, start.states, plan.graph)
     return _epochs(run, source, seeds, order, epochs, max(plan.graph, 1), start)
+
+
+def _that_runs(asked: Plan, plan: Plan, name: str, why_not: str | None) -> Plan:
+    """The plan, or the one that vmap has no part in, by why vmap cannot run these students."""
+    if why_not is None:
+        return plan
+    if asked.layout == "vmap":
+        raise ValueError(
+            f"train: vmap cannot run the students {name!r}: {why_not}; use Plan(layout='loop'), "
+            "or 'auto', which takes it by itself"
+        )
+    return replace(plan, layout="loop")
 
 
 def _begin(students: Mapping[str, Students], source: Source, steps: int) -> At:
@@ -180,8 +199,20 @@ def _step(
     feed: Any,
 ) -> dict[str, Tensors]:
     """One step of all ensembles, in place: their metrics."""
+    batches = _batches(source, teacher, order, states, feed)
+    return {name: advances[name](states[name], batch) for name, batch in batches}
+
+
+def _batches(
+    source: Source,
+    teacher: Ask | None,
+    order: Order,
+    states: Mapping[str, State],
+    feed: Any,
+) -> Iterator[tuple[str, Batch]]:
+    """What each ensemble reads in a step."""
     step, rows = feed
-    metrics, batch, first = {}, None, 0
+    batch, first = None, 0
     for name, state in states.items():
         if order == "own":
             last = first + size(state)
@@ -189,8 +220,7 @@ def _step(
             first = last
         elif batch is None:  # read once for all
             batch = _read(source, teacher, order, rows, step)
-        metrics[name] = advances[name](state, batch)
-    return metrics
+        yield name, batch
 
 
 def _read(source: Source, teacher: Ask | None, order: Order, rows: Any, step: Tensor) -> Batch:

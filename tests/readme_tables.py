@@ -11,6 +11,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
+import module_kinds
 from test_laws import CASES
 
 from fkd import losses
@@ -111,7 +112,7 @@ def methods_table() -> str:
     return "\n".join(rows)
 
 
-TABLES = {"losses": losses_table, "methods": methods_table}
+TABLES = {"losses": losses_table, "methods": methods_table, "modules": module_kinds.table}
 
 
 def rewrite(text: str) -> str:

@@ -208,7 +208,12 @@ def _own_head(wide: int):
             r"\(6, 4, 5, 5\) and teacher is \(6, 7, 5, 5\)",
         ),
         (_own_head(5), r"term 'x': squared_error: .* student is \(6, 5, 5, 5\)"),
-        (methods.hint(layer="hidden"), "term 'hint': convolution_regressor: it joins feature maps"),
+        (
+            methods.hint(layer="hidden", teacher_layer="feature_map"),
+            r"term 'hint': the student's output \(4,\) and the target \(7, 5, 5\) have no form in "
+            r"common: .*; it joins student 'hidden' \(4,\) with target 'feature_map' \(7, 5, 5\); "
+            "what fits: student 'hidden' with target 'logits', student 'hidden' with target 'hid",
+        ),
         (
             {"x": Term(losses.kl_divergence, hyper={"temperature": 0.0})},
             "term 'x': kl_divergence: temperature must be above zero and finite, but it is 0.0",

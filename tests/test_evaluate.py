@@ -12,6 +12,7 @@ from fkd.data import Normalize, Resident, Streamed
 from fkd.distillation import State
 from fkd.ensemble import stack
 from fkd.model import functional
+from fkd.teachers import Teacher
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
 
@@ -51,6 +52,88 @@ def test_calibration_error_is_the_bins_written_out():
     assert evaluate.calibration_error(logits, labels).item() == pytest.approx(expected, abs=1e-5)
     both = evaluate.calibration_error(torch.stack([logits, logits]), labels)
     assert both.tolist() == pytest.approx([expected] * 2, abs=1e-5)
+
+
+def _pixels() -> tuple[Tensor, Tensor, Tensor]:
+    """Logits [members, examples, height, width, classes], labels and a mask of pixels."""
+    labels = torch.randint(4, (5, 3, 2), generator=torch.Generator().manual_seed(1))
+    return _logits(3, 5, 3, 2, 4), labels, _logits(5, 3, 2) > -0.5
+
+
+def test_scores_of_pixels_are_those_of_the_pixels_kept():
+    logits, labels, mask = _pixels()
+    teacher = _logits(5, 3, 2, 4).flip(0)
+    expected = [accuracy_score(labels[mask], each.argmax(-1)[mask]) for each in logits]
+    assert evaluate.accuracy(logits, labels, mask).tolist() == pytest.approx(expected)
+    ignored = labels.masked_fill(~mask, -100)
+    assert evaluate.accuracy(logits, ignored).tolist() == pytest.approx(expected)
+    expected = [accuracy_score(teacher.argmax(-1)[mask], x.argmax(-1)[mask]) for x in logits]
+    assert evaluate.agreement(logits, teacher, mask).tolist() == pytest.approx(expected)
+    # each member's pixels in a row are examples, which the bins written out above hold
+    rows = torch.stack([evaluate.calibration_error(x[mask], labels[mask]) for x in logits])
+    torch.testing.assert_close(evaluate.calibration_error(logits, labels, mask=mask), rows)
+    torch.testing.assert_close(evaluate.calibration_error(logits, ignored), rows)
+
+
+@pytest.mark.parametrize("score", [evaluate.accuracy, evaluate.calibration_error])
+def test_soft_labels_are_scored_by_their_largest(score):
+    logits, soft = _logits(3, 50, 4), _logits(50, 4).flip(0).softmax(-1)
+    assert torch.equal(score(logits, soft), score(logits, soft.argmax(-1)))
+
+
+def test_logits_of_nan_are_right_of_nothing():
+    # argmax takes NaN for the largest: these rows would be right by it
+    logits = torch.tensor([[torch.nan, 1.0], [0.0, torch.nan], [2.0, 0.0], [0.0, 2.0]])
+    labels = torch.tensor([0, 1, 0, 0])
+    assert logits.argmax(-1).tolist() == [0, 1, 0, 1]
+    assert evaluate.accuracy(logits, labels) == 1 / 4
+    assert evaluate.agreement(logits, logits) == 2 / 4
+    assert evaluate.agreement(logits, logits.nan_to_num(9.0)) == 2 / 4
+    assert evaluate.agreement(logits.nan_to_num(9.0), logits) == 2 / 4
+    assert evaluate.accuracy(logits.nan_to_num(9.0), logits.softmax(-1)) == 2 / 4
+    assert evaluate.calibration_error(logits, labels).isnan()
+    kept = torch.tensor([False, False, True, True])
+    expected = evaluate.calibration_error(logits[2:], labels[2:])
+    assert evaluate.calibration_error(logits, labels, mask=kept) == expected
+    both = torch.stack([logits, torch.zeros(4, 2)])
+    assert evaluate.calibration_error(both, labels).isnan().tolist() == [True, False]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_calibration_is_computed_in_float32(dtype):
+    logits, labels = _logits(50, 4).to(dtype), torch.arange(50) % 4
+    expected = evaluate.calibration_error(logits.float(), labels)
+    assert evaluate.calibration_error(logits, labels) == expected
+
+
+def test_a_score_of_nothing_is_nan():
+    logits, labels = _logits(3, 4, 2), torch.full((4,), -100)
+    for score in (evaluate.accuracy, evaluate.calibration_error):
+        assert score(logits, labels).isnan().tolist() == [True] * 3
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize("score", [evaluate.accuracy, evaluate.calibration_error])
+def test_labels_and_masks_that_do_not_fit_are_refused(score):
+    logits, labels, mask = _pixels()
+    soft = torch.zeros(5, 3, 2, 3)
+    for wrong in (
+        labels[:4],
+        labels[..., None],
+        labels[..., :1],
+        labels[0, 0, 0],
+        soft,
+        soft[0, 0, 0],
+    ):
+        with pytest.raises(
+            ValueError, match=rf"{score.__name__}: of logits .* labels must be whole"
+        ):
+            score(logits, wrong)
+    for wrong in (mask[0], mask.long()):
+        with pytest.raises(
+            ValueError, match=rf"{score.__name__}: mask must be boolean \(5, 3, 2\)"
+        ):
+            score(logits, labels, mask=wrong)
 
 
 class Small(nn.Sequential):
@@ -99,7 +182,7 @@ def test_predict_shows_each_example_to_the_model_once_without_gradient_or_dropou
     params, buffers = model.init(0)
     params["1.weight"].requires_grad_()
     spy = model._replace(apply=apply)
-    outputs = evaluate.predict(spy, params, buffers, _source(100), batch_size=30)
+    outputs = evaluate.predict(Teacher(spy, params, buffers), _source(100), batch_size=30)
     assert seen == [30, 30, 30, 10]
     assert not outputs["logits"].requires_grad
     torch.testing.assert_close(outputs["logits"], _by_hand(params, 100))
@@ -115,7 +198,8 @@ def test_a_streamed_source_is_predicted_as_a_resident_one_in_batches_of_its_own_
         return model.apply(params, buffers, inputs, train=train)
 
     params, buffers = model.init(0)
-    outputs = evaluate.predict(model._replace(apply=apply), params, buffers, streamed)
+    teacher = Teacher(model._replace(apply=apply), params, buffers)
+    outputs = evaluate.predict(teacher, streamed)
     assert seen == [4, 4, 2]
     torch.testing.assert_close(outputs["logits"], _by_hand(params, 10))
 
@@ -123,7 +207,49 @@ def test_a_streamed_source_is_predicted_as_a_resident_one_in_batches_of_its_own_
 def test_an_output_that_the_model_has_not_is_refused():
     model = functional(Small)
     with pytest.raises(ValueError, match="output 'hidden' is not known; choose from logits"):
-        evaluate.predict(model, *model.init(0), _source(4), names=("hidden",))
+        evaluate.predict(Teacher(model, *model.init(0)), _source(4), names=("hidden",))
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize("output", [torch.zeros(3, 2), torch.zeros(())])
+def test_an_output_without_the_examples_is_refused(output):
+    with pytest.raises(ValueError, match="must lead with an axis of the 4 examples"):
+        evaluate.predict(lambda _: {"logits": output}, _source(4))
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ([{"a": torch.zeros(2, 3)}, {"a": torch.zeros(1, 1)}], "'a' must be of 3 examples alike"),
+        ([{"a": torch.zeros(2, 3)}, {"a": torch.zeros(2, 3)}], "'a' must be of 3 examples alike"),
+        ([{"a": torch.zeros(2)}, {"b": torch.zeros(1)}], "'a' must be of 3 examples alike"),
+        ([{"a": torch.zeros(2), "b": torch.zeros(1)}], "'b' must be of 3 examples alike"),
+        ([{"a": torch.zeros(2)}], "there must be 3 examples, but there are 2"),
+    ],
+)
+def test_parts_that_are_not_alike_are_refused(parts, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate.together(parts, 3)
+
+
+@pytest.mark.parametrize("kind", [Resident, Elsewhere])
+def test_members_give_the_output_of_a_name(kind):
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = Small()
+
+        def forward(self, x):
+            logits = self.body(x)
+            return {"logits": logits, "double": 2 * logits}
+
+    model = functional(Named)
+    state, source = _state(model, [4, 5]), _source(6, kind)
+    double = evaluate.predict_members(model, state, source, name="double")
+    torch.testing.assert_close(double, 2 * evaluate.predict_members(model, state, source))
+    with pytest.raises(ValueError, match="output 'hidden' is not known; choose from logits, doub"):
+        evaluate.predict_members(model, state, source, name="hidden")
 
 
 @pytest.mark.parametrize("kind", [Resident, Elsewhere])
@@ -135,3 +261,16 @@ def test_members_are_predicted_as_alone(kind, batch_size):
     assert together.shape == (2, 20, 3)
     for k, seed in enumerate(seeds):
         torch.testing.assert_close(together[k], _by_hand(model.init(seed)[0], 20))
+
+
+class Branching(Small):
+    def forward(self, input):
+        logits = super().forward(input)
+        return logits if logits.mean() < 1e9 else -logits
+
+
+def test_members_that_vmap_cannot_run_are_predicted_one_by_one():
+    model, seeds = functional(Branching), [4, 5]
+    outputs = evaluate.predict_members(model, _state(model, seeds), _source(20, Elsewhere))
+    for k, seed in enumerate(seeds):
+        torch.testing.assert_close(outputs[k], _by_hand(model.init(seed)[0], 20))

@@ -44,7 +44,6 @@ LATE = {
 # Parts without tests of their own, and where they are tested.
 TESTED_ELSEWHERE = {
     "_check": "in the refusals of whatever calls it",
-    "teachers": "in the comparisons that ask them",
 }
 
 
@@ -120,8 +119,8 @@ def test_a_part_has_its_tests(part):
 
 # What tests of a package hold that stands in no single file of it.
 ACROSS = {
-    "losses": {"absent", "bounds", "memory", "public"},
-    "methods": {"methods"},
+    "losses": {"absent", "bounds", "memory", "public", "soft_labels"},
+    "methods": {"methods", "shapes"},
     "compare": {"names"},
 }
 

@@ -38,6 +38,8 @@ COLUMNS = (
     "whole",
     "relation",
     "per_class",
+    "leading",
+    "mask",
 )
 PLAIN = {  # they ask for our own errors, or compile
     "shapes_that_differ_are_refused",

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
 from fkd import methods, optim
-from fkd.data import Batch, Resident
+from fkd._random import Key
+from fkd.data import Batch, Crop, Flip, MixUp, Resident, chain
 from fkd.distillation import Distillation, Gradient, distill, step
 from fkd.ensemble import Order, member
 from fkd.execution import Plan
@@ -155,6 +156,62 @@ def test_side_by_side_with_a_live_teacher_is_alone_with_its_outputs_looked_up(or
         alone = last(train({name: students}, known, epochs=2, plan=EAGER, order=order))
         assert_same(together.metrics[name], alone.metrics[name])
         assert_same(together.states[name], alone.states[name])
+
+
+def soft(student: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy against probabilities."""
+    return -(target * student.log_softmax(-1)).sum(-1)
+
+
+def augmented() -> Resident:
+    plain = Resident(source().inputs, {"labels": source().targets["labels"]}, batch_size=4)
+    return plain.augmented(chain(Crop(1), Flip()), MixUp(classes=3))
+
+
+def mixed_rule() -> Distillation:
+    data, key = augmented(), Key(torch.tensor(0), torch.tensor(0))
+    batch = data.read(torch.arange(4), key)
+    batch = Batch(batch.inputs, batch.targets | {"logits": torch.zeros(4, 3).double()})
+    method = methods.kd() | {"ce": methods.Term(soft, target="labels")}
+    return distill(functional(small), method, optim.sgd(0.05), batch)
+
+
+@pytest.mark.parametrize("order", ["shared", "own"])
+def test_students_and_teacher_see_one_augmented_and_mixed_batch(order: Order):
+    seen = []
+
+    def teacher(inputs: Tensor) -> dict[str, Tensor]:
+        seen.append(inputs.clone())
+        return {"logits": inputs.flatten(1) @ WEIGHT}
+
+    data, one = augmented(), mixed_rule()
+    run = train(
+        {"kd": Students(one, [7, 8])}, data, epochs=2, plan=EAGER, teacher=teacher, order=order
+    )
+    end = last(run)
+    for member_, seed in enumerate([7, 8]):
+        state, number = one.init(seed), 0
+        for epoch in range(2):
+            for rows in data.feeds(seed if order == "own" else 0, epoch):
+                key = Key(torch.tensor(0), torch.tensor(number))
+                batch = data.read(rows, key)
+                shown = seen[number] if order == "shared" else seen[number].chunk(2)[member_]
+                assert torch.equal(shown, batch.inputs)
+                targets = batch.targets | {"logits": batch.inputs.flatten(1) @ WEIGHT}
+                state, _ = step(one, state, Batch(batch.inputs, targets))
+                number += 1
+        assert_same(member(end.states["kd"], member_), state)
+    assert not torch.equal(seen[0], seen[3])
+
+
+def test_an_augmented_run_that_was_stopped_is_the_one_that_was_not():
+    students = {"ce": Students(mixed_rule(), [3, 5])}
+    teacher = partial(seen_by_teacher, [])
+    go = partial(train, students, augmented(), epochs=2, plan=EAGER, teacher=teacher)
+    whole = copy_of(last(go()))
+    resumed = last(go(start=copy_of(next(islice(go(), 3, None)))))
+    pairs = zip(tree_leaves(resumed.states), tree_leaves(whole.states), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
 
 
 def test_steps_in_a_graph_are_the_steps_one_by_one(monkeypatch):

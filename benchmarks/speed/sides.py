@@ -25,6 +25,7 @@ from fkd.execution import PRECISIONS, Plan
 from fkd.methods import METHODS
 from fkd.model import functional
 from fkd.models import DeepNN, LightNN
+from fkd.teachers import Teacher
 
 BATCH, CLASSES = 128, 10
 EXAMPLES = 2048  # of what is on the device
@@ -185,12 +186,12 @@ def teacher_side(side: Side) -> Run:
     if side.device == "cpu":
         execution.keep_freed()
     source = Resident(images, {}, transform=Normalize(MEAN, STD))
-    teacher = functional(lambda: DeepNN(CLASSES), PRECISIONS[side.precision])
-    params, buffers = tree_map(lambda leaf: leaf.to(side.device), teacher.init(0))
+    model = functional(lambda: DeepNN(CLASSES), PRECISIONS[side.precision])
+    teacher = Teacher(model, *tree_map(lambda leaf: leaf.to(side.device), model.init(0)))
 
     def run(steps: int) -> None:
         for _ in range(steps):
-            evaluate.predict(teacher, params, buffers, source, names=tuple(SHAPES))
+            evaluate.predict(teacher, source, names=tuple(SHAPES))
         wait(side.device)
 
     return run

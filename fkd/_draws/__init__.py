@@ -4,6 +4,6 @@
 """
 
 from fkd._draws._mode import Draws
-from fkd._draws._refuse import refusing
+from fkd._draws._refuse import placed, refusing
 
-__all__ = ["Draws", "refusing"]
+__all__ = ["Draws", "placed", "refusing"]

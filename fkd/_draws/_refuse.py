@@ -1,5 +1,6 @@
 """What draws random numbers out of the reach of `Draws` is found and refused."""
 
+import pickle
 import random
 import sys
 from collections.abc import Iterator
@@ -25,16 +26,9 @@ def refusing() -> Iterator["Places"]:
     Raises ValueError if an operator of torch draws from a generator, with its name and the layer,
     or if `random` or `numpy.random` has drawn.
     """
-    places = Places()
     before = _states()
-    enter = register_module_forward_pre_hook(places.enter)
-    leave = register_module_forward_hook(places.leave)
-    try:
-        with _Generators(places):
-            yield places
-    finally:
-        enter.remove()
-        leave.remove()
+    with placed() as places, _Generators(places):
+        yield places
     for name, state in _states().items():
         if state != before[name]:
             raise ValueError(
@@ -43,11 +37,24 @@ def refusing() -> Iterator["Places"]:
             )
 
 
-def _states() -> dict[str, str]:
+@contextmanager
+def placed() -> Iterator["Places"]:
+    """Know the layers that a forward pass is in, also where it fails."""
+    places = Places()
+    enter = register_module_forward_pre_hook(places.enter)
+    leave = register_module_forward_hook(places.leave)
+    try:
+        yield places
+    finally:
+        enter.remove()
+        leave.remove()
+
+
+def _states() -> dict[str, Any]:
     """The states of the generators that are not torch's."""
-    states = {"numpy.random": repr(np.random.get_state(legacy=False))}
+    states: dict[str, Any] = {"numpy.random": pickle.dumps(np.random.get_state(legacy=False))}
     if "beartype" not in sys.modules:  # which draws to choose what it checks
-        states["Python's random"] = repr(random.getstate())
+        states["Python's random"] = random.getstate()
     return states
 
 

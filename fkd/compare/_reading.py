@@ -5,10 +5,8 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from fkd import _check
-from fkd._random import Key
 from fkd.compare._task import Build
 from fkd.data import Batch, Resident, Source
 from fkd.model import Model, Tensors
@@ -28,23 +26,6 @@ def example_batch(source: Source) -> Batch:
             f"{', '.join(sorted(batch.targets)) or 'none'}"
         )
     return batch
-
-
-def reads_alike(source: Source) -> bool:
-    """Whether an example is the same whenever it is read, so that a teacher's outputs can be kept.
-
-    That is so of a resident source whose transform draws no random numbers.
-    """
-    if not isinstance(source, Resident):
-        return False
-    feed = next(source.feeds(0, 0))
-    first, second = (_leaves(source, feed, seed) for seed in (0, 1))
-    return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
-
-
-def _leaves(source: Resident, feed: Tensor, seed: int) -> list[Tensor]:
-    number = torch.tensor(seed, device=source.device)
-    return tree_leaves(source.read(feed, Key(number, number)).inputs)
 
 
 def labels_of(source: Source) -> Tensor:

@@ -93,7 +93,7 @@ class Run:
         if task.kept:
             source = cached(self.teacher, task.kept, task.wanted)
         labels = labels_of(task.data.test)
-        logits = evaluate.predict(*self.teacher, task.data.test)["logits"]
+        logits = evaluate.predict(self.teacher, task.data.test)["logits"]
         accuracy = evaluate.accuracy(logits, labels).item()
         self.results.teacher = TeacherResults(accuracy, curves, task.live)
         self.results.seconds["teacher_outputs"] = time.perf_counter() - begin
@@ -146,12 +146,16 @@ class Run:
             seeds, hyper = sweep.members(record.grid, record.seeds)
             students[name] = Students(candidates[name].distillation, seeds, hyper)
             members += len(seeds)
-        plan = task.plan_of(members)
         total = task.epochs * task.steps
-        compiles = plan.compile != "none"
+        compiles = task.plan_of(members).compile != "none"
         yield Progress(what, 0, total, compiles, results)
         training = train(
-            students, source, epochs=task.epochs, plan=plan, teacher=teacher, order=task.order
+            students,
+            source,
+            epochs=task.epochs,
+            plan=task.plan,
+            teacher=teacher,
+            order=task.order,
         )
         for at in timed(training, records.values(), source.device):
             for name, record in records.items():

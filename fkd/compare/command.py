@@ -136,7 +136,8 @@ def follow(comparison: Comparison, folder: Path, console: Console) -> None:
             what = f"{progress.what}, compiling" if progress.compiling else progress.what
             bar.update(tasks[progress.what], completed=progress.step, description=what)
             if comparison.teacher and not saved:
-                checkpoint.save(folder / "teacher.pt", state_dict(*comparison.teacher[1:]))
+                teacher = comparison.teacher
+                checkpoint.save(folder / "teacher.pt", state_dict(teacher.params, teacher.buffers))
                 saved = True
             if results.teacher and not accuracy_told:
                 console.print(f"Teacher accuracy: {100 * results.teacher.accuracy:.2f} %")

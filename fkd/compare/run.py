@@ -18,7 +18,6 @@ from fkd.compare._reading import (
     gibibytes,
     module_of,
     parameters,
-    reads_alike,
     shapes,
     teacher_of,
 )
@@ -39,7 +38,7 @@ from fkd.methods import Context, Method
 from fkd.model import Tensors, functional, outputs_like
 from fkd.optim import Optimizer
 from fkd.schedules import Schedule
-from fkd.teachers import Teacher
+from fkd.teachers import Teacher, reads_alike
 
 __all__ = ["Comparison", "Progress", "compare"]
 

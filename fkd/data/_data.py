@@ -1,14 +1,17 @@
 """A data set: two sources and the names of the classes."""
 
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import torch
+from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
+from fkd.data._labels import check_classes, class_numbers
 from fkd.data._order import hold_out
 from fkd.data._resident import Resident
 from fkd.data._source import Source
+from fkd.data._streamed import Streamed
 
 Kind = TypeVar("Kind", bound=Source, covariant=True)
 
@@ -17,9 +20,11 @@ Kind = TypeVar("Kind", bound=Source, covariant=True)
 class Data(Generic[Kind]):
     """A data set: a source to train on, one to test on, and the names of the classes.
 
-    Of resident sources (`Resident`) it is checked that the labels are int64 [examples] and lie
-    within the classes, and that the inputs of both have one structure, with the same dtypes and
-    shapes of an example. Raises ValueError otherwise.
+    A source may do without labels, and where both do `classes` may be empty. Of resident sources
+    (`Resident`) it is checked that labels are int64 and lie within the classes, or are a
+    probability of each class, and that the inputs of both have one structure, with the same dtypes
+    and shapes of an example. Dense labels [examples, ...] may be -100 where a place has no class.
+    Raises ValueError otherwise.
 
     >>> train = Resident(torch.zeros(8, 3), {"labels": torch.arange(8) % 2})
     >>> data = Data("mine", ("even", "odd"), train, test=train.subset(torch.tensor([0, 1])))
@@ -35,15 +40,11 @@ class Data(Generic[Kind]):
 
     def __post_init__(self) -> None:
         for split, source in (("train", self.train), ("test", self.test)):
-            if isinstance(source, Resident):
-                _check_labels(f"{self.name}, {split} split", source, len(self.classes))
+            if isinstance(source, Resident) and "labels" in source.targets:
+                where = f"{self.name}, {split} split"
+                check_classes(where, source.targets["labels"], len(self.classes))
         if isinstance(self.train, Resident) and isinstance(self.test, Resident):
-            train, test = _example(self.train), _example(self.test)
-            if train != test:
-                raise ValueError(
-                    f"{self.name}: an example must have one structure, dtype and shape in both "
-                    f"splits, but it is {train[0]} in train and {test[0]} in test"
-                )
+            check_alike(self.name, self.train.inputs, self.test.inputs)
 
     def to(self, device: torch.device | str) -> "Data[Kind]":
         """The same data on a device."""
@@ -56,42 +57,46 @@ class Data(Generic[Kind]):
     def _with(self, train: Any, test: Any) -> "Data[Kind]":
         return replace(self, train=train, test=test)
 
-    def hold_out(self, share: float, seed: int = 0) -> tuple["Data[Kind]", Resident]:
+    def hold_out(self, share: float, seed: int = 0) -> tuple["Data[Kind]", Kind]:
         """The data without a share of the training examples, and a source of that share, which
-        `fkd.data.hold_out` draws class by class. The test split is left alone.
+        `fkd.data.hold_out` draws. The test split is left alone.
 
-        Raises ValueError for a training source that is not resident, and as `fkd.data.hold_out`.
+        It is drawn class by class, or from all examples alike where there are no labels or dense
+        ones. Of a `Streamed` source the labels are its data set's `targets`, if it has them as
+        torchvision's data sets do, for the examples themselves are not read. Raises ValueError for
+        a training source that is a stream without numbers, and as `fkd.data.hold_out`.
         """
-        train = self.train
-        if not isinstance(train, Resident):
+        train: Any = self.train
+        if not (isinstance(train, Resident) or (isinstance(train, Streamed) and train.numbered)):
             raise ValueError(
-                f"{self.name}: a share can be held out of a Resident source, but train is a "
-                f"{type(train).__name__}; split its data set and make a source of each part"
+                f"{self.name}: a share can be held out of examples that have numbers, but train is "
+                f"a {type(train).__name__} source of a stream; split what it reads and make a "
+                "source of each part"
             )
-        rest, validation = hold_out(train.targets["labels"], share, seed)
-        return self._with(train.subset(rest), self.test), train.subset(validation)
+        rows, held = hold_out(_strata(train), share, seed)
+        return self._with(train.subset(rows), self.test), cast(Kind, train.subset(held))
 
 
-def _check_labels(where: str, source: Resident, classes: int) -> None:
-    labels = source.targets.get("labels")
-    if labels is None:
-        raise ValueError(f"{where}: there must be a target 'labels', each example's class")
-    if labels.ndim != 1 or labels.dtype != torch.int64:
+def _strata(source: Resident | Streamed) -> Tensor:
+    """The labels that a share is drawn by; all the same where none are known beforehand."""
+    if isinstance(source, Resident):
+        labels = source.targets.get("labels")
+    else:
+        labels = class_numbers(getattr(source.loader.dataset, "targets", None), source.examples)
+    return torch.zeros(source.examples, dtype=torch.int64) if labels is None else labels
+
+
+def check_alike(name: str, train: Any, test: Any) -> None:
+    """Raise where examples of both splits' inputs differ in structure, dtype or shape."""
+    one, other = _example(train), _example(test)
+    if one != other:
         raise ValueError(
-            f"{where}: there are {source.examples} examples, so labels must be int64 "
-            f"({source.examples},), but they are {labels.dtype} {tuple(labels.shape)}"
-        )
-    if labels.is_meta:  # shapes alone
-        return
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= classes:
-        raise ValueError(
-            f"{where}: labels must lie in [0, {classes}), one number for each of "
-            f"the {classes} classes, but they reach from {low} to {high}"
+            f"{name}: an example must have one structure, dtype and shape in both splits, but it "
+            f"is {one[0]} in train and {other[0]} in test"
         )
 
 
-def _example(source: Resident) -> tuple[list[str], str]:
+def _example(inputs: Any) -> tuple[list[str], str]:
     """One example's leaves in words, and the structure that holds them."""
-    leaves, structure = tree_flatten(source.inputs)
+    leaves, structure = tree_flatten(inputs)
     return [f"{leaf.dtype} {tuple(leaf.shape[1:])}" for leaf in leaves], str(structure)

@@ -1,38 +1,76 @@
-"""A folder of images as tensors, decoded once."""
+"""A folder of images, decoded one by one, or all at once into tensors that are kept."""
 
 import hashlib
 import os
 import warnings
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import torch
+from jaxtyping import UInt8
+from PIL import Image
 from torch import Tensor
+from torch.utils.data import Dataset
 from torchvision import datasets as tv
-from torchvision.datasets.folder import IMG_EXTENSIONS, default_loader
+from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms.v2 import functional as tvf
 
-from fkd import checkpoint
+from fkd import _check, checkpoint
+
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # PIL's, by the number of channels
+# A colour has 8 bits in all of PIL's modes but these, which it would cut off at 255.
+TOO_DEEP = ("I", "F")
 
 
-def read(root: Path, side: int, cache: Path) -> tuple[tuple[str, ...], dict[str, Tensor]]:
-    """The classes, and `train_images`, `train_labels`, `test_images` and `test_labels`.
+class Images(Dataset):
+    """The images of one split, decoded when they are asked for: (uint8 [channels, side, side],
+    class). Raises ValueError that names the file for one that cannot be read."""
 
-    The tensors are kept in the folder `cache`, and decoded anew when a file was added, removed or
-    changed. Raises ValueError for a missing or empty folder, for classes that differ between the
-    splits, and for images that cannot be read, by name.
-    """
-    root = root.resolve()
-    splits = {split: _split(root, split) for split in ("train", "test")}
-    _check_classes(root, splits)
-    key = hashlib.sha256(str(root).encode()).hexdigest()[:16]
-    file = cache / f"{key}-{_fingerprint(splits, side)}.pt"
+    def __init__(self, images: tv.ImageFolder, side: int, channels: int):
+        self.paths = [path for path, _ in images.samples]
+        self.targets = torch.tensor(images.targets)
+        self.classes = tuple(images.classes)
+        self.shape = (channels, side, side)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, number: int) -> tuple[UInt8[Tensor, "channels side side"], Tensor]:
+        return decode(self.paths[number], *self.shape[:2]), self.targets[number]
+
+
+def decode(path: str, channels: int, side: int) -> UInt8[Tensor, "channels side side"]:
+    """The image in a file. Raises ValueError that names the file where it cannot be read."""
     try:
-        tensors = checkpoint.read(file)
-    except ValueError:  # there is none, or a broken one
-        tensors = _decode(splits, side)
-        _keep(file, tensors, stale=f"{key}-*.pt")
-    return tuple(splits["train"].classes), tensors
+        with Image.open(path) as file:
+            if file.mode.startswith(TOO_DEEP):
+                raise ValueError(f"it has more than 8 bits a colour (mode {file.mode})")
+            image = tvf.pil_to_tensor(file.convert(MODES[channels]))
+    except (OSError, SyntaxError, ValueError) as error:  # whatever PIL's decoders raise
+        raise ValueError(f"{path}: {error}") from error
+    if image.shape[1:] == (side, side):
+        return image
+    return tvf.resize(image, [side, side], antialias=True)
+
+
+def splits(root: Path, side: int, channels: int) -> dict[str, Images]:
+    """The images in ROOT/train/<class>/* and ROOT/test/<class>/*.
+
+    Raises ValueError for a missing or empty folder, and for classes that differ.
+    """
+    _check.known("folder", "number of channels", str(channels), map(str, MODES))
+    root = root.resolve()
+    images = {split: Images(_split(root, split), side, channels) for split in ("train", "test")}
+    train, test = (set(one.classes) for one in images.values())
+    if train != test:
+        raise ValueError(
+            f"folder: {root} must hold the same classes in train/ and test/, but "
+            f"{sorted(train - test) or 'none'} are only in train and "
+            f"{sorted(test - train) or 'none'} only in test"
+        )
+    return images
 
 
 def _split(root: Path, split: str) -> tv.ImageFolder:
@@ -50,61 +88,64 @@ def _split(root: Path, split: str) -> tv.ImageFolder:
         ) from error
 
 
-def _check_classes(root: Path, splits: dict[str, tv.ImageFolder]) -> None:
-    train, test = (set(splits[split].classes) for split in ("train", "test"))
-    if train != test:
-        raise ValueError(
-            f"folder: {root} must hold the same classes in train/ and test/, but "
-            f"{sorted(train - test) or 'none'} are only in train and "
-            f"{sorted(test - train) or 'none'} only in test"
-        )
+def tensors(root: Path, images: Mapping[str, Images], cache: Path) -> dict[str, Tensor]:
+    """All images of each split, uint8 [examples, channels, side, side], by the split's name.
+
+    They are kept in the folder `cache`, and decoded anew when a file was added, removed or changed.
+    Raises ValueError for images that cannot be read, by name.
+    """
+    shape = next(iter(images.values())).shape
+    key = hashlib.sha256(f"{root.resolve()}\0{shape}".encode()).hexdigest()[:16]
+    file = cache / f"{key}-{_fingerprint(images)}.pt"
+    try:
+        return checkpoint.read(file)
+    except ValueError:  # there is none, or a broken one
+        decoded = _decode(images)
+    _keep(file, decoded, stale=f"{key}-*.pt")
+    return decoded
 
 
-def _fingerprint(splits: dict[str, tv.ImageFolder], side: int) -> str:
-    digest = hashlib.sha256(f"{side}".encode())
-    for images in splits.values():
-        for path, label in images.samples:
+def _fingerprint(images: Mapping[str, Images]) -> str:
+    digest = hashlib.sha256()
+    for split in images.values():
+        for path, label in zip(split.paths, split.targets.tolist(), strict=True):
             status = os.stat(path)
             digest.update(f"{path}\0{label}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:16]
 
 
-def _decode(splits: dict[str, tv.ImageFolder], side: int) -> dict[str, Tensor]:
-    tensors: dict[str, Tensor] = {}
+def _decode(images: Mapping[str, Images]) -> dict[str, Tensor]:
+    """Every image once, straight into the tensor that it is for."""
+    decoded: dict[str, Tensor] = {}
     unreadable: list[str] = []
     with ThreadPoolExecutor() as pool:
-        for split, images in splits.items():
-            paths = [path for path, _ in images.samples]
-            results = list(pool.map(_read_image, paths, [side] * len(paths)))
-            unreadable += [result for result in results if isinstance(result, str)]
-            if not unreadable:
-                tensors[f"{split}_images"] = torch.stack(results)  # type: ignore[arg-type]
-                tensors[f"{split}_labels"] = torch.tensor(images.targets)
+        for split, one in images.items():
+            decoded[split] = torch.empty(len(one), *one.shape, dtype=torch.uint8)
+            errors = pool.map(partial(_decode_into, decoded[split], one), range(len(one)))
+            unreadable += [error for error in errors if error]
     if unreadable:
         few = "\n  ".join(unreadable[:10])
         more = f"\n  and {len(unreadable) - 10} more" if len(unreadable) > 10 else ""
         raise ValueError(
             f"folder: {len(unreadable)} images cannot be read; mend or remove them:\n  {few}{more}"
         )
-    return tensors
+    return decoded
 
 
-def _read_image(path: str, side: int) -> Tensor | str:
-    """The image [3, side, side], or why it cannot be read."""
+def _decode_into(whole: Tensor, images: Images, number: int) -> str | None:
+    """Put one image where it belongs, or say why it cannot be read."""
     try:
-        image = tvf.pil_to_tensor(default_loader(path))
-    except (OSError, SyntaxError, ValueError) as error:  # whatever PIL's decoders raise
-        return f"{path}: {error}"
-    if image.shape[1:] == (side, side):
-        return image
-    return tvf.resize(image, [side, side], antialias=True)
+        whole[number] = images[number][0]
+    except ValueError as error:
+        return str(error)
+    return None
 
 
-def _keep(file: Path, tensors: dict[str, Tensor], stale: str) -> None:
+def _keep(file: Path, decoded: dict[str, Tensor], stale: str) -> None:
     """Write the cache and drop what it replaces; a cache that cannot be written costs only time."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        checkpoint.save(file, tensors)
+        checkpoint.save(file, decoded)
         for old in file.parent.glob(stale):
             if old != file:
                 old.unlink()

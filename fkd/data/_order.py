@@ -3,10 +3,11 @@
 import math
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from fkd import _check, _random
+from fkd.data._labels import strata
 
 
 def steps_per_epoch(examples: int, batch_size: int) -> int:
@@ -37,13 +38,15 @@ def order(seed: int, epoch: int, examples: int, batch_size: int) -> Int[Tensor, 
 
 
 def hold_out(
-    labels: Int[Tensor, " examples"], share: float, seed: int = 0
+    labels: Shaped[Tensor, "examples ..."], share: float, seed: int = 0
 ) -> tuple[Int[Tensor, " rest"], Int[Tensor, " validation"]]:
     """The examples' numbers in two parts, the rest and a part for validation, each sorted, from
     (labels, share, seed) alone.
 
-    Of each class ⌊share · examples of the class + 1/2⌋ are for validation, drawn at random. Raises
-    ValueError for a share outside (0, 1), or one that leaves a class with none on either side.
+    Of each class ⌊share · examples of the class + 1/2⌋ are for validation, drawn at random. Labels
+    are classes [examples], or probabilities [examples, classes], of which the likeliest class
+    counts; with dense labels [examples, ...] all examples count as of one class. Raises ValueError
+    for a share outside (0, 1), or one that leaves a class with none on either side.
 
     >>> rest, validation = hold_out(torch.tensor([0, 0, 0, 0, 1, 1, 1, 1]), share=0.25)
     >>> len(rest), len(validation)
@@ -51,6 +54,7 @@ def hold_out(
     """
     if not 0 < share < 1:
         raise ValueError(f"hold_out: share must lie between 0 and 1, both excluded, not at {share}")
+    labels = strata(labels)
     generator = torch.Generator()
     generator.manual_seed(seed)
     shuffled = torch.randperm(len(labels), generator=generator).to(labels.device)
@@ -67,3 +71,13 @@ def hold_out(
         parts.append(of_class.split([len(of_class) - number, number]))
     rest, validation = (torch.cat(part).sort().values for part in zip(*parts, strict=True))
     return rest, validation
+
+
+def check_rows(rows: Tensor, examples: int) -> None:
+    """Raise where `rows` are not the numbers [rows] of some of the examples."""
+    _check.dimensions("subset", "rows", rows=rows)
+    _check.integral("subset", rows=rows)
+    if rows.dtype == torch.bool:
+        raise ValueError("subset: rows must be numbers of examples; give mask.nonzero()[:, 0]")
+    for row in (rows.min(), rows.max()) if len(rows) else ():
+        _check.between("subset", 0, examples - 1, rows=int(row))

@@ -1,6 +1,6 @@
 """A source that lies on the device as tensors."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
 
@@ -11,15 +11,20 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from fkd import _check
 from fkd._random import Key
-from fkd.data._order import order, steps_per_epoch
+from fkd.data._order import check_rows, order, steps_per_epoch
 from fkd.data._source import (
     Batch,
+    Mix,
     Transform,
     check_batch,
     check_index_is_free,
+    check_shown,
     named_leaves,
+    show,
     unchanged,
 )
+
+Expand = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,11 +34,14 @@ class Resident:
     `inputs` are any pytree of tensors and `targets` tensors by name; all lead with one axis of
     examples, and may have any other axes and any dtype. A feed is the numbers [batch] of the rows,
     or [members, batch]; `read` takes those rows, and then `transform(inputs, key)`. The batch has
-    the numbers among its targets, as `index`.
+    the numbers among its targets, as `index`. Targets that lie compact are made what they stand for
+    by `expand(targets)` whenever they are read, such as a teacher's few largest logits. What
+    `augmented` adds, `augment` before the transform and `mix` behind it, comes only where there is
+    a key: in training.
 
     Raises ValueError for leaves that are no tensors, differ in their number of examples or lie on
-    different devices, for no examples at all, labels that are no whole numbers, a target named
-    `index`, and a batch size below one.
+    different devices, for no examples at all, labels that do not fit (see `Batch`), a target named
+    `index`, a batch size below one, examples that the transform refuses, and as `augmented`.
 
     >>> source = Resident(torch.arange(5.0), {"labels": torch.arange(5)}, batch_size=2)
     >>> feeds = list(source.feeds(seed=0, epoch=0))
@@ -46,6 +54,9 @@ class Resident:
     _: KW_ONLY
     batch_size: int = 128
     transform: Transform = unchanged
+    expand: Expand | None = None
+    augment: Transform = unchanged
+    mix: Mix | None = None
 
     def __post_init__(self) -> None:
         check_index_is_free("Resident", self.targets)
@@ -59,6 +70,7 @@ class Resident:
                 f"Resident: all tensors must lie on one device, but there are {places}; "
                 "move them with .to(device) first"
             )
+        check_shown("Resident", self.inputs, self.targets, self.augment, self.transform, self.mix)
 
     @property
     def examples(self) -> int:
@@ -78,8 +90,8 @@ class Resident:
     def read(self, feed: Int[Tensor, "*members batch"], key: Key | None = None) -> Batch:
         """The rows' inputs, after the transform, and their targets with `index`."""
         inputs = tree_map(lambda leaf: leaf[feed], self.inputs)
-        targets = {name: target[feed] for name, target in self.targets.items()}
-        return Batch(self.transform(inputs, key), targets | {"index": feed})
+        batch = Batch(inputs, self._targets(feed) | {"index": feed})
+        return show(batch, key, self.augment, self.transform, self.mix)
 
     def in_order(self, batch_size: int) -> Iterator[Batch]:
         """Every example once, in order; the transform is given no key."""
@@ -89,21 +101,19 @@ class Resident:
     def _part(self, start: int, batch_size: int) -> Batch:
         rows = slice(start, min(start + batch_size, self.examples))
         inputs = tree_map(lambda leaf: leaf[rows], self.inputs)
-        targets = {name: target[rows] for name, target in self.targets.items()}
         index = torch.arange(rows.start, rows.stop, device=self.device)
-        return Batch(self.transform(inputs, None), targets | {"index": index})
+        return Batch(self.transform(inputs, None), self._targets(rows) | {"index": index})
+
+    def _targets(self, rows: Tensor | slice) -> dict[str, Tensor]:
+        targets = {name: target[rows] for name, target in self.targets.items()}
+        return targets if self.expand is None else self.expand(targets)
 
     def subset(self, rows: Int[Tensor, " rows"]) -> "Resident":
         """The examples with these numbers, in this order; their own numbers count from 0 anew.
 
         Raises ValueError for numbers that are not whole, or not those of examples.
         """
-        _check.dimensions("subset", "rows", rows=rows)
-        _check.integral("subset", rows=rows)
-        if rows.dtype == torch.bool:
-            raise ValueError("subset: rows must be numbers of examples; give mask.nonzero()[:, 0]")
-        for row in (rows.min(), rows.max()) if len(rows) else ():
-            _check.between("subset", 0, self.examples - 1, rows=int(row))
+        check_rows(rows, self.examples)
         rows = rows.to(self.device, torch.int64)
         inputs = tree_map(lambda leaf: leaf[rows], self.inputs)
         targets = {name: target[rows] for name, target in self.targets.items()}
@@ -113,6 +123,17 @@ class Resident:
         """The same examples with more targets, such as a teacher's outputs, or with others of the
         same names."""
         return replace(self, targets={**self.targets, **targets})
+
+    def augmented(self, augment: Transform = unchanged, mix: Mix | None = None) -> "Resident":
+        """The same examples, augmented before the transform and mixed behind it when they are
+        trained on, and never in an evaluation. It takes the place of what was there.
+
+        What `augment` sees is what the source holds: raw images, where the transform normalises.
+        Raises ValueError where `augment` or `mix` refuses the examples, and for targets that cannot
+        follow: beside labels none where they are mixed, and elsewhere whole numbers [examples]
+        alone. So a teacher's outputs are asked for in training instead of kept.
+        """
+        return replace(self, augment=augment, mix=mix)
 
     def to(self, device: torch.device | str) -> "Resident":
         """The same examples on a device."""

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import keystr, tree_flatten_with_path
 
-from fkd import _check
+from fkd import _random
 from fkd._random import Key
+from fkd.data._labels import check_labels, dense
 
 Transform = Callable[[Any, Key | None], Any]
 """`transform(inputs, key) -> inputs`: what a source does to the inputs of a batch inside the step.
@@ -17,15 +18,33 @@ It is a pure function of inputs [batch, ...] or [members, batch, ...] and of the
 its random numbers come. Without a key, in an evaluation, it draws none.
 """
 
+Mix = Callable[[Any, dict[str, Tensor], Key], tuple[Any, dict[str, Tensor]]]
+"""`mix(inputs, targets, key) -> (inputs, targets)`: examples of a batch mixed with each other.
+
+Inputs are as after the transform. It is a pure function, and is not called in an evaluation.
+"""
+
 
 class Batch(NamedTuple):
     """What one step reads: the inputs, any pytree of tensors, and the targets by name.
 
-    All lead with one axis of examples. The labels are one target among others.
+    All lead with one axis of examples. The labels are one target among others, and there need be
+    none. They are whole numbers: classes [batch], or [batch, ...] at many places in an example,
+    such as pixels or tokens; or they are probabilities [batch, classes], in floating point.
     """
 
     inputs: Any
     targets: dict[str, Tensor]
+
+
+@runtime_checkable
+class Checked(Protocol):
+    """A transform or a mix that looks at the examples when a source is made of them, where it can
+    look at values: inside a step it cannot."""
+
+    def check(self, inputs: Any, targets: Any) -> None:
+        """Raise ValueError where the examples do not fit."""
+        ...
 
 
 @runtime_checkable
@@ -81,6 +100,55 @@ def unchanged(inputs: Any, key: Key | None = None) -> Any:
     return inputs
 
 
+def apart(key: Key, number: int) -> Key:
+    """A key for one of several things that draw from this one, unrelated to the others'."""
+    return key._replace(seed=_random.fold(key.seed, number))
+
+
+def show(
+    batch: Batch, key: Key | None, augment: Transform, transform: Transform, mix: Mix | None
+) -> Batch:
+    """A batch as the step sees it. Only with a key is it augmented, before the transform, and
+    mixed, behind it."""
+    if key is None:
+        return Batch(transform(batch.inputs, None), batch.targets)
+    inputs = transform(augment(batch.inputs, apart(key, 1)), key)
+    if mix is None:
+        return Batch(inputs, batch.targets)
+    return Batch(*mix(inputs, batch.targets, apart(key, 2)))
+
+
+def check_examples(part: object, inputs: Any, targets: Any) -> None:
+    """Let a transform or a mix look at the examples, if it is one that does."""
+    if isinstance(part, Checked):
+        part.check(inputs, targets)
+
+
+def check_shown(
+    where: str,
+    inputs: Any,
+    targets: Mapping[str, Tensor],
+    augment: Transform,
+    transform: Transform,
+    mix: Mix | None,
+) -> None:
+    """Raise ValueError where these examples cannot be augmented, transformed or mixed so."""
+    for part in (augment, transform, mix):
+        check_examples(part, inputs, targets)
+    if augment is unchanged and mix is None:
+        return
+    for name, target in targets.items():
+        if name == "index" or (name == "labels" and not dense(target)):
+            continue
+        if name == "labels" or mix is not None or target.is_floating_point() or target.ndim > 1:
+            raise ValueError(
+                f"{where}: the batches are augmented or mixed anew in every step, which targets of "
+                f"the plain examples cannot follow, but there is {name!r}, {target.dtype} "
+                f"{tuple(target.shape)}; leave it out, and ask a teacher about each batch instead "
+                "of keeping its outputs (train(..., teacher=...))"
+            )
+
+
 def named_leaves(inputs: Any, targets: Mapping[str, Any]) -> dict[str, Any]:
     """Every leaf by how it is written: `inputs['pixels']`, `targets['labels']`."""
     paths: list[tuple[str, Any]] = []
@@ -91,7 +159,8 @@ def named_leaves(inputs: Any, targets: Mapping[str, Any]) -> dict[str, Any]:
 
 def check_batch(where: str, inputs: Any, targets: Mapping[str, Any]) -> int:
     """How many examples there are. Raises ValueError, which names the leaf, where one is no tensor,
-    has no axis of examples or another number of them, and where labels are no whole numbers."""
+    has no axis of examples or another number of them, and where labels are neither whole numbers
+    nor probabilities."""
     leaves = named_leaves(inputs, targets)
     for name, leaf in leaves.items():
         if not isinstance(leaf, Tensor):
@@ -114,7 +183,7 @@ def check_batch(where: str, inputs: Any, targets: Mapping[str, Any]) -> int:
                 f"but {name} is {tuple(first.shape)} and {other} is {tuple(leaf.shape)}"
             )
     if "labels" in targets:
-        _check.integral(where, labels=targets["labels"])
+        check_labels(where, targets["labels"])
     return len(first)
 
 

@@ -1,18 +1,35 @@
 """A source that reads its batches from a `torch.utils.data.DataLoader` as they are needed."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from itertools import islice
 from typing import Any
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
-from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SequentialSampler
+from torch.utils.data import (
+    DataLoader,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    Subset,
+)
 
 from fkd import _check, _random
 from fkd._random import Key
-from fkd.data._order import order, steps_per_epoch
-from fkd.data._source import Batch, Transform, check_batch, check_index_is_free, unchanged
+from fkd.data._order import check_rows, order, steps_per_epoch
+from fkd.data._source import (
+    Batch,
+    Mix,
+    Transform,
+    check_batch,
+    check_index_is_free,
+    check_shown,
+    show,
+    unchanged,
+)
 
 Split = Callable[[Any], tuple[Any, Mapping[str, Tensor]]]
 """`split(batch) -> (inputs, targets)`: which part of a loader's batch is which."""
@@ -21,8 +38,9 @@ Split = Callable[[Any], tuple[Any, Mapping[str, Tensor]]]
 def inputs_and_targets(batch: Any) -> tuple[Any, Mapping[str, Tensor]]:
     """The inputs and the targets of a batch in one of the usual forms.
 
-    These are a pair of inputs and labels, a pair of inputs and a dict of targets, and a dict with
-    `labels`, all else of which is taken as the inputs. Raises ValueError for any other.
+    These are a pair of inputs and labels, a pair of inputs and a dict of targets, a dict with
+    `labels`, all else of which is taken as the inputs, and inputs alone, a tensor or a sequence of
+    one, which have no targets. Raises ValueError for any other.
 
     >>> inputs_and_targets([torch.zeros(1, 2), torch.tensor([3])])
     (tensor([[0., 0.]]), {'labels': tensor([3])})
@@ -30,6 +48,10 @@ def inputs_and_targets(batch: Any) -> tuple[Any, Mapping[str, Tensor]]:
     if isinstance(batch, Mapping) and "labels" in batch:
         inputs = {name: value for name, value in batch.items() if name != "labels"}
         return inputs, {"labels": batch["labels"]}
+    if isinstance(batch, Tensor):
+        return batch, {}
+    if isinstance(batch, Sequence) and len(batch) == 1 and isinstance(batch[0], Tensor):
+        return batch[0], {}
     if isinstance(batch, Sequence) and len(batch) == 2:
         inputs, targets = batch
         if isinstance(targets, Tensor):
@@ -43,8 +65,8 @@ def inputs_and_targets(batch: Any) -> tuple[Any, Mapping[str, Tensor]]:
         form += f" of {', '.join(type(part).__name__ for part in batch)}"
     raise ValueError(
         "Streamed: the loader's batch must be a pair of inputs and labels, a pair of inputs and a "
-        f"dict of targets, or a dict with 'labels', but it is a {form}; give split=, a function "
-        "from a batch to (inputs, targets)"
+        f"dict of targets, a dict with 'labels', or a tensor, but it is a {form}; give split=, a "
+        "function from a batch to (inputs, targets)"
     )
 
 
@@ -53,7 +75,8 @@ class Streamed:
 
     A feed is the batch itself, on the device: what `split` makes of the loader's batch. Workers,
     `collate_fn`, `pin_memory` and prefetching are the loader's; memory holds only the batches that
-    it prefetches. `read` applies `transform(inputs, key)` inside the step.
+    it prefetches. `read` applies `transform(inputs, key)` inside the step, in training between
+    `augment` and `mix`, which `augmented` adds.
 
     Over a map-style data set the batches are those of `Resident` over the same examples: `order`
     says which examples come when, `index` among the targets gives their numbers, and an epoch goes
@@ -69,7 +92,7 @@ class Streamed:
 
     Raises ValueError for a loader whose sampler or batch sampler is not torch's own, or that drops
     the last batch, for a batch size or a number of examples that is not known, and in `feeds` for a
-    batch that does not hold the examples that were asked for.
+    batch that does not hold the examples that were asked for, or that `Resident` would refuse.
 
     >>> images, labels = torch.zeros(5, 1, 2, 2), torch.arange(5)
     >>> loader = DataLoader(torch.utils.data.TensorDataset(images, labels), batch_size=2)
@@ -84,6 +107,8 @@ class Streamed:
         *,
         split: Split = inputs_and_targets,
         transform: Transform = unchanged,
+        augment: Transform = unchanged,
+        mix: Mix | None = None,
         examples: int | None = None,
         batch_size: int | None = None,
         device: torch.device | str = "cpu",
@@ -92,6 +117,8 @@ class Streamed:
         self.loader = loader
         self.split = split
         self.transform = transform
+        self.augment = augment
+        self.mix = mix
         self.examples = _examples(loader, examples)
         self.batch_size = _batch_size(loader, batch_size)
         self.device = torch.device(device)
@@ -110,7 +137,7 @@ class Streamed:
 
     def read(self, feed: Batch, key: Key | None = None) -> Batch:
         """The batch with its inputs after the transform."""
-        return Batch(self.transform(feed.inputs, key), feed.targets)
+        return show(feed, key, self.augment, self.transform, self.mix)
 
     def in_order(self, batch_size: int) -> Iterator[Batch]:
         """Every example once, in order; the transform is given no key."""
@@ -121,38 +148,66 @@ class Streamed:
             batches = self._at(torch.arange(self.examples).split(batch_size), 0)
         return (self.read(self._move(batch)) for batch in batches)
 
+    def augmented(self, augment: Transform = unchanged, mix: Mix | None = None) -> "Streamed":
+        """The same examples, augmented before the transform and mixed behind it when they are
+        trained on: as `Resident.augmented`, which refuses the same, here in `feeds`."""
+        return self._with(augment=augment, mix=mix)
+
     def to(self, device: torch.device | str) -> "Streamed":
         """The same source with its batches on a device."""
-        return Streamed(
-            self.loader,
-            split=self.split,
-            transform=self.transform,
-            examples=self.examples,
-            batch_size=self.batch_size,
-            device=device,
-        )
+        return self._with(device=device)
 
     def batched(self, batch_size: int) -> "Streamed":
         """The same source with batches of another size."""
-        return Streamed(
-            self.loader,
-            split=self.split,
-            transform=self.transform,
-            examples=self.examples,
-            batch_size=batch_size,
-            device=self.device,
-        )
+        return self._with(batch_size=batch_size)
+
+    def _with(self, **changes: Any) -> "Streamed":
+        same = {
+            "split": self.split,
+            "transform": self.transform,
+            "augment": self.augment,
+            "mix": self.mix,
+            "examples": self.examples,
+            "batch_size": self.batch_size,
+            "device": self.device,
+        }
+        return Streamed(self.loader, **same | changes)
+
+    def _checked(self, inputs: Any, targets: Mapping[str, Tensor]) -> int:
+        """How many examples a loader's batch holds. Raises ValueError where it does not fit."""
+        examples = check_batch("Streamed", inputs, targets)
+        check_shown("Streamed", inputs, targets, self.augment, self.transform, self.mix)
+        return examples
+
+    @property
+    def numbered(self) -> bool:
+        """Whether examples have numbers: those of a map-style data set, not of a stream."""
+        return not _is_iterable(self.loader)
+
+    def subset(self, rows: Int[Tensor, " rows"]) -> "Streamed":
+        """The examples with these numbers, in this order; their own numbers count from 0 anew.
+
+        Raises ValueError for an `IterableDataset`, whose examples have no numbers, and as
+        `Resident.subset`.
+        """
+        if not self.numbered:
+            raise ValueError("subset: the examples of an IterableDataset have no numbers")
+        check_rows(rows, self.examples)
+        source = copy(self)
+        source.loader = _anew(self.loader, Subset(self.loader.dataset, rows.tolist()))
+        source.examples = _examples(source.loader, None)
+        return source
 
     def _move(self, batch: Batch) -> Batch:
         return tree_map(lambda leaf: leaf.to(self.device, non_blocking=True), batch)
 
     def _at(self, rows: Sequence[Tensor], worker_seed: int) -> Iterator[Batch]:
         """The examples with the numbers of each row, in a batch a row."""
-        loader = _anew(self.loader, worker_seed, _Rows(rows))
+        loader = _anew(self.loader, self.loader.dataset, worker_seed, _Rows(rows))
         for numbers, raw in zip(rows, loader, strict=True):
             inputs, targets = self.split(raw)
             check_index_is_free("Streamed", targets)
-            examples = check_batch("Streamed", inputs, targets)
+            examples = self._checked(inputs, targets)
             if examples != len(numbers):
                 raise ValueError(
                     f"Streamed: the loader was asked for a batch of {len(numbers)} examples, but "
@@ -162,9 +217,9 @@ class Streamed:
 
     def _stream(self, worker_seed: int) -> Iterator[Batch]:
         """The loader's own batches, of whatever size."""
-        for raw in _anew(self.loader, worker_seed, None):
+        for raw in _anew(self.loader, self.loader.dataset, worker_seed):
             inputs, targets = self.split(raw)
-            check_batch("Streamed", inputs, targets)
+            self._checked(inputs, targets)
             yield Batch(inputs, dict(targets))
 
 
@@ -181,12 +236,15 @@ class _Rows:
         return len(self.rows)
 
 
-def _anew(loader: DataLoader, worker_seed: int, rows: _Rows | None) -> DataLoader:
-    """The same loader, of batches by `rows` where there are any, with its workers' seed its own."""
+def _anew(
+    loader: DataLoader, dataset: Any, worker_seed: int = 0, rows: _Rows | None = None
+) -> DataLoader:
+    """A loader like this one of a data set, of batches by `rows` where there are any, with its
+    workers' seed its own."""
     generator = torch.Generator()
     generator.manual_seed(worker_seed)
     return DataLoader(
-        loader.dataset,
+        dataset,
         batch_size=1 if rows else loader.batch_size,
         batch_sampler=rows,
         num_workers=loader.num_workers,

@@ -1,13 +1,17 @@
 """What a source does to the inputs of a batch, as pure functions `(inputs, key) -> inputs`."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from fkd import _check
 from fkd._random import Key
+from fkd.data._images import check_levels, check_levels_dtype
+from fkd.data._source import Transform, apart, check_examples
 
 
 @dataclass(frozen=True)
@@ -15,11 +19,14 @@ class Normalize:
     """(x − mean) / deviation by channel, with channels last in memory.
 
     `x` is the image in [0, 1]: uint8 is divided by 255 and becomes float32; floating-point images
-    are taken as they are, and keep their dtype. Channels last makes pooling and convolution of
-    small images several times faster on a CPU.
+    must lie in [0, 1] already, are taken as they are, and keep their dtype. Channels last makes
+    pooling and convolution of small images several times faster on a CPU.
 
     Raises ValueError for a mean and a deviation that are not one number a channel each, for a
-    deviation that is not above zero, and for images of other channels or of another dtype.
+    deviation that is not above zero, and for images of other channels or of another dtype, such as
+    16 bits: divide those by 65,535. When a source is made of them it raises ValueError too for
+    floating-point images that leave [0, 1] by more than 0.001, as those do that are normalised
+    already or lie in [0, 255].
 
     >>> normalize = Normalize(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
     >>> normalize(torch.zeros(1, 3, 2, 2, dtype=torch.uint8))[0, :, 0, 0]
@@ -38,6 +45,11 @@ class Normalize:
         for deviation in self.std:
             _check.positive("Normalize", std=deviation)
 
+    def check(self, inputs: Any, targets: Any = None) -> None:
+        """Raise ValueError where a source's inputs are no raw images."""
+        if isinstance(inputs, Tensor):  # other trees have transforms of their own
+            check_levels("Normalize", inputs)
+
     def __call__(
         self, inputs: Shaped[Tensor, "*batch channels height width"], key: Key | None = None
     ) -> Float[Tensor, "*batch channels height width"]:
@@ -47,13 +59,43 @@ class Normalize:
                 f"Normalize: images must have {len(self.mean)} channels, as mean and std do, "
                 f"but they are {tuple(inputs.shape)}"
             )
-        if inputs.dtype != torch.uint8 and not inputs.is_floating_point():
-            raise ValueError(
-                f"Normalize: images must be uint8 in [0, 255] or floating-point in [0, 1], "
-                f"but their dtype is {inputs.dtype}"
-            )
+        check_levels_dtype("Normalize", inputs)
         largest = 255 if inputs.dtype == torch.uint8 else 1
         # Numbers of Python's, for a CUDA graph cannot copy tensors of them from the CPU.
         channels = zip(inputs.unbind(-3), self.mean, self.std, strict=True)
         normal = [(channel / largest - mean) / deviation for channel, mean, deviation in channels]
         return torch.stack(normal, dim=-1).movedim(-1, -3)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Transforms one after the other, each with a key of its own: what `chain` makes."""
+
+    transforms: tuple[Transform, ...]
+
+    def check(self, inputs: Any, targets: Any = None) -> None:
+        """Raise ValueError where a source's examples do not fit: each transform looks at what those
+        before it make of them, the first at all, and any other at the first hundred."""
+        for number, transform in enumerate(self.transforms):
+            check_examples(transform, inputs, targets)
+            if number < len(self.transforms) - 1:
+                inputs = transform(tree_map(_head, inputs), None)
+
+    def __call__(self, inputs: Any, key: Key | None = None) -> Any:
+        for number, transform in enumerate(self.transforms):
+            inputs = transform(inputs, None if key is None else apart(key, number))
+        return inputs
+
+
+def chain(*transforms: Transform) -> Chain:
+    """Transforms one after the other, each with random numbers of its own.
+
+    >>> normalize = chain(Normalize(mean=(0.5,), std=(0.5,)), Normalize(mean=(1.0,), std=(2.0,)))
+    >>> normalize(torch.full((1, 1, 1, 1), 0.5)).item()
+    -0.5
+    """
+    return Chain(transforms)
+
+
+def _head(leaf: Tensor) -> Tensor:
+    return leaf[:100]

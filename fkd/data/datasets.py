@@ -1,32 +1,53 @@
 """The data sets by name: scikit-learn's digits, torchvision's downloads, a folder of images.
 
-All are images [3, 32, 32] on the CPU, in uint8, normalised by ImageNet's statistics as in the
-tutorial whose networks they are for.
+All are square images in uint8 on the CPU, by default [3, 32, 32], for which the tutorial's networks
+are made, and normalised by ImageNet's statistics as there.
 """
 
 import os
 import urllib.error
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from einops import repeat
 from torch import Tensor
+from torch.utils.data import DataLoader
 from torchvision import datasets as tv
 
 from fkd import _check
 from fkd.data import _folder
 from fkd.data._data import Data
 from fkd.data._resident import Resident
+from fkd.data._resize import resize_then, resized, with_channels
+from fkd.data._source import Source
+from fkd.data._streamed import Streamed
 from fkd.data._transforms import Normalize
 
-SIDE = 32  # every image is resized to 32x32, for which the tutorial's models are made
 # ImageNet's, which the tutorial applies to CIFAR-10, in [0, 1] by channel.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Form:
+    """How images are to come: squares of `side` pixels, in so many channels, normalised.
+
+    Where they would take more than `memory` GiB, they are not all held at that size; `workers`
+    processes then decode those that lie in files.
+    """
+
+    side: int = 32
+    channels: int = 3
+    memory: float = 4.0
+    workers: int = 2
+    normalize: Normalize = Normalize(MEAN, STD)  # noqa: RUF009, for it is frozen too
+
+    def fits(self, examples: int) -> bool:
+        """Whether so many images may lie in memory."""
+        return examples * self.channels * self.side**2 <= self.memory * 2**30
 
 
 def cache_dir() -> Path:
@@ -37,21 +58,60 @@ def cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fkd"
 
 
-def load(name: str, root: str | Path | None = None) -> Data[Resident]:
+def load(
+    name: str,
+    root: str | Path | None = None,
+    *,
+    image_size: int = 32,
+    memory: float = 4.0,
+    channels: int = 3,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    workers: int = 2,
+) -> Data[Any]:
     """The data set `name`: one of `DATASETS`.
 
     `root` is where torchvision's data sets are downloaded to on first use (by default the cache
-    directory), or, for `folder`, the folder of images. Raises ValueError for an unknown name, a
-    download that failed, or a folder that does not fit (see `folder`).
+    directory), or, for `folder`, the folder of images. Images are resized to `image_size` pixels a
+    side, whatever part of either axis that stretches. A grey image is repeated in all `channels`;
+    images of a folder are converted to as many, 1 (grey), 3 (RGB) or 4 (RGBA).
+
+    A channel in [0, 1] is normalised by its `mean` and `std`: by default ImageNet's for three
+    channels, and 0.5 for any other number. Where the images of both splits would take more than
+    `memory` GiB, those of a folder are decoded when they are read (a `Streamed` source), by
+    `workers` processes, and others are held as they come and resized within the step. The batches
+    are the same.
+
+    Raises ValueError for an unknown name, a download that failed, a folder that does not fit (see
+    `folder`), images of another number of channels, and a `mean` and `std` of another number.
 
     >>> load("digits").train.examples
     898
     """
     _check.known("load", "data set", name, DATASETS)
-    return DATASETS[name](None if root is None else Path(root).expanduser())
+    _check.positive("load", image_size=image_size, channels=channels)
+    _check.not_negative("load", memory=memory, workers=workers)
+    normalize = _normalize(channels, mean, std)
+    form = Form(image_size, channels, memory, workers, normalize)
+    return DATASETS[name](None if root is None else Path(root).expanduser(), form)
 
 
-def digits(root: Path | None = None) -> Data[Resident]:
+def _normalize(
+    channels: int, mean: Sequence[float] | None, std: Sequence[float] | None
+) -> Normalize:
+    usual = (MEAN, STD) if channels == len(MEAN) else ((0.5,) * channels,) * 2
+    normalize = Normalize(
+        usual[0] if mean is None else tuple(mean), usual[1] if std is None else tuple(std)
+    )
+    if len(normalize.mean) != channels:
+        raise ValueError(
+            f"load: mean and std must hold one number for each of the {channels} channels, but "
+            f"they hold {len(normalize.mean)}"
+        )
+    return normalize
+
+
+def digits(root: Path | None, form: Form) -> Data[Resident]:
     """scikit-learn's 1,797 8x8 digits, split in two halves with the classes' shares kept.
 
     Half is held out for testing, more than is usual, so that an accuracy there is known to about
@@ -65,39 +125,50 @@ def digits(root: Path | None = None) -> Data[Resident]:
             'the digits come with scikit-learn, which is not installed: pip install "fkd[compare]"'
         ) from error
     bunch: Any = load_digits()  # intensities 0 to 16
-    images = _to_side(torch.from_numpy(bunch.images).float().unsqueeze(1) * (255 / 16))
+    images = torch.from_numpy(bunch.images).float().unsqueeze(1) * (255 / 16)
     labels = torch.from_numpy(bunch.target).long()
     train, test = train_test_split(
         range(len(labels)), test_size=0.5, stratify=bunch.target, random_state=0
     )
     classes = tuple(str(name) for name in bunch.target_names)
-    return Data(
-        "digits",
-        classes,
-        train=_source(images[train], labels[train]),
-        test=_source(images[test], labels[test]),
-    )
+    splits = {"train": (images[train], labels[train]), "test": (images[test], labels[test])}
+    return _held("digits", classes, splits, form)
 
 
-def folder(root: Path | None = None) -> Data[Resident]:
-    """Any `ROOT/train/<class>/*` and `ROOT/test/<class>/*` of images, resized to 32x32.
+def folder(root: Path | None, form: Form) -> Data[Any]:
+    """Any `ROOT/train/<class>/*` and `ROOT/test/<class>/*` of images.
 
-    Decoded once; the tensors are kept in `cache_dir()`, never beside the images, and decoded anew
-    when a file was added, removed or changed. Raises ValueError for a missing or empty folder, for
-    classes that differ between the splits, and for images that cannot be read, by name.
+    Where they fit into memory they are decoded once; the tensors are kept in `cache_dir()`, never
+    beside the images, and decoded anew when a file was added, removed or changed. Raises ValueError
+    for a missing or empty folder, for classes that differ between the splits, and for images that
+    cannot be read or have more than 8 bits a colour, by name: before any work where they are held,
+    else when they are read.
     """
     if root is None:
         raise ValueError("folder: which folder? give it as root=; it holds train/ and test/")
-    classes, tensors = _folder.read(root, SIDE, cache_dir() / "folder")
-    return Data(
-        root.name or "folder",
-        classes,
-        train=_source(tensors["train_images"], tensors["train_labels"]),
-        test=_source(tensors["test_images"], tensors["test_labels"]),
-    )
+    images = _folder.splits(root, form.side, form.channels)
+    if form.fits(sum(map(len, images.values()))):
+        tensors = _folder.tensors(root, images, cache_dir() / "folder")
+        sources: dict[str, Source] = {
+            split: Resident(
+                tensors[split], {"labels": images[split].targets}, transform=form.normalize
+            )
+            for split in images
+        }
+    else:
+        sources = {
+            split: Streamed(
+                DataLoader(images[split], batch_size=128, num_workers=form.workers),
+                transform=form.normalize,
+            )
+            for split in images
+        }
+    return Data(root.name or "folder", images["train"].classes, **sources)
 
 
-def _torchvision(name: str, kind: Callable[..., Any], root: Path | None = None) -> Data[Resident]:
+def _torchvision(
+    name: str, kind: Callable[..., Any], root: Path | None, form: Form
+) -> Data[Resident]:
     root = root or cache_dir() / "torchvision"
     try:
         train, test = (kind(str(root), train=train, download=True) for train in (True, False))
@@ -110,34 +181,31 @@ def _torchvision(name: str, kind: Callable[..., Any], root: Path | None = None) 
             f"{kind.__name__}), or give the folder that holds them as root=; the data set 'digits' "
             "needs no download"
         ) from error
-    return Data(
-        name, tuple(train.classes), train=_source(*_tensors(train)), test=_source(*_tensors(test))
-    )
+    splits = {"train": _tensors(train), "test": _tensors(test)}
+    return _held(name, tuple(train.classes), splits, form)
 
 
 def _tensors(dataset: Any) -> tuple[Tensor, Tensor]:
     images, labels = torch.as_tensor(dataset.data), torch.as_tensor(dataset.targets).long()
     if images.ndim == 3:  # grey [n, h, w]
         images = images.unsqueeze(-1)
-    images = images.permute(0, 3, 1, 2).contiguous()
-    if images.shape[1:] != (3, SIDE, SIDE):
-        images = _to_side(images.float())
-    return images, labels
+    return images.permute(0, 3, 1, 2).contiguous(), labels
 
 
-def _to_side(images: Tensor) -> Tensor:
-    """Float images [n, 1 or 3, h, w] in [0, 255] as uint8 [n, 3, 32, 32]."""
-    images = F.interpolate(images, (SIDE, SIDE), mode="bilinear", antialias=True)
-    if images.shape[1] == 1:
-        images = repeat(images, "n 1 h w -> n 3 h w")
-    return images.round().clamp(0, 255).byte().contiguous()
+def _held(
+    name: str, classes: tuple[str, ...], splits: dict[str, tuple[Tensor, Tensor]], form: Form
+) -> Data[Resident]:
+    """Images as they come, which are resized now if they fit into memory, or else in the step."""
+    fits = form.fits(sum(len(labels) for _, labels in splits.values()))
+    transform = form.normalize if fits else partial(resize_then, form.side, form.normalize)
+    sources = {}
+    for split, (images, labels) in splits.items():
+        held = with_channels(name, resized(images, form.side) if fits else images, form.channels)
+        sources[split] = Resident(held, {"labels": labels}, transform=transform)
+    return Data(name, classes, **sources)
 
 
-def _source(images: Tensor, labels: Tensor) -> Resident:
-    return Resident(images, {"labels": labels}, transform=Normalize(MEAN, STD))
-
-
-DATASETS: dict[str, Callable[[Path | None], Data[Resident]]] = {
+DATASETS: dict[str, Callable[[Path | None, Form], Data[Any]]] = {
     "digits": digits,
     "cifar10": partial(_torchvision, "cifar10", tv.CIFAR10),
     "cifar100": partial(_torchvision, "cifar100", tv.CIFAR100),

@@ -9,6 +9,7 @@ from fkd.execution._memory import keep_freed
 from fkd.execution._plan import Compile, Layout, Plan
 from fkd.execution._precision import PRECISIONS, fast_in_bfloat16, multiply_in, precisions
 from fkd.execution._run import runner
+from fkd.execution._vmap import why_not_vmap
 
 __all__ = [
     "PAYS_FROM",
@@ -26,4 +27,5 @@ __all__ = [
     "precisions",
     "runner",
     "why_not_compile",
+    "why_not_vmap",
 ]

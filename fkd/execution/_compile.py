@@ -2,6 +2,7 @@
 
 import random
 import types
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -41,6 +42,47 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return torch.compile(own, fullgraph=True, dynamic=False, options=options)
 
 
+class Compiled:
+    """A function under torch.compile, which tells in a line what the compiler cannot take.
+
+    Then `eager`, which computes the same, takes its place from that call on, with a warning; where
+    there is none, the call raises ValueError. The compiler fails before anything has run.
+    """
+
+    def __init__(self, function: Callable[..., Any], eager: Callable[..., Any] | None = None):
+        self.run, self.eager = compiled(function), eager
+
+    def __call__(self, *inputs: Any) -> Any:
+        try:
+            return self.run(*inputs)
+        except Exception as error:
+            if self.run is self.eager or not _is_of_compiler(error):
+                raise
+            reason = _line(error)
+            if self.eager is None:
+                raise ValueError(
+                    f"lay: the step cannot be compiled: {reason}; use Plan(compile='none'), or "
+                    "'auto', which goes on without the compiler"
+                ) from error
+        warnings.warn(
+            f"the step cannot be compiled and goes on without: {reason}; "
+            "Plan(compile='none') does not try",
+            stacklevel=2,
+        )
+        self.run = self.eager
+        return self.run(*inputs)
+
+
+def _is_of_compiler(error: Exception) -> bool:
+    from torch._dynamo.exc import TorchDynamoException  # slow to import, and here it is loaded
+
+    return isinstance(error, TorchDynamoException)
+
+
+def _line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0] or type(error).__name__
+
+
 def why_not_compile(device: torch.device) -> str | None:
     """Why `torch.compile` cannot be used on a device, in a line, or None where it can.
 
@@ -50,5 +92,5 @@ def why_not_compile(device: torch.device) -> str | None:
     try:
         torch.compile(lambda x: (x * number).cos(), fullgraph=True)(torch.ones(8, device=device))
     except Exception as error:  # compilers fail in as many ways as there are compilers
-        return str(error).strip().split("\n")[0] or type(error).__name__
+        return _line(error)
     return None

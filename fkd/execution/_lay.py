@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflat
 from fkd.data import Batch
 from fkd.distillation import Distillation, Gradient, State
 from fkd.ensemble import Order, ensemble, member, part, size, stack
-from fkd.execution._compile import compiled
+from fkd.execution._compile import Compiled
 from fkd.execution._layers import FasterLayers
 from fkd.execution._plan import Plan
 from fkd.model import Tensors
@@ -25,12 +25,14 @@ def lay(
     *,
     order: Order = "shared",
     reduce: Reduce | None = None,
+    fall_back: bool = False,
 ) -> Advance:
     """`advance(state, batch)`: the ensemble's step, which writes over the stacked state.
 
     It returns the metrics, a number a member. Call it on a state that nobody else reads: no second
     state is made. `plan` is settled (see `Plan.settle`). `reduce` stands between gradient and
-    update, where ranks average; without it both are one.
+    update, where ranks average; without it both are one. Where the compiler cannot take the step,
+    the first call raises ValueError, or with `fall_back` warns and goes on without the compiler.
 
     Raises ValueError for a plan that still has something to choose.
     """
@@ -39,28 +41,31 @@ def lay(
             f"lay: the plan must have nothing left to choose, but it is {plan}; settle it with "
             "plan.settle(device, steps, members)"
         )
+    compiles = plan.compile == "step"
     if plan.layout == "loop":
-        alone = distillation.gradient
-        if plan.compile == "none":
-            alone = partial(_by_autograd, distillation)
+        alone: Callable[..., Any] = partial(_by_autograd, distillation)
         step: Callable[..., Any] = partial(_advance, alone, distillation.update)
-        if plan.compile == "step":
-            alone, step = compiled(partial(_faster, alone)), compiled(partial(_faster, step))
+        if compiles:
+            fast = partial(_advance, distillation.gradient, distillation.update)
+            step = Compiled(partial(_faster, fast), step if fall_back else None)
+            fast = partial(_faster, distillation.gradient)
+            alone = Compiled(fast, alone if fall_back else None)
         gradient = partial(_one_by_one, alone, order)
         advance = partial(_one_by_one, step, order)
     else:
         together = ensemble(distillation, order=order)
         wide: Callable[..., Any] = together.gradient
         step = partial(_advance, together.gradient, together.update)
-        if plan.compile == "step":
-            wide, step = compiled(wide), compiled(step)
+        if compiles:
+            wide = Compiled(wide, wide if fall_back else None)
+            step = Compiled(step, step if fall_back else None)
         gradient = partial(_in_chunks, wide, order, plan.chunk)
         advance = partial(_in_chunks, step, order, plan.chunk)
     if reduce is None:
         return advance
-    update = torch.func.vmap(distillation.update)
-    if plan.compile == "step":
-        update = compiled(update)
+    update: Callable[..., Any] = torch.func.vmap(distillation.update)
+    if compiles:
+        update = Compiled(update, update if fall_back else None)
     return partial(_advance, partial(_reduced, gradient, reduce), update)
 
 

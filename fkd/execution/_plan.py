@@ -18,10 +18,11 @@ class Plan:
     """How an ensemble is laid on the hardware, which changes no result beyond rounding.
 
     `layout` is "vmap", one wide computation; "loop", the members one by one, which is faster on a
-    CPU, where stacked activations outgrow the caches; or "auto", which chooses by the device. With
-    `chunk`, "vmap" takes at most so many members at once, where memory asks for it. `compile` is
-    "step", the whole step in one graph; "none"; or "auto", which compiles where that pays. On a
-    GPU, `graph` steps at once are captured in a CUDA graph, or none where it is 0.
+    CPU, where stacked activations outgrow the caches; or "auto", which chooses by the device, and
+    "loop" for what vmap cannot run. With `chunk`, "vmap" takes at most so many members at once,
+    where memory asks for it. `compile` is "step", the whole step in one graph; "none"; or "auto",
+    which compiles where that pays and the compiler can. On a GPU, `graph` steps at once are
+    captured in a CUDA graph, or none where it is 0.
 
     Raises ValueError for a name that is not known, `chunk` below one, or a negative `graph`.
     """

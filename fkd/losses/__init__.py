@@ -6,9 +6,15 @@ student's dtype. Every loss runs under `torch.func.vmap` and `grad` and `torch.c
 up to rounding, but that a value is not negative holds to the last bit. A logit of −inf is a class
 of probability zero.
 
+Losses of logits [..., classes] take any number of leading axes, so that a pixel or a token has a
+value as an example has. Their `mask`, boolean [...], is True where a position counts: elsewhere the
+value and every gradient are zero, whatever stands there: NaN, or a label of −100. Relations and
+correlations over a batch take [batch, classes]; what is one batch to them, the caller says by
+flattening.
+
 `Memory:` in a docstring is what a value and its gradient by `torch.func.grad` hold at their peak
-beside the arguments, uncompiled, in float32 numbers; `logits`, `maps`, `features` or `embeddings`
-stand for one side's.
+beside the arguments, uncompiled and without a mask, in float32 numbers; `logits`, `maps`,
+`features` or `embeddings` stand for one side's.
 
 `__all__` lists the losses. `HELPERS` lists what some of them are computed from.
 """

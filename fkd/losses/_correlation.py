@@ -10,6 +10,17 @@ from fkd.losses._numeric import not_negative, product, tempered, unit, widen
 from fkd.losses._response import check_pair, log_softmax
 
 
+def _check_batch(where: str, student: Tensor, teacher: Tensor, temperature: Scalar) -> None:
+    """As `check_pair`, of [batch, classes] alone: what is one batch, the caller says."""
+    for name, x in (("student", student), ("teacher", teacher)):
+        if x.ndim != 2:
+            raise ValueError(
+                f"{where}: {name} must be [batch classes], but it is {tuple(x.shape)}; say which "
+                "positions are one batch by flattening them, as in student.flatten(0, -2)"
+            )
+    check_pair(where, student, teacher, temperature)
+
+
 def _lowered(logits: Tensor) -> Tensor:
     """Logits less the largest of their row: those that agree up to a constant become equal."""
     x = widen(logits)
@@ -53,7 +64,7 @@ def dist_inter(
     >>> dist_inter(torch.tensor([[2.0, 1.0, 1.0]]).log(), torch.tensor([[1.0, 2.0, 1.0]]).log())
     tensor([1.5000])
     """
-    check_pair("dist_inter", student, teacher, temperature)
+    _check_batch("dist_inter", student, teacher, temperature)
     q, p = (_excess(tempered(_lowered(x), temperature)) for x in (student, teacher))
     return (temperature**2 * _pearson_distance(q, p)).to(student.dtype)
 
@@ -80,7 +91,7 @@ def dist_intra(
     >>> dist_intra(torch.tensor([[0.0, 1.0], [0.0, 2.0]]), torch.tensor([[0.0, 5.0], [0.0, 2.0]]))
     tensor([2., 2.])
     """
-    check_pair("dist_intra", student, teacher, temperature)
+    _check_batch("dist_intra", student, teacher, temperature)
     _check.several("dist_intra", student=student, teacher=teacher)
     q, p = (_excess(log_softmax(_lowered(x), temperature).mT) for x in (student, teacher))
     return (temperature**2 * _pearson_distance(q, p)).to(student.dtype)
@@ -108,7 +119,7 @@ def class_correlation(
     >>> class_correlation(torch.tensor([[0.0, 99.0]]), torch.tensor([[99.0, 0.0]]), temperature=1)
     tensor([1., 1.])
     """
-    check_pair("class_correlation", student, teacher, temperature)
+    _check_batch("class_correlation", student, teacher, temperature)
     q, p = (log_softmax(x, temperature).exp().mT for x in (student, teacher))
     return (product(q, q) - product(p, p)).square().sum(-1).to(student.dtype)
 
@@ -136,7 +147,7 @@ def batch_correlation(
     >>> batch_correlation(same, torch.tensor([[0.0, 99.0], [99.0, 0.0]]), temperature=1.0)
     tensor([1., 1.])
     """
-    check_pair("batch_correlation", student, teacher, temperature)
+    _check_batch("batch_correlation", student, teacher, temperature)
     _check.several("batch_correlation", student=student, teacher=teacher)
     q, p = (log_softmax(x, temperature).exp() for x in (student, teacher))
     return (product(q, q) - product(p, p)).square().sum(-1).to(student.dtype)

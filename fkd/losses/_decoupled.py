@@ -2,18 +2,30 @@
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from fkd import _check
 from fkd._check import Scalar
+from fkd.losses._mask import filled, zeroed
 from fkd.losses._response import check_labels, check_pair, cross, kl, log_softmax
 
 
 def _check_labelled(
-    where: str, student: Tensor, teacher: Tensor, labels: Tensor, temperature: Scalar
+    where: str,
+    student: Tensor,
+    teacher: Tensor,
+    labels: Tensor,
+    temperature: Scalar,
+    mask: Tensor | None,
 ) -> None:
-    check_pair(where, student, teacher, temperature)
+    check_pair(where, student, teacher, temperature, mask)
+    if labels.is_floating_point():
+        raise ValueError(
+            f"{where}: labels must hold whole numbers, but their dtype is {labels.dtype}; it parts "
+            "one labelled class from the others, which a soft label does not name: give "
+            "labels.argmax(-1)"
+        )
     check_labels(where, student, labels)
     if student.shape[-1] < 2:
         raise ValueError(
@@ -38,23 +50,24 @@ def _split(log_p: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def dkd(
-    student: Float[Tensor, "batch classes"],
-    teacher: Float[Tensor, "batch classes"],
-    labels: Int[Tensor, " batch"],
+    student: Float[Tensor, "*batch classes"],
+    teacher: Float[Tensor, "*batch classes"],
+    labels: Int[Tensor, "*batch"],
     *,
     alpha: Scalar = 1.0,
     beta: Scalar = 8.0,
     temperature: Scalar = 4.0,
-) -> Float[Tensor, " batch"]:
+    mask: Bool[Tensor, "*batch"] | None = None,
+) -> Float[Tensor, "*batch"]:
     """T² · [α KL((p_y, 1−p_y) ‖ (q_y, 1−q_y)) + β KL(p̂ ‖ q̂)], p = softmax(teacher/T), q likewise.
 
     p̂ and q̂ are p and q over the classes other than the label y, renormalised. `student` and
-    `teacher` are logits [batch, classes], `labels` whole numbers [batch] in [0, classes), α is
-    `alpha` ≥ 0, β is `beta` ≥ 0, T is `temperature` > 0. The value is not negative, and zero with a
-    zero gradient where the logits agree up to a constant; with α = 1 and β = 1 − p_y it is
-    `kl_divergence`, and with two classes its second part is zero. Gradients are finite with respect
-    to the teacher and T too. Raises ValueError for shapes that do not fit, fewer than two classes,
-    dtypes, or numbers out of range. Memory: 8 × logits.
+    `teacher` are logits [..., classes], `labels` whole numbers [...] in [0, classes), α is `alpha`
+    ≥ 0, β is `beta` ≥ 0, T is `temperature` > 0; `mask` [...] is True where a position counts. The
+    value is not negative, and zero with a zero gradient where the logits agree up to a constant;
+    with α = 1 and β = 1 − p_y it is `kl_divergence`, and with two classes its second part is zero.
+    Gradients are finite with respect to the teacher and T too. Raises ValueError for shapes that do
+    not fit, fewer than two classes, dtypes, or numbers out of range. Memory: 8 × logits.
 
     Zhao et al., "Decoupled Knowledge Distillation" (2022), section 3. The factor T² is that of its
     code, which also lets the term grow over the first 20 epochs: that is the caller's to do.
@@ -64,31 +77,33 @@ def dkd(
     >>> dkd(uniform, teacher, torch.tensor([0]), temperature=1.0)  # ½ log(3/2) + ½ log(3/4)
     tensor([0.0589])
     """
-    _check_labelled("dkd", student, teacher, labels, temperature)
+    _check_labelled("dkd", student, teacher, labels, temperature, mask)
     _check.not_negative("dkd", alpha=alpha, beta=beta)
+    student, teacher, labels = filled(mask, student, teacher, labels)
     binary_q, other_q = _split(log_softmax(student, temperature), labels)
     binary_p, other_p = _split(log_softmax(teacher, temperature), labels)
     loss = alpha * kl(binary_p, binary_q) + beta * kl(other_p, other_q)
-    return (temperature**2 * loss).to(student.dtype)
+    return zeroed(mask, temperature**2 * loss).to(student.dtype)
 
 
 def nkd(
-    student: Float[Tensor, "batch classes"],
-    teacher: Float[Tensor, "batch classes"],
-    labels: Int[Tensor, " batch"],
+    student: Float[Tensor, "*batch classes"],
+    teacher: Float[Tensor, "*batch classes"],
+    labels: Int[Tensor, "*batch"],
     *,
     gamma: Scalar = 1.5,
     temperature: Scalar = 1.0,
-) -> Float[Tensor, " batch"]:
+    mask: Bool[Tensor, "*batch"] | None = None,
+) -> Float[Tensor, "*batch"]:
     """−p_y log q_y − γ T² Σ_{c≠y} p̂_c log q̂_c, with p, q at temperature 1 and p̂, q̂ at T.
 
     p̂ and q̂ are the softmax of teacher/T and student/T over the classes other than the label y,
-    renormalised. `student` and `teacher` are logits [batch, classes], `labels` whole numbers
-    [batch] in [0, classes), γ is `gamma` ≥ 0, T is `temperature` > 0. The value is not negative. It
-    is no divergence: at equal logits it is positive, and its first part still pulls q_y towards 1.
-    With two classes its second part is zero. The gradient is finite on both sides. Raises
-    ValueError for shapes that do not fit, fewer than two classes, dtypes, or numbers out of range.
-    Memory: 9 × logits.
+    renormalised. `student` and `teacher` are logits [..., classes], `labels` whole numbers [...] in
+    [0, classes), γ is `gamma` ≥ 0, T is `temperature` > 0; `mask` [...] is True where a position
+    counts. The value is not negative. It is no divergence: at equal logits it is positive, and its
+    first part still pulls q_y towards 1. With two classes its second part is zero. The gradient is
+    finite on both sides. Raises ValueError for shapes that do not fit, fewer than two classes,
+    dtypes, or numbers out of range. Memory: 9 × logits.
 
     Yang et al., "From Knowledge Distillation to Self-Knowledge Distillation: A Unified Approach
     with Normalized Loss and Customized Soft Labels" (2023), the normalised loss NKD.
@@ -98,14 +113,15 @@ def nkd(
     >>> nkd(uniform, teacher, torch.tensor([0]))  # ½ log 3 + 1.5 log 2
     tensor([1.5890])
     """
-    _check_labelled("nkd", student, teacher, labels, temperature)
+    _check_labelled("nkd", student, teacher, labels, temperature, mask)
     _check.not_negative("nkd", gamma=gamma)
+    student, teacher, labels = filled(mask, student, teacher, labels)
     index = labels.long().unsqueeze(-1)
     right_q, right_p = (log_softmax(x, 1.0).gather(-1, index) for x in (student, teacher))
     _, other_q = _split(log_softmax(student, temperature), labels)
     _, other_p = _split(log_softmax(teacher, temperature), labels)
     others = gamma * temperature**2 * cross(other_p, other_q)
-    return (cross(right_p, right_q) + others).to(student.dtype)
+    return zeroed(mask, cross(right_p, right_q) + others).to(student.dtype)
 
 
 def _log_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -116,20 +132,22 @@ def _log_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def wsld(
-    student: Float[Tensor, "batch classes"],
-    teacher: Float[Tensor, "batch classes"],
-    labels: Int[Tensor, " batch"],
+    student: Float[Tensor, "*batch classes"],
+    teacher: Float[Tensor, "*batch classes"],
+    labels: Int[Tensor, "*batch"],
     *,
     temperature: Scalar = 2.0,
-) -> Float[Tensor, " batch"]:
+    mask: Bool[Tensor, "*batch"] | None = None,
+) -> Float[Tensor, "*batch"]:
     """w · T² · −Σ_c p_c log q_c, with w = 1 − exp(−CE(student, y) / CE(teacher, y)) held constant.
 
     p and q are the softmax of teacher/T and student/T; the cross-entropies CE with the label y in w
-    are at temperature 1. `student` and `teacher` are logits [batch, classes], `labels` whole
-    numbers [batch] in [0, classes), T is `temperature` > 0. The value is not negative, and w lies
-    in [0, 1]: an example that the student already finds easier than the teacher does counts less.
-    No gradient flows through w; with respect to the student it is w T (q − p). Raises ValueError
-    for shapes that do not fit, fewer than two classes, dtypes, or T ≤ 0. Memory: 6 × logits.
+    are at temperature 1. `student` and `teacher` are logits [..., classes], `labels` whole numbers
+    [...] in [0, classes), T is `temperature` > 0; `mask` [...] is True where a position counts. The
+    value is not negative, and w lies in [0, 1]: an example that the student already finds easier
+    than the teacher does counts less. No gradient flows through w; with respect to the student it
+    is w T (q − p). Raises ValueError for shapes that do not fit, fewer than two classes, dtypes, or
+    T ≤ 0. Memory: 6 × logits.
 
     Zhou et al., "Rethinking Soft Labels for Knowledge Distillation: A Bias-Variance Tradeoff
     Perspective" (2021), the weighted soft labels. Its code adds 1e-7 to CE(teacher, y); here the
@@ -140,8 +158,9 @@ def wsld(
     >>> wsld(uniform, uniform, torch.tensor([0]), temperature=1.0)  # (1 − 1/e) log 2
     tensor([0.4382])
     """
-    _check_labelled("wsld", student, teacher, labels, temperature)
+    _check_labelled("wsld", student, teacher, labels, temperature, mask)
+    student, teacher, labels = filled(mask, student, teacher, labels)
     own, teachers = (_log_cross_entropy(x.detach(), labels) for x in (student, teacher))
     weight = -torch.expm1(-(own - teachers).exp())
     log_q, log_p = log_softmax(student, temperature), log_softmax(teacher, temperature)
-    return (weight * temperature**2 * cross(log_p, log_q)).to(student.dtype)
+    return zeroed(mask, weight * temperature**2 * cross(log_p, log_q)).to(student.dtype)

@@ -2,11 +2,12 @@
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from fkd import _check
 from fkd._check import Scalar
+from fkd.losses._mask import check_mask, filled, zeroed
 from fkd.losses._numeric import not_negative, tempered, unit, widen
 
 
@@ -27,65 +28,97 @@ def kl(log_p: Tensor, log_q: Tensor) -> Tensor:
     return not_negative(terms.sum(-1))
 
 
-def check_pair(where: str, student: Tensor, teacher: Tensor, temperature: Scalar) -> None:
-    """Raise unless both are logits [batch, classes] of one shape and T is above zero."""
-    _check.dimensions(where, "batch classes", student=student, teacher=teacher)
+def check_pair(
+    where: str,
+    student: Tensor,
+    teacher: Tensor,
+    temperature: Scalar,
+    mask: Tensor | None = None,
+) -> None:
+    """Raise unless both are logits [..., classes] of one shape, T is above zero, and mask fits."""
+    _check.dimensions(where, "... classes", student=student, teacher=teacher)
     _check.same_shape(where, student=student, teacher=teacher)
     _check.floating(where, student=student, teacher=teacher)
     _check.positive(where, temperature=temperature)
+    check_mask(where, student, mask)
 
 
 def check_labels(where: str, student: Tensor, labels: Tensor) -> None:
-    """Raise unless there is one whole-number label for each row of the student's logits."""
+    """Raise unless there is one whole-number label for each position of the student's logits."""
     _check.integral(where, labels=labels)
-    if labels.shape != student.shape[:1]:
+    if labels.shape != student.shape[:-1]:
         raise ValueError(
-            f"{where}: student must be [batch, classes] and labels [batch], "
+            f"{where}: student must be [..., classes] and labels [...], "
             f"but student is {tuple(student.shape)} and labels is {tuple(labels.shape)}"
         )
 
 
+def _right(log_q: Tensor, labels: Tensor) -> Tensor:
+    """Σ_c y_c log q_c of labels y, as numbers or soft; where y_c = 0 and log q_c = −inf, 0."""
+    if not labels.is_floating_point():
+        return log_q.gather(-1, labels.long().unsqueeze(-1)).squeeze(-1)
+    y = labels.to(log_q.dtype)
+    return (y * log_q.masked_fill((y == 0) & log_q.isneginf(), 0.0)).sum(-1)
+
+
 def cross_entropy(
-    student: Float[Tensor, "batch classes"],
-    labels: Int[Tensor, " batch"],
+    student: Float[Tensor, "*batch classes"],
+    labels: Int[Tensor, "*batch"] | Float[Tensor, "*batch classes"],
     *,
     label_smoothing: Scalar = 0.0,
-) -> Float[Tensor, " batch"]:
-    """−(1−ε) log q_y − (ε/C) Σ_c log q_c, with q = softmax(student), in nats.
+    mask: Bool[Tensor, "*batch"] | None = None,
+) -> Float[Tensor, "*batch"]:
+    """−(1−ε) Σ_c y_c log q_c − (ε/C) Σ_c log q_c, with q = softmax(student), in nats.
 
-    `student` are logits [batch, classes], `labels` whole numbers [batch] in [0, classes), ε is
-    `label_smoothing` in [0, 1]. The value is not negative. Its gradient is q minus the smoothed
-    label. Raises ValueError for shapes that do not fit, dtypes, or ε out of range.
-    Memory: 5 × logits.
+    `student` are logits [..., classes]. `labels` are whole numbers [...] in [0, classes), for which
+    y is one at the label and zero elsewhere, or soft labels y [..., classes], floating-point,
+    probabilities that are not checked to be so. ε is `label_smoothing` in [0, 1]; `mask` [...] is
+    True where a position counts. The value is not negative. Where Σ_c y_c = 1 its gradient is q
+    minus the smoothed label. Raises ValueError for shapes that do not fit, dtypes, or ε out of
+    range. Memory: 5 × logits.
 
     Szegedy et al., "Rethinking the Inception Architecture for Computer Vision" (2016), section 7.
 
     >>> import torch
     >>> cross_entropy(torch.zeros(2, 4), torch.tensor([0, 3]))
     tensor([1.3863, 1.3863])
+    >>> cross_entropy(torch.zeros(1, 4), torch.tensor([[0.5, 0.5, 0.0, 0.0]]))
+    tensor([1.3863])
     """
-    _check.dimensions("cross_entropy", "batch classes", student=student)
+    _check.dimensions("cross_entropy", "... classes", student=student)
     _check.floating("cross_entropy", student=student)
     _check.between("cross_entropy", 0, 1, label_smoothing=label_smoothing)
-    check_labels("cross_entropy", student, labels)
+    check_mask("cross_entropy", student, mask)
+    if not labels.is_floating_point():
+        check_labels("cross_entropy", student, labels)
+    elif labels.shape != student.shape:
+        raise ValueError(
+            f"cross_entropy: labels must be whole numbers [...], or soft in the student's shape "
+            f"[..., classes], but student is {tuple(student.shape)} and labels is "
+            f"{tuple(labels.shape)} of {labels.dtype}"
+        )
+    student, labels = filled(mask, student, labels)
     log_q = log_softmax(student, 1.0)
-    right = log_q.gather(-1, labels.long().unsqueeze(-1)).squeeze(-1)
-    loss = -(1 - label_smoothing) * right - label_smoothing * log_q.mean(-1)
-    return loss.to(student.dtype)
+    right = _right(log_q, labels)
+    # Of a class of probability zero, 0 · log q is zero.
+    even = log_q.masked_fill(log_q.isneginf() & (label_smoothing == 0), 0.0).mean(-1)
+    loss = -(1 - label_smoothing) * right - label_smoothing * even
+    return zeroed(mask, loss).to(student.dtype)
 
 
 def soft_cross_entropy(
-    student: Float[Tensor, "batch classes"],
-    teacher: Float[Tensor, "batch classes"],
+    student: Float[Tensor, "*batch classes"],
+    teacher: Float[Tensor, "*batch classes"],
     *,
     temperature: Scalar = 1.0,
-) -> Float[Tensor, " batch"]:
+    mask: Bool[Tensor, "*batch"] | None = None,
+) -> Float[Tensor, "*batch"]:
     """T² · −Σ_c p_c log q_c, with p = softmax(teacher/T) and q = softmax(student/T), in nats.
 
-    Both are logits [batch, classes], T is `temperature` > 0. The value is at least T² times the
-    entropy of p, which it reaches at q = p; with respect to the student its gradient T(q − p) is
-    that of `kl_divergence`. Raises ValueError for shapes that differ, dtypes, or T ≤ 0.
-    Memory: 6 × logits.
+    Both are logits [..., classes], T is `temperature` > 0; `mask` [...] is True where a position
+    counts. The value is at least T² times the entropy of p, which it reaches at q = p; with respect
+    to the student its gradient T(q − p) is that of `kl_divergence`. Raises ValueError for shapes
+    that differ, dtypes, or T ≤ 0. Memory: 6 × logits.
 
     Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network" (2015), section 2.
 
@@ -93,23 +126,25 @@ def soft_cross_entropy(
     >>> soft_cross_entropy(torch.zeros(1, 2), torch.zeros(1, 2), temperature=2.0)
     tensor([2.7726])
     """
-    check_pair("soft_cross_entropy", student, teacher, temperature)
+    check_pair("soft_cross_entropy", student, teacher, temperature, mask)
+    student, teacher = filled(mask, student, teacher)
     log_q, log_p = log_softmax(student, temperature), log_softmax(teacher, temperature)
-    return (temperature**2 * cross(log_p, log_q)).to(student.dtype)
+    return zeroed(mask, temperature**2 * cross(log_p, log_q)).to(student.dtype)
 
 
 def kl_divergence(
-    student: Float[Tensor, "batch classes"],
-    teacher: Float[Tensor, "batch classes"],
+    student: Float[Tensor, "*batch classes"],
+    teacher: Float[Tensor, "*batch classes"],
     *,
     temperature: Scalar = 1.0,
-) -> Float[Tensor, " batch"]:
+    mask: Bool[Tensor, "*batch"] | None = None,
+) -> Float[Tensor, "*batch"]:
     """T² · Σ_c p_c log(p_c / q_c), with p = softmax(teacher/T) and q = softmax(student/T), in nats.
 
-    Both are logits [batch, classes], T is `temperature` > 0. The value is not negative, and zero
-    with a zero gradient where the logits agree up to a constant; the factor T² keeps the size of
-    the student's gradient T(q − p) as T grows. Raises ValueError for shapes that differ, dtypes, or
-    T ≤ 0. Memory: 6 × logits.
+    Both are logits [..., classes], T is `temperature` > 0; `mask` [...] is True where a position
+    counts. The value is not negative, and zero with a zero gradient where the logits agree up to a
+    constant; the factor T² keeps the size of the student's gradient T(q − p) as T grows. Raises
+    ValueError for shapes that differ, dtypes, or T ≤ 0. Memory: 6 × logits.
 
     Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network" (2015), section 2.
 
@@ -117,24 +152,27 @@ def kl_divergence(
     >>> kl_divergence(torch.tensor([[0.0, 0.0]]), torch.tensor([[0.0, 1.0]]).log())
     tensor([0.6931])
     """
-    check_pair("kl_divergence", student, teacher, temperature)
+    check_pair("kl_divergence", student, teacher, temperature, mask)
+    student, teacher = filled(mask, student, teacher)
     log_q, log_p = log_softmax(student, temperature), log_softmax(teacher, temperature)
-    return (temperature**2 * kl(log_p, log_q)).to(student.dtype)
+    return zeroed(mask, temperature**2 * kl(log_p, log_q)).to(student.dtype)
 
 
 def reverse_kl_divergence(
-    student: Float[Tensor, "batch classes"],
-    teacher: Float[Tensor, "batch classes"],
+    student: Float[Tensor, "*batch classes"],
+    teacher: Float[Tensor, "*batch classes"],
     *,
     temperature: Scalar = 1.0,
-) -> Float[Tensor, " batch"]:
+    mask: Bool[Tensor, "*batch"] | None = None,
+) -> Float[Tensor, "*batch"]:
     """T² · Σ_c q_c log(q_c / p_c), with p = softmax(teacher/T) and q = softmax(student/T), in nats.
 
-    Both are logits [batch, classes], T is `temperature` > 0. The value is not negative, and zero
-    with a zero gradient where the logits agree up to a constant; with r = log(q/p) the student's
-    gradient is T q (r − Σ_c q_c r_c), which keeps the student from what the teacher finds unlikely.
-    It is infinite where the teacher gives a class no probability and the student some. Raises
-    ValueError for shapes that differ, dtypes, or T ≤ 0. Memory: 7 × logits.
+    Both are logits [..., classes], T is `temperature` > 0; `mask` [...] is True where a position
+    counts. The value is not negative, and zero with a zero gradient where the logits agree up to a
+    constant; with r = log(q/p) the student's gradient is T q (r − Σ_c q_c r_c), which keeps the
+    student from what the teacher finds unlikely. It is infinite where the teacher gives a class no
+    probability and the student some. Raises ValueError for shapes that differ, dtypes, or T ≤ 0.
+    Memory: 7 × logits.
 
     Gu et al., "MiniLLM: Knowledge Distillation of Large Language Models" (2024), for sequences; T²
     is that of `kl_divergence`.
@@ -143,9 +181,10 @@ def reverse_kl_divergence(
     >>> reverse_kl_divergence(torch.tensor([[0.0, 1.0]]).log(), torch.tensor([[0.0, 0.0]]))
     tensor([0.6931])
     """
-    check_pair("reverse_kl_divergence", student, teacher, temperature)
+    check_pair("reverse_kl_divergence", student, teacher, temperature, mask)
+    student, teacher = filled(mask, student, teacher)
     log_q, log_p = log_softmax(student, temperature), log_softmax(teacher, temperature)
-    return (temperature**2 * kl(log_q, log_p)).to(student.dtype)
+    return zeroed(mask, temperature**2 * kl(log_q, log_p)).to(student.dtype)
 
 
 def _log_shares(beta: Scalar, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -161,20 +200,21 @@ def _log_shares(beta: Scalar, like: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def jensen_shannon(
-    student: Float[Tensor, "batch classes"],
-    teacher: Float[Tensor, "batch classes"],
+    student: Float[Tensor, "*batch classes"],
+    teacher: Float[Tensor, "*batch classes"],
     *,
     beta: Scalar = 0.5,
     temperature: Scalar = 1.0,
-) -> Float[Tensor, " batch"]:
+    mask: Bool[Tensor, "*batch"] | None = None,
+) -> Float[Tensor, "*batch"]:
     """β KL(p‖m) + (1−β) KL(q‖m), m = βp + (1−β)q, p = softmax(teacher/T), q = softmax(student/T).
 
-    Both are logits [batch, classes], β is `beta` in [0, 1] and T is `temperature` > 0; there is no
-    factor T². The value lies in [0, log 2] nats (at most the entropy of β), is zero with a zero
-    gradient where the logits agree up to a constant, and is the same with the sides exchanged and
-    1−β for β. It is zero at β = 0 and β = 1; over β it goes to KL(p‖q) as β → 0, over 1−β to
-    KL(q‖p) as β → 1. Raises ValueError for shapes that differ, dtypes, β or T out of range.
-    Memory: 15 × logits.
+    Both are logits [..., classes], β is `beta` in [0, 1] and T is `temperature` > 0; `mask` [...]
+    is True where a position counts. There is no factor T². The value lies in [0, log 2] nats (at
+    most the entropy of β), is zero with a zero gradient where the logits agree up to a constant,
+    and is the same with the sides exchanged and 1−β for β. It is zero at β = 0 and β = 1; over β it
+    goes to KL(p‖q) as β → 0, over 1−β to KL(q‖p) as β → 1. Raises ValueError for shapes that
+    differ, dtypes, β or T out of range. Memory: 15 × logits.
 
     Agarwal et al., "On-Policy Distillation of Language Models: Learning from Self-Generated
     Mistakes" (2024), equation of the generalised divergence. This is the paper's form; TRL's code
@@ -184,8 +224,9 @@ def jensen_shannon(
     >>> jensen_shannon(torch.tensor([[0.0, 1.0]]).log(), torch.tensor([[1.0, 0.0]]).log())
     tensor([0.6931])
     """
-    check_pair("jensen_shannon", student, teacher, temperature)
+    check_pair("jensen_shannon", student, teacher, temperature, mask)
     _check.between("jensen_shannon", 0, 1, beta=beta)
+    student, teacher = filled(mask, student, teacher)
     log_q, log_p = log_softmax(student, temperature), log_softmax(teacher, temperature)
     log_beta, log_rest = _log_shares(beta, log_q)
     sides = torch.stack([log_p + log_beta, log_q + log_rest])
@@ -194,23 +235,25 @@ def jensen_shannon(
     # p log(p/m) at p > 0 = m happens only at β = 0, times β; the same for q.
     from_p = kl(log_p, torch.where(nowhere, log_p, log_m))
     from_q = kl(log_q, torch.where(nowhere, log_q, log_m))
-    return (beta * from_p + (1 - beta) * from_q).to(student.dtype)
+    return zeroed(mask, beta * from_p + (1 - beta) * from_q).to(student.dtype)
 
 
 def total_variation(
-    student: Float[Tensor, "batch classes"],
-    teacher: Float[Tensor, "batch classes"],
+    student: Float[Tensor, "*batch classes"],
+    teacher: Float[Tensor, "*batch classes"],
     *,
     temperature: Scalar = 1.0,
-) -> Float[Tensor, " batch"]:
+    mask: Bool[Tensor, "*batch"] | None = None,
+) -> Float[Tensor, "*batch"]:
     """½ Σ_c |p_c − q_c|, with p = softmax(teacher/T) and q = softmax(student/T).
 
-    Both are logits [batch, classes], T is `temperature` > 0; there is no factor T². The value, the
-    largest difference in probability that the two give any set of classes, lies in [0, 1] and is
-    zero where the logits agree up to a constant. It has a kink wherever p_c = q_c, where the class
-    adds a gradient of zero; closer to one another than they are rounded (6e-8 beside one, in
-    float32) which of them is the larger is lost, and would be by their logs. Raises ValueError for
-    shapes that differ, dtypes, or T ≤ 0. Memory: 9 × logits.
+    Both are logits [..., classes], T is `temperature` > 0; `mask` [...] is True where a position
+    counts. There is no factor T². The value, the largest difference in probability that the two
+    give any set of classes, lies in [0, 1] and is zero where the logits agree up to a constant. It
+    has a kink wherever p_c = q_c, where the class adds a gradient of zero; closer to one another
+    than they are rounded (6e-8 beside one, in float32) which of them is the larger is lost, and
+    would be by their logs. Raises ValueError for shapes that differ, dtypes, or T ≤ 0.
+    Memory: 9 × logits.
 
     Wen et al., "f-Divergence Minimization for Sequence-Level Knowledge Distillation" (2023).
 
@@ -218,9 +261,10 @@ def total_variation(
     >>> total_variation(torch.tensor([[1.0, 1.0]]).log(), torch.tensor([[1.0, 3.0]]).log())
     tensor([0.2500])
     """
-    check_pair("total_variation", student, teacher, temperature)
+    check_pair("total_variation", student, teacher, temperature, mask)
+    student, teacher = filled(mask, student, teacher)
     q, p = log_softmax(student, temperature).exp(), log_softmax(teacher, temperature).exp()
-    return (0.5 * (p - q).abs().sum(-1)).to(student.dtype)
+    return zeroed(mask, 0.5 * (p - q).abs().sum(-1)).to(student.dtype)
 
 
 def _standardized(logits: Tensor) -> Tensor:
@@ -238,19 +282,20 @@ def _standardized(logits: Tensor) -> Tensor:
 
 
 def standardized_kl_divergence(
-    student: Float[Tensor, "batch classes"],
-    teacher: Float[Tensor, "batch classes"],
+    student: Float[Tensor, "*batch classes"],
+    teacher: Float[Tensor, "*batch classes"],
     *,
     temperature: Scalar = 2.0,
-) -> Float[Tensor, " batch"]:
+    mask: Bool[Tensor, "*batch"] | None = None,
+) -> Float[Tensor, "*batch"]:
     """T² · KL(p‖q) of p = softmax(z(teacher)/T), q = softmax(z(student)/T), z(x) = (x − mean)/std.
 
-    Both are logits [batch, classes], T is `temperature` > 0, std is the unbiased one (over
-    classes − 1), and a class whose logit is −inf counts in neither mean nor std. The value is not
-    negative, and zero with a zero gradient where one side is a positive multiple of the other up to
-    a constant; the student's gradient is orthogonal to z and to a constant, and grows as 1/std. A
-    row of equal logits has z = 0 and a finite gradient. Raises ValueError for shapes that differ,
-    dtypes, or T ≤ 0. Memory: 12 × logits.
+    Both are logits [..., classes], T is `temperature` > 0, `mask` [...] is True where a position
+    counts, std is the unbiased one (over classes − 1), and a class whose logit is −inf counts in
+    neither mean nor std. The value is not negative, and zero with a zero gradient where one side is
+    a positive multiple of the other up to a constant; the student's gradient is orthogonal to z and
+    to a constant, and grows as 1/std. A row of equal logits has z = 0 and a finite gradient. Raises
+    ValueError for shapes that differ, dtypes, or T ≤ 0. Memory: 12 × logits.
 
     Sun et al., "Logit Standardization in Knowledge Distillation" (2024). This is the paper's z;
     its code divides by std + 1e-7.
@@ -259,7 +304,8 @@ def standardized_kl_divergence(
     >>> standardized_kl_divergence(torch.tensor([[0.0, 1.0]]), torch.tensor([[7.0, 9.0]]))
     tensor([0.])
     """
-    check_pair("standardized_kl_divergence", student, teacher, temperature)
+    check_pair("standardized_kl_divergence", student, teacher, temperature, mask)
+    student, teacher = filled(mask, student, teacher)
     log_q = log_softmax(_standardized(student), temperature)
     log_p = log_softmax(_standardized(teacher), temperature)
-    return (temperature**2 * kl(log_p, log_q)).to(student.dtype)
+    return zeroed(mask, temperature**2 * kl(log_p, log_q)).to(student.dtype)

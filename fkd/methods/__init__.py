@@ -3,7 +3,9 @@
 A method maps a term's name to a `Term`; `|` joins two methods. A term's numbers become leaves of
 the state under its name: `kd.weight`, `kd.temperature`. Each function here makes the method of one
 paper; its default weights are the published ones unless it says otherwise, and `ce` is the weight
-of the labels beside it. `METHODS` lists them by name, as the families export them.
+of the labels beside it. `layer` names an output of the student, and `teacher_layer` the teacher's,
+its namesake by default; where their shapes differ, `Term.align` and the term's head join them, or
+the error says what would fit. `METHODS` lists them by name, as the families export them.
 """
 
 from collections.abc import Callable
@@ -22,6 +24,7 @@ from fkd.methods._contrastive import *  # noqa: F403
 from fkd.methods._correlation import *  # noqa: F403
 from fkd.methods._decoupled import *  # noqa: F403
 from fkd.methods._feature import *  # noqa: F403
+from fkd.methods._fit import fit
 from fkd.methods._map import *  # noqa: F403
 from fkd.methods._relation import *  # noqa: F403
 from fkd.methods._response import *  # noqa: F403
@@ -39,5 +42,5 @@ METHODS: dict[str, Callable[..., Method]] = {}
 for _family in FAMILIES:
     METHODS |= _exported(_family)
 
-__all__ = ["METHODS", "Context", "Method", "Term", "wrapped"]
+__all__ = ["METHODS", "Context", "Method", "Term", "fit", "wrapped"]
 __all__ += [name for family in FAMILIES for name in family.__all__]

@@ -1,4 +1,7 @@
-"""Methods that treat the labelled class apart from the others, or weigh examples by it."""
+"""Methods that treat the labelled class apart from the others, or weigh examples by it.
+
+Their `mask` names the target that is True where a pixel or a token counts (see `Term`).
+"""
 
 from collections.abc import Callable
 
@@ -17,6 +20,7 @@ def dkd(
     temperature: float = 4.0,
     warmup: int = 20,
     ce: float = 1.0,
+    mask: str | None = None,
 ) -> Method:
     """Decoupled distillation; the paper's β is 2, 6 or 8 by the pair of networks.
 
@@ -25,31 +29,42 @@ def dkd(
     Zhao et al., "Decoupled Knowledge Distillation" (2022).
     """
     hyper = {"alpha": alpha, "beta": beta, "temperature": temperature}
-    return {"dkd": _labelled(losses.dkd, weight, hyper, warmup)} | labels(ce)
+    return {"dkd": _labelled(losses.dkd, weight, hyper, mask, warmup)} | labels(ce, mask)
 
 
 def nkd(
-    weight: float = 1.0, gamma: float = 1.5, temperature: float = 1.0, ce: float = 1.0
+    weight: float = 1.0,
+    gamma: float = 1.5,
+    temperature: float = 1.0,
+    ce: float = 1.0,
+    mask: str | None = None,
 ) -> Method:
     """Normalised distillation.
 
     Yang et al., "From Knowledge Distillation to Self-Knowledge Distillation" (2023).
     """
     hyper = {"gamma": gamma, "temperature": temperature}
-    return {"nkd": _labelled(losses.nkd, weight, hyper)} | labels(ce)
+    return {"nkd": _labelled(losses.nkd, weight, hyper, mask)} | labels(ce, mask)
 
 
-def wsld(weight: float = 2.5, temperature: float = 2.0, ce: float = 1.0) -> Method:
+def wsld(
+    weight: float = 2.5, temperature: float = 2.0, ce: float = 1.0, mask: str | None = None
+) -> Method:
     """Weighted soft labels, at the authors' weight and temperature for ImageNet.
 
     Zhou et al., "Rethinking Soft Labels for Knowledge Distillation" (2021).
     """
-    return {"wsld": _labelled(losses.wsld, weight, {"temperature": temperature})} | labels(ce)
+    hyper = {"temperature": temperature}
+    return {"wsld": _labelled(losses.wsld, weight, hyper, mask)} | labels(ce, mask)
 
 
 def _labelled(
-    loss: Callable[..., Tensor], weight: float, hyper: dict[str, float], warmup: int = 0
+    loss: Callable[..., Tensor],
+    weight: float,
+    hyper: dict[str, float],
+    mask: str | None,
+    warmup: int = 0,
 ) -> Term:
     """A loss of the logits that reads the labels too."""
-    target = ("logits", "labels")
-    return Term(loss, target=target, weight=weight, hyper=hyper, schedules=warmup_over(warmup))
+    target, schedules = ("logits", "labels"), warmup_over(warmup)
+    return Term(loss, target=target, weight=weight, hyper=hyper, schedules=schedules, mask=mask)

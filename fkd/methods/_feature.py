@@ -2,9 +2,12 @@
 
 from functools import partial
 
+import torch
 from torch import Tensor, nn
 
-from fkd import heads, losses
+from fkd import _check, heads, losses
+from fkd.heads import align
+from fkd.methods._fit import fits, others, works
 from fkd.methods._term import Context, Method, Term, labels, one_layer
 from fkd.models import ReusedClassifier
 
@@ -25,12 +28,15 @@ def cosine(
 ) -> Method:
     """The cosine between the hidden layers, which must be of one width, beside the labels.
 
+    Of maps, which must have as many channels, the larger is average-pooled to the smaller.
+
     PyTorch's knowledge distillation tutorial, with its weights.
 
     >>> cosine()["cosine"].target
     'hidden'
     """
-    return one_layer("cosine", losses.cosine_distance, weight, ce, layer, teacher_layer)
+    loss, form = losses.cosine_distance, align.features
+    return one_layer("cosine", loss, weight, ce, layer, teacher_layer, align=form)
 
 
 def hint(
@@ -43,9 +49,12 @@ def hint(
 
     Romero et al., "FitNets: Hints for Thin Deep Nets" (2015), as in PyTorch's tutorial: one stage
     instead of two, a 3x3 convolution as the regressor, and the tutorial's weights.
+
+    Of vectors, and of as many tokens on both sides, the regressor is a linear map. Of maps of two
+    sizes the larger is average-pooled to the smaller, where the paper chooses the kernel's size.
     """
-    head = heads.convolution_regressor
-    return one_layer("hint", losses.squared_error, weight, ce, layer, teacher_layer, head)
+    head, form = heads.convolution_regressor, align.features
+    return one_layer("hint", losses.squared_error, weight, ce, layer, teacher_layer, head, form)
 
 
 def ab(
@@ -58,9 +67,8 @@ def ab(
 
     Heo et al., "Knowledge Transfer via Distillation of Activation Boundaries" (2019).
     """
-    return one_layer(
-        "ab", losses.activation_boundary, weight, ce, layer, teacher_layer, heads.connector
-    )
+    loss, head, form = losses.activation_boundary, heads.connector, align.positions
+    return one_layer("ab", loss, weight, ce, layer, teacher_layer, head, form)
 
 
 def ft(
@@ -75,7 +83,15 @@ def ft(
 
     Kim et al., "Paraphrasing Complex Network" (2018).
     """
-    term = Term(_factors, layer, teacher_layer or layer, weight, head=heads.Factors, joint=True)
+    term = Term(
+        _factors,
+        layer,
+        teacher_layer or layer,
+        weight,
+        head=heads.Factors,
+        joint=True,
+        align=align.maps,
+    )
     return {"ft": term} | labels(ce)
 
 
@@ -90,7 +106,13 @@ def vid(
     Ahn et al., "Variational Information Distillation for Knowledge Transfer" (2019).
     """
     term = Term(
-        losses.vid, layer, teacher_layer or layer, weight, head=heads.Variational, joint=True
+        losses.vid,
+        layer,
+        teacher_layer or layer,
+        weight,
+        head=heads.Variational,
+        joint=True,
+        align=align.positions,
     )
     return {"vid": term} | labels(ce)
 
@@ -107,7 +129,15 @@ def ofd(
     Heo et al., "A Comprehensive Overhaul of Feature Distillation" (2019).
     """
     head = partial(heads.Margin, margin=margin)
-    term = Term(losses.ofd, layer, teacher_layer or layer, weight, head=head, joint=True)
+    term = Term(
+        losses.ofd,
+        layer,
+        teacher_layer or layer,
+        weight,
+        head=head,
+        joint=True,
+        align=align.positions,
+    )
     return {"ofd": term} | labels(ce)
 
 
@@ -116,21 +146,53 @@ def simkd(
 ) -> Method:
     """Squared error of a projected map alone; the student ends in its teacher's classifier.
 
+    Of maps of two sizes the larger is average-pooled to the smaller beforehand, as in the authors'
+    code; a classifier that flattens the teacher's map needs all of it.
+
     Chen et al., "Knowledge Distillation with the Reused Teacher Classifier" (2022).
     """
     target = teacher_layer or layer
     wrap = partial(_reuse_classifier, layer=layer, teacher_layer=target)
-    return {"simkd": Term(losses.squared_error, "projected", target, weight, wrap=wrap)}
+    term = Term(losses.squared_error, "projected", target, weight, align=align.maps, wrap=wrap)
+    return {"simkd": term}
 
 
 def _reuse_classifier(
     student: nn.Module, context: Context, *, layer: str, teacher_layer: str
 ) -> nn.Module:
-    here, there = context.outputs[layer], context.targets[teacher_layer]
-    classifier = heads.classifier_of(context.need("teacher"), there)
+    _check.known("simkd", "student's output", layer, context.need("outputs"))
+    _check.known("simkd", "target", teacher_layer, context.need("targets"))
+    teacher, pair = context.need("teacher"), (layer, teacher_layer)
+    try:
+        projector, classifier = _projector_and_classifier(teacher, context, pair)
+    except ValueError as error:
+        fitting = (
+            other
+            for other in others(pair, context.outputs, context.targets)
+            if works(partial(_projector_and_classifier, teacher, context, other))
+        )
+        advice = fits([pair], fitting, context.outputs, context.targets)
+        raise ValueError(f"simkd: {error}{advice}") from error
     dtype = next(student.parameters()).dtype
-    projector = heads.projector(here, there).to(dtype)
-    return ReusedClassifier(student, projector, classifier.to(dtype), layer)
+    return ReusedClassifier(student, projector.to(dtype), classifier.to(dtype), layer)
+
+
+def _projector_and_classifier(
+    teacher: nn.Module, context: Context, pair: tuple[str, str]
+) -> tuple[nn.Module, nn.Module]:
+    here, there = context.outputs[pair[0]], context.targets[pair[1]]
+    if len(there) != 3:
+        raise ValueError(
+            "the teacher's classifier reads a map [channels, height, width], "
+            f"but the target is {tuple(there)}"
+        )
+    both = (torch.empty(1, *shape, device="meta") for shape in (here, there))
+    inputs, outputs = (x.shape[1:] for x in align.maps(*both))
+    classifier = heads.classifier_of(teacher, outputs)
+    projector = heads.projector(inputs, outputs)
+    if inputs != here:
+        projector = nn.Sequential(heads.Aligned(there), projector)
+    return projector, classifier
 
 
 def _factors(student: Tensor, teacher: Tensor, map: Tensor, rebuilt: Tensor) -> Tensor:

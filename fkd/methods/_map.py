@@ -1,10 +1,13 @@
 """Methods that match a summary of feature maps: attention, flow, selectivity, channels."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from fkd import heads, losses
-from fkd.methods._term import Method, Term, labels, one_layer, warmup_over
+from fkd.heads import align
+from fkd.methods._term import Method, Term, labels, one_layer, several_layers, warmup_over
 
 __all__ = ["at", "cwd", "fsp", "ickd", "nst", "pkd", "review"]
 
@@ -17,24 +20,47 @@ def at(
 ) -> Method:
     """Attention transfer, in the authors' form, to which the weight belongs.
 
+    The larger attention map is average-pooled to the smaller; channels may differ.
+
     Zagoruyko and Komodakis, "Paying More Attention to Attention" (2017).
     """
-    return one_layer("at", losses.attention_transfer_squared, weight, ce, layer, teacher_layer)
+    return one_layer(
+        "at",
+        losses.attention_transfer_squared,
+        weight,
+        ce,
+        layer,
+        teacher_layer,
+        align=align.grids,
+    )
 
 
 def fsp(
     weight: float = 0.025,
     ce: float = 1.0,
-    layers: tuple[str, str] = ("early_map", "feature_map"),
-    teacher_layers: tuple[str, str] | None = None,
+    layers: Sequence[str] = ("early_map", "feature_map"),
+    teacher_layers: Sequence[str] | None = None,
 ) -> Method:
     """Flow between two layers, in one stage instead of two.
+
+    The two sides may differ in size, for the flow does not.
 
     The weight is RepDistiller's, 50 of the mean over a matrix, for one of 64x32.
 
     Yim et al., "A Gift from Knowledge Distillation" (2017).
     """
-    term = Term(losses.fsp, layers, teacher_layers or layers, weight, head=heads.Flows, joint=True)
+    students, teachers = several_layers("fsp", layers, teacher_layers)
+    if len(students) != 2:
+        raise ValueError(f"fsp: it takes two layers, but they are {', '.join(students)}")
+    term = Term(
+        losses.fsp,
+        students,
+        teachers,
+        weight,
+        head=heads.Flows,
+        joint=True,
+        align=align.grids,
+    )
     return {"fsp": term} | labels(ce)
 
 
@@ -46,31 +72,36 @@ def nst(
 ) -> Method:
     """Neuron selectivity by a polynomial kernel, at the authors' weight for ImageNet.
 
+    The larger map is average-pooled to the smaller; channels may differ.
+
     Huang and Wang, "Like What You Like" (2017).
     """
-    return one_layer("nst", losses.nst, weight, ce, layer, teacher_layer)
+    return one_layer("nst", losses.nst, weight, ce, layer, teacher_layer, align=align.grids)
 
 
 def review(
     weight: float = 5.0,
     ce: float = 1.0,
     warmup: int = 20,
-    layers: tuple[str, ...] = ("early_map", "feature_map"),
-    teacher_layers: tuple[str, ...] | None = None,
+    layers: Sequence[str] = ("early_map", "feature_map"),
+    teacher_layers: Sequence[str] | None = None,
 ) -> Method:
     """Knowledge review: levels from shallow to deep, fused before they are compared.
 
-    The weight rises over the first `warmup` epochs, as in the authors' code.
+    At each level the larger map is average-pooled to the smaller beforehand. The weight rises over
+    the first `warmup` epochs, as in the authors' code.
 
     Chen et al., "Distilling Knowledge via Knowledge Review" (2021).
     """
+    students, teachers = several_layers("review", layers, teacher_layers)
     term = Term(
         _levels,
-        layers,
-        teacher_layers or layers,
+        students,
+        teachers,
         weight,
         head=heads.Fusion,
         joint=True,
+        align=align.maps,
         schedules=warmup_over(warmup),
     )
     return {"review": term} | labels(ce)
@@ -88,9 +119,15 @@ def cwd(
 
     Shu et al., "Channel-wise Knowledge Distillation for Dense Prediction" (2021).
     """
-    hyper = {"temperature": temperature}
-    target = teacher_layer or layer
-    term = Term(losses.channel_wise_divergence, layer, target, weight, hyper, heads.pointwise)
+    term = Term(
+        losses.channel_wise_divergence,
+        layer,
+        teacher_layer or layer,
+        weight,
+        {"temperature": temperature},
+        heads.pointwise,
+        align=align.maps,
+    )
     return {"cwd": term} | labels(ce)
 
 
@@ -104,7 +141,8 @@ def pkd(
 
     Cao et al., "PKD: General Distillation Framework for Object Detectors" (2022).
     """
-    return one_layer("pkd", losses.pkd, weight, ce, layer, teacher_layer, heads.pointwise)
+    head, form = heads.pointwise, align.positions
+    return one_layer("pkd", losses.pkd, weight, ce, layer, teacher_layer, head, form)
 
 
 def ickd(
@@ -115,10 +153,19 @@ def ickd(
 ) -> Method:
     """Correlations between channels, at the authors' weight for CIFAR-100 without their KL.
 
+    The two sides may differ in size, for the correlations do not.
+
     Liu et al., "Exploring Inter-Channel Correlation for Diversity-preserved KD" (2021).
     """
     return one_layer(
-        "ickd", losses.inter_channel_correlation, weight, ce, layer, teacher_layer, heads.connector
+        "ickd",
+        losses.inter_channel_correlation,
+        weight,
+        ce,
+        layer,
+        teacher_layer,
+        heads.connector,
+        align.grids,
     )
 
 

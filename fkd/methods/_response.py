@@ -1,4 +1,7 @@
-"""Methods that match what the teacher answers."""
+"""Methods that match what the teacher answers.
+
+Their `mask` names the target that is True where a pixel or a token counts (see `Term`).
+"""
 
 from collections.abc import Callable
 
@@ -18,16 +21,18 @@ __all__ = [
 ]
 
 
-def ce(weight: float = 1.0) -> Method:
+def ce(weight: float = 1.0, mask: str | None = None) -> Method:
     """Cross-entropy against the labels: no teacher.
 
     >>> list(ce())
     ['ce']
     """
-    return labels(weight)
+    return labels(weight, mask)
 
 
-def kd(weight: float = 0.25, temperature: float = 2.0, ce: float = 0.75) -> Method:
+def kd(
+    weight: float = 0.25, temperature: float = 2.0, ce: float = 0.75, mask: str | None = None
+) -> Method:
     """Soft targets beside the labels, at the tutorial's weights and temperature.
 
     Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network" (2015).
@@ -35,56 +40,69 @@ def kd(weight: float = 0.25, temperature: float = 2.0, ce: float = 0.75) -> Meth
     >>> kd(temperature=4.0)["kd"].hyper
     {'temperature': 4.0}
     """
-    return _softened("kd", losses.soft_cross_entropy, weight, temperature, ce)
+    return _softened("kd", losses.soft_cross_entropy, weight, temperature, ce, mask)
 
 
-def reverse_kd(weight: float = 1.0, temperature: float = 4.0, ce: float = 1.0) -> Method:
+def reverse_kd(
+    weight: float = 1.0, temperature: float = 4.0, ce: float = 1.0, mask: str | None = None
+) -> Method:
     """Reverse KL beside the labels; our weights, for the paper samples the student's own text.
 
     Gu et al., "MiniLLM" (2024), which distils language models so.
     """
-    return _softened("reverse-kd", losses.reverse_kl_divergence, weight, temperature, ce)
+    return _softened("reverse-kd", losses.reverse_kl_divergence, weight, temperature, ce, mask)
 
 
-def jensen_shannon(weight: float = 10.0, beta: float = 0.5, ce: float = 1.0) -> Method:
+def jensen_shannon(
+    weight: float = 10.0, beta: float = 0.5, ce: float = 1.0, mask: str | None = None
+) -> Method:
     """Generalised Jensen-Shannon divergence at temperature 1 beside the labels; our weight, for the
     paper takes it without labels.
 
     Agarwal et al., "On-Policy Distillation of Language Models" (2024).
     """
-    term = Term(losses.jensen_shannon, weight=weight, hyper={"beta": beta, "temperature": 1.0})
-    return {"jensen-shannon": term} | labels(ce)
+    hyper = {"beta": beta, "temperature": 1.0}
+    term = Term(losses.jensen_shannon, weight=weight, hyper=hyper, mask=mask)
+    return {"jensen-shannon": term} | labels(ce, mask)
 
 
-def total_variation(weight: float = 1.0, ce: float = 1.0) -> Method:
+def total_variation(weight: float = 1.0, ce: float = 1.0, mask: str | None = None) -> Method:
     """Total variation at temperature 1 beside the labels; the authors' weight, without labels.
 
     Wen et al., "f-Divergence Minimization for Sequence-Level Knowledge Distillation" (2023).
     """
-    return _softened("total-variation", losses.total_variation, weight, 1.0, ce)
+    return _softened("total-variation", losses.total_variation, weight, 1.0, ce, mask)
 
 
-def logit_standardised(weight: float = 9.0, temperature: float = 2.0, ce: float = 0.1) -> Method:
+def logit_standardised(
+    weight: float = 9.0, temperature: float = 2.0, ce: float = 0.1, mask: str | None = None
+) -> Method:
     """KL of standardised logits.
 
     Sun et al., "Logit Standardization in Knowledge Distillation" (2024).
     """
     loss = losses.standardized_kl_divergence
-    return _softened("logit-standardised", loss, weight, temperature, ce)
+    return _softened("logit-standardised", loss, weight, temperature, ce, mask)
 
 
-def ctkd(weight: float = 0.9, ce: float = 0.1) -> Method:
+def ctkd(weight: float = 0.9, ce: float = 0.1, mask: str | None = None) -> Method:
     """KL at a learnt temperature, which is trained against the student.
 
     Li et al., "Curriculum Temperature for Knowledge Distillation" (2023).
     """
-    term = Term(losses.kl_divergence, weight=weight, head=heads.Temperature, joint=True)
-    return {"ctkd": term} | labels(ce)
+    term = Term(losses.kl_divergence, weight=weight, head=heads.Temperature, joint=True, mask=mask)
+    return {"ctkd": term} | labels(ce, mask)
 
 
 def _softened(
-    name: str, loss: Callable[..., Tensor], weight: float, temperature: float, ce: float
+    name: str,
+    loss: Callable[..., Tensor],
+    weight: float,
+    temperature: float,
+    ce: float,
+    mask: str | None,
 ) -> Method:
     """A loss of the logits at a temperature, beside the labels."""
     _check.positive(name, temperature=temperature)
-    return {name: Term(loss, weight=weight, hyper={"temperature": temperature})} | labels(ce)
+    term = Term(loss, weight=weight, hyper={"temperature": temperature}, mask=mask)
+    return {name: term} | labels(ce, mask)

@@ -1,6 +1,7 @@
 """A term: one thing that a student must match, as data; and what surrounds it."""
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any
@@ -13,6 +14,7 @@ from fkd.schedules import Schedule, by_epoch, linear_warmup
 
 Build = Callable[[], nn.Module]
 Head = Callable[..., nn.Module]  # from shapes: torch.Size, or a tuple of them; and what it needs
+Align = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # of an output and its target
 EpochSchedule = Callable[[int], Schedule]  # from the number of steps that an epoch has
 
 
@@ -34,7 +36,7 @@ class Context:
     def need(self, name: str) -> Any:
         """The field of that name; raises ValueError where nobody gave it."""
         value = getattr(self, name)
-        if value is None:
+        if value is None or value == {}:
             raise ValueError(
                 f"it needs `{name}` of the context, which was not given: pass "
                 f"context=Context({name}=...)"
@@ -49,9 +51,20 @@ NEEDS = tuple(part.name for part in fields(Context))
 class Term:
     """`weight` · mean of `loss(*student outputs, *targets, **hyper)` over the batch.
 
+    Of a loss of [batch, ...] values, as of pixels or tokens, the mean is that over all of them.
+    `mask` names the target, boolean [batch, ...], that is True where a position counts; the loss
+    takes it by that keyword, and the mean is that over the positions kept: zero where none is. Each
+    example has one value all the same, for a mean over examples is what every term, member and rank
+    knows how to take: the mean of its positions, times all positions over those kept in the batch.
+    So ranks that average their gradients give each rank's positions the same weight together,
+    however many it keeps.
+
     `student` names one of the student's outputs or several, `target` one or several of the targets:
     `labels`, `index` (the examples' numbers in the data set), or outputs of the teacher. The two
     sides may name different layers.
+
+    `align(output, target)` brings each pair of them to one form, before the head and the loss: a
+    function of `fkd.heads.align`, or none where shapes are taken as they are.
 
     `head(student_shape, target_shape)`, given shapes without their batch axis (tuples of them where
     there are several names), builds a module that is trained with the student and dropped at the
@@ -65,8 +78,8 @@ class Term:
 
     `wrap(student, context)` makes the module that is trained, and kept, in the student's place.
 
-    Raises ValueError for a weight that is negative or not finite, and for a name in `head_hyper`,
-    `needs` or `schedules` that is not known.
+    Raises ValueError for a weight that is negative or not finite, for a name in `head_hyper`,
+    `needs` or `schedules` that is not known, and for a mask where the loss takes none.
     """
 
     loss: Callable[..., Tensor]
@@ -76,10 +89,12 @@ class Term:
     hyper: Mapping[str, float] = field(default_factory=dict)
     head: Head | None = None
     joint: bool = False
+    align: Align | None = None
     head_hyper: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     schedules: Mapping[str, EpochSchedule] = field(default_factory=dict)
     wrap: Callable[[nn.Module, Context], nn.Module] | None = None
+    mask: str | None = None
 
     def __post_init__(self) -> None:
         _check.not_negative("Term", weight=self.weight)
@@ -89,6 +104,12 @@ class Term:
             _check.known("Term", "need", name, NEEDS)
         for name in self.schedules:
             _check.known("Term", "schedule of", name, self.numbers)
+        if self.mask is not None and "mask" not in inspect.signature(self.loss).parameters:
+            name = getattr(self.loss, "__name__", repr(self.loss))
+            raise ValueError(
+                f"Term: mask is {self.mask!r}, but {name} takes no keyword `mask`, as losses of "
+                "logits do"
+            )
 
     @property
     def students(self) -> tuple[str, ...]:
@@ -105,6 +126,17 @@ class Term:
         """The hyperparameters, the weight among them."""
         return {"weight": self.weight, **self.hyper}
 
+    def sides(
+        self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """The student's outputs and the targets, aligned."""
+        students = tuple(outputs[name] for name in self.students)
+        references = tuple(targets[name] for name in self.targets)
+        if self.align is None:
+            return students, references
+        pairs = [self.align(*pair) for pair in zip(students, references, strict=True)]
+        return tuple(pair[0] for pair in pairs), tuple(pair[1] for pair in pairs)
+
     def build_head(
         self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], context: Context
     ) -> nn.Module:
@@ -113,8 +145,9 @@ class Term:
         Raises ValueError where the context lacks what it needs.
         """
         assert self.head is not None
-        students = tuple(outputs[name].shape[1:] for name in self.students)
-        references = tuple(targets[name].shape[1:] for name in self.targets)
+        students, references = (
+            tuple(x.shape[1:] for x in side) for side in self.sides(outputs, targets)
+        )
         head = self.head(
             students[0] if isinstance(self.student, str) else students,
             references[0] if isinstance(self.target, str) else references,
@@ -129,23 +162,41 @@ class Term:
         hyper: Mapping[str, Any],
         head: Callable[[tuple[Tensor, ...]], dict[str, Tensor]] | None,
     ) -> Tensor:
-        """The loss of each example; `head` runs the term's head."""
-        students = tuple(outputs[name] for name in self.students)
-        references = tuple(targets[name] for name in self.targets)
+        """The value of each example [batch]; `head` runs the term's head."""
+        students, references = self.sides(outputs, targets)
+        mask = None if self.mask is None else targets[self.mask]
+        options = hyper if mask is None else {**hyper, "mask": mask}
         if head is None:
-            return self.loss(*students, *references, **hyper)
-        if self.joint:
+            value = self.loss(*students, *references, **options)
+        elif self.joint:
             numbers = (torch.as_tensor(hyper[name]) for name in self.head_hyper)
-            return self.loss(**head((*students, *references, *numbers)), **hyper)
-        return self.loss(head(students)["logits"], *references, **hyper)
+            value = self.loss(**head((*students, *references, *numbers)), **options)
+        else:
+            value = self.loss(head(students)["logits"], *references, **options)
+        return _per_example(value, mask)
+
+
+def _per_example(value: Tensor, mask: Tensor | None) -> Tensor:
+    """Values [batch] whose mean is that of the values [batch, ...] where the mask is True."""
+    if mask is None:
+        return value.flatten(1).mean(-1) if value.ndim > 1 else value
+    if value.shape != mask.shape:
+        raise ValueError(
+            "the loss must return a value for each position of its mask, but the value is "
+            f"{tuple(value.shape)} and the mask is {tuple(mask.shape)}"
+        )
+    # A count is exact in float32, as it is not in bfloat16.
+    kept = mask.sum().clamp(min=1).to(torch.promote_types(value.dtype, torch.float32))
+    mean = value if value.ndim == 1 else value.flatten(1).mean(-1)
+    return (mean * (mask.numel() / kept)).to(value.dtype)
 
 
 Method = dict[str, Term]
 
 
-def labels(weight: float) -> Method:
+def labels(weight: float, mask: str | None = None) -> Method:
     """The term that most methods stand beside: cross-entropy against the labels."""
-    return {"ce": Term(losses.cross_entropy, target="labels", weight=weight)}
+    return {"ce": Term(losses.cross_entropy, target="labels", weight=weight, mask=mask)}
 
 
 def one_layer(
@@ -156,10 +207,31 @@ def one_layer(
     layer: str,
     teacher_layer: str | None = None,
     head: Head | None = None,
+    align: Align | None = None,
 ) -> Method:
     """A loss of one layer against a layer of the teacher, its namesake by default, and labels."""
-    target = layer if teacher_layer is None else teacher_layer
-    return {name: Term(loss, student=layer, target=target, weight=weight, head=head)} | labels(ce)
+    term = Term(loss, layer, teacher_layer or layer, weight, head=head, align=align)
+    return {name: term} | labels(ce)
+
+
+def several_layers(
+    where: str, layers: Sequence[str], teacher_layers: Sequence[str] | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The student's layers and the teacher's, their namesakes by default: one for each.
+
+    Raises ValueError for a string, which names one layer, and for numbers of layers that differ.
+    """
+    sides = layers, layers if teacher_layers is None else teacher_layers
+    for names in sides:
+        if isinstance(names, str):
+            raise ValueError(f"{where}: it takes several layers, but they are {names!r}")
+    students, teachers = (tuple(names) for names in sides)
+    if len(students) != len(teachers):
+        raise ValueError(
+            f"{where}: each layer of the student needs one of the teacher, "
+            f"but they are {', '.join(students)} and {', '.join(teachers)}"
+        )
+    return students, teachers
 
 
 def warmup_over(epochs: int) -> dict[str, EpochSchedule]:

@@ -1,6 +1,8 @@
 """What is found out about a model before any work: its outputs, and whether it is pure."""
 
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,6 +15,7 @@ from fkd.model._module import built, plain_tensors
 from fkd.model._outputs import Tensors
 
 FEW = 4  # examples that a model is tried on: enough for BatchNorm
+Result = TypeVar("Result")
 
 
 def outputs_like(model: Model, inputs: Any, *, train: bool) -> Tensors:
@@ -30,12 +33,18 @@ def outputs_like(model: Model, inputs: Any, *, train: bool) -> Tensors:
     >>> outputs_like(model, torch.ones(5, 2), train=True)["logits"].shape
     torch.Size([5, 3])
     """
-    state = model.init(0)
+    outputs = lightly(partial(_pass, model, train=train), model.init(0), inputs)
+    return tree_map(_on_meta, outputs)
+
+
+def lightly(run: Callable[..., Result], *trees: Any) -> Result:
+    """What `run` makes of trees of tensors on the meta device, where it computes nothing; and where
+    it cannot run there, of their numbers, on the CPU, with zeros for what has none."""
     try:
         with torch.device("meta"):
-            return _pass(model, *tree_map(_on_meta, (state, inputs)), train=train)
+            return run(*tree_map(_on_meta, trees))
     except Exception:  # what needs numbers: `.item()`, a branch, a tensor that lies on the CPU
-        return tree_map(_on_meta, _pass(model, state, tree_map(_real, inputs), train=train))
+        return run(*tree_map(_real, trees))
 
 
 def check(model: Model, inputs: Any) -> None:

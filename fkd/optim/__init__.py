@@ -5,7 +5,18 @@ the state is a pytree, and the learning rate, the weight decay and their like ar
 that each member of an ensemble can have its own and a schedule can multiply any of them.
 """
 
-from fkd.optim._chain import Hyper, MaskedState, Optimizer, Transform, chain, masked
+from fkd.optim._average import AverageState, averaged
+from fkd.optim._chain import (
+    Hyper,
+    MaskedState,
+    Optimizer,
+    Transform,
+    Where,
+    chain,
+    is_matrix,
+    masked,
+)
+from fkd.optim._only import Path, by_path, merge, only
 from fkd.optim._optimizers import adam, adamw, lamb, sgd
 from fkd.optim._transforms import (
     AdamState,
@@ -21,19 +32,27 @@ from fkd.optim._transforms import (
 
 __all__ = [
     "AdamState",
+    "AverageState",
     "Hyper",
     "MaskedState",
     "MomentumState",
     "Optimizer",
+    "Path",
     "Transform",
+    "Where",
     "adam",
     "adamw",
     "add_decay",
+    "averaged",
+    "by_path",
     "chain",
     "clip_by_norm",
     "clip_by_value",
+    "is_matrix",
     "lamb",
     "masked",
+    "merge",
+    "only",
     "scale_by_adam",
     "scale_by_learning_rate",
     "scale_by_momentum",

@@ -37,16 +37,19 @@ class Optimizer(NamedTuple):
 
     `hyper` is that of `Transform`; `update(gradient, state, params, hyper) -> (params, state)`,
     where `params` is any pytree of tensors. `transform` is the chain without its last subtraction,
-    for `chain` and `masked` to build on; an optimizer written by hand has none.
+    for `chain` and `masked` to build on; an optimizer written by hand has none. `shares` names the
+    numbers that must stay below one.
     """
 
     hyper: dict[str, float]
     init: Callable[[Any], Any]
     update: Callable[[Any, Any, Any, Hyper], tuple[Any, Any]]
     transform: Transform | None = None
+    shares: tuple[str, ...] = ()
 
 
 Link = Transform | Optimizer
+Where = Callable[[str, Tensor], bool]  # of a leaf's name and the leaf
 
 
 def chain(*links: Link, name: str | None = None) -> Optimizer:
@@ -61,8 +64,8 @@ def chain(*links: Link, name: str | None = None) -> Optimizer:
     >>> list(clipped.hyper)
     ['max_norm', 'lr', 'weight_decay']
     >>> both = chain(
-    ...     masked(sgd(0.1), lambda name: name.startswith("student.")),
-    ...     masked(chain(adam(1e-3), name="heads"), lambda name: name.startswith("heads.")),
+    ...     masked(sgd(0.1), lambda name, _: name.startswith("student.")),
+    ...     masked(chain(adam(1e-3), name="heads"), lambda name, _: name.startswith("heads.")),
     ... )
     >>> list(both.hyper)
     ['lr', 'weight_decay', 'heads.lr', 'heads.weight_decay']
@@ -102,7 +105,8 @@ def _transform(where: str, link: Link) -> Transform:
     if link.transform is None:
         raise ValueError(
             f"{where}: this optimizer has no transform, so nothing can be built on it; "
-            "write it as a Transform and make it an optimizer with chain(transform)"
+            "write it as a Transform and make it an optimizer with chain(transform), and "
+            "let averaged() stand outermost"
         )
     return link.transform._replace(hyper=link.hyper)
 
@@ -153,15 +157,15 @@ class MaskedState(NamedTuple):
     inner: Any
 
 
-def masked(link: Link, where: Callable[[str], bool]) -> Transform:
-    """A link for those leaves alone whose name `where` accepts; the others pass as they come.
+def masked(link: Link, where: Where) -> Transform:
+    """A link for those leaves alone that `where(name, leaf)` accepts; the others pass as they come.
 
     A name is the path to a leaf, as `student.fc.weight` or `heads.hint.0.bias`. `where` is asked
-    once, by `init`. So biases go without decay, and SGD moves them all:
+    by `init`, of the leaves of one student. So biases go without decay, and SGD moves them all:
 
     >>> from fkd.optim import add_decay, scale_by_learning_rate
     >>> no_bias = chain(
-    ...     masked(add_decay(1e-4), lambda name: not name.endswith("bias")),
+    ...     masked(add_decay(1e-4), lambda name, _: not name.endswith("bias")),
     ...     scale_by_learning_rate(0.1),
     ... )
     >>> params = {"weight": torch.ones(1), "bias": torch.ones(1)}
@@ -176,11 +180,27 @@ def masked(link: Link, where: Callable[[str], bool]) -> Transform:
     return Transform(transform.hyper, init, partial(_masked_update, transform))
 
 
-def _masked_init(transform: Transform, where: Callable[[str], bool], params: Any) -> MaskedState:
+def is_matrix(name: str, leaf: Tensor) -> bool:
+    """A mask of what is commonly decayed: all but biases and the numbers of norms.
+
+    A leaf counts that has two axes or more and is called no `bias`, whatever its layer is. So
+    BatchNorm's, GroupNorm's and LayerNorm's numbers are left out (but of a LayerNorm over several
+    axes), and with them all other vectors and scalars; embeddings count.
+
+    >>> from fkd.optim import adamw
+    >>> no_norms = adamw(1e-3, weight_decay=0.05, decayed=is_matrix)
+    >>> params = {"norm.weight": torch.ones(2), "fc.weight": torch.ones(3, 2)}
+    >>> list(no_norms.init(params)[1].names)
+    ['fc.weight']
+    """
+    return leaf.ndim > 1 and "bias" not in name.rpartition(".")[2]
+
+
+def _masked_init(transform: Transform, where: Where, params: Any) -> MaskedState:
     leaves = by_name(params)
     if len(leaves) < len(tree_leaves(params)):
         raise ValueError("masked: two parameters have one name; rename a key that holds a dot")
-    own = {name: leaf for name, leaf in leaves.items() if where(name)}
+    own = {name: leaf for name, leaf in leaves.items() if where(name, leaf)}
     return MaskedState({name: () for name in own}, transform.init(own) if own else ())
 
 

@@ -1,7 +1,7 @@
 """The optimizers of the field, each a short chain."""
 
 from fkd import _check
-from fkd.optim._chain import Optimizer, chain
+from fkd.optim._chain import Link, Optimizer, Where, chain, masked
 from fkd.optim._transforms import (
     add_decay,
     scale_by_adam,
@@ -17,8 +17,11 @@ def adam(
     betas: tuple[float, float] = (0.9, 0.999),
     eps: float = 1e-8,
     weight_decay: float = 0.0,
+    decayed: Where | None = None,
 ) -> Optimizer:
-    """Adam with L2 decay, as torch.optim.Adam; `lr` and `weight_decay` are leaves.
+    """Adam with L2 decay, as torch.optim.Adam; `lr` and `weight_decay` are leaves of the state.
+
+    Of the parameters those decay that the mask `decayed` accepts, as `is_matrix`; all by default.
 
     Raises ValueError for a negative `lr` or `weight_decay`, or what `scale_by_adam` refuses.
 
@@ -29,7 +32,7 @@ def adam(
     """
     _check.not_negative("adam", lr=lr, weight_decay=weight_decay)
     rule = scale_by_adam(betas=betas, eps=eps)
-    links = chain(add_decay(weight_decay), rule, scale_by_learning_rate(lr))
+    links = chain(_decay(weight_decay, decayed), rule, scale_by_learning_rate(lr))
     return _in_order(links, "lr", "weight_decay")
 
 
@@ -39,8 +42,9 @@ def adamw(
     betas: tuple[float, float] = (0.9, 0.999),
     eps: float = 1e-8,
     weight_decay: float = 1e-2,
+    decayed: Where | None = None,
 ) -> Optimizer:
-    """Adam with decoupled decay, as torch.optim.AdamW; the numbers are those of `adam`.
+    """Adam with decoupled decay, as torch.optim.AdamW; numbers and mask are those of `adam`.
 
     Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (2019), algorithm 2.
 
@@ -49,7 +53,7 @@ def adamw(
     """
     _check.not_negative("adamw", lr=lr, weight_decay=weight_decay)
     rule = scale_by_adam(betas=betas, eps=eps)
-    links = chain(rule, add_decay(weight_decay), scale_by_learning_rate(lr))
+    links = chain(rule, _decay(weight_decay, decayed), scale_by_learning_rate(lr))
     return _in_order(links, "lr", "weight_decay")
 
 
@@ -59,8 +63,11 @@ def lamb(
     betas: tuple[float, float] = (0.9, 0.999),
     eps: float = 1e-6,
     weight_decay: float = 0.0,
+    decayed: Where | None = None,
 ) -> Optimizer:
     """AdamW's direction, scaled in each leaf to the norm of its parameters: for large batches.
+
+    The numbers and the mask are those of `adam`.
 
     You et al., "Large Batch Optimization for Deep Learning" (2020), algorithm 2.
 
@@ -70,7 +77,7 @@ def lamb(
     _check.not_negative("lamb", lr=lr, weight_decay=weight_decay)
     rule = scale_by_adam(betas=betas, eps=eps)
     rate = scale_by_learning_rate(lr)
-    links = chain(rule, add_decay(weight_decay), scale_by_trust_ratio(), rate)
+    links = chain(rule, _decay(weight_decay, decayed), scale_by_trust_ratio(), rate)
     return _in_order(links, "lr", "weight_decay")
 
 
@@ -81,18 +88,19 @@ def sgd(
     dampening: float = 0.0,
     weight_decay: float = 0.0,
     nesterov: bool = False,
+    decayed: Where | None = None,
 ) -> Optimizer:
     """Stochastic gradient descent with momentum and L2 decay, as torch.optim.SGD.
 
-    `lr`, `weight_decay` and `momentum` are leaves; without momentum there is no velocity and no
-    leaf for it. Raises ValueError for a negative number, `nesterov` without momentum, or what
-    `scale_by_momentum` refuses.
+    `lr`, `weight_decay` and `momentum` are leaves of the state; without momentum there is no
+    velocity and no leaf for it. The mask `decayed` is that of `adam`. Raises ValueError for a
+    negative number, `nesterov` without momentum, or what `scale_by_momentum` refuses.
 
     >>> sgd(0.1, momentum=0.9).hyper
     {'lr': 0.1, 'weight_decay': 0.0, 'momentum': 0.9}
     """
     _check.not_negative("sgd", lr=lr, momentum=momentum, weight_decay=weight_decay)
-    decay, rate = add_decay(weight_decay), scale_by_learning_rate(lr)
+    decay, rate = _decay(weight_decay, decayed), scale_by_learning_rate(lr)
     if momentum:
         velocity = scale_by_momentum(momentum, dampening=dampening, nesterov=nesterov)
         return _in_order(chain(decay, velocity, rate), "lr", "weight_decay", "momentum")
@@ -100,6 +108,11 @@ def sgd(
         option = "nesterov" if nesterov else "dampening"
         raise ValueError(f"sgd: {option} needs momentum, but momentum is 0; give one above zero")
     return _in_order(chain(decay, rate), "lr", "weight_decay")
+
+
+def _decay(weight_decay: float, decayed: Where | None) -> Link:
+    decay = add_decay(weight_decay)
+    return decay if decayed is None else masked(decay, decayed)
 
 
 def _in_order(optimizer: Optimizer, *numbers: str) -> Optimizer:

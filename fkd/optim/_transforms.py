@@ -102,15 +102,14 @@ def scale_by_adam(*, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-
     Kingma and Ba, "Adam" (2015), algorithm 1.
     """
     _check.positive("scale_by_adam", eps=eps)
-    below_one = math.nextafter(1, 0)
-    _check.between("scale_by_adam", 0, below_one, beta1=betas[0], beta2=betas[1])
+    _check.share("scale_by_adam", beta1=betas[0], beta2=betas[1])
     return Transform({}, _adam_init, partial(_adam_update, betas[0], betas[1], eps))
 
 
 def _adam_init(params: Any) -> AdamState:
     _refuse_complex("scale_by_adam", params)
     zeros = tree_map(torch.zeros_like, params)
-    return AdamState(_zero_steps(params), zeros, tree_map(torch.zeros_like, params))
+    return AdamState(zero_steps(params), zeros, tree_map(torch.zeros_like, params))
 
 
 def _adam_update(
@@ -179,7 +178,7 @@ def scale_by_momentum(
 
 
 def _momentum_init(params: Any) -> MomentumState:
-    return MomentumState(_zero_steps(params), tree_map(torch.zeros_like, params))
+    return MomentumState(zero_steps(params), tree_map(torch.zeros_like, params))
 
 
 def _momentum_update(
@@ -233,7 +232,8 @@ def _refuse_complex(where: str, params: Any) -> None:
             )
 
 
-def _zero_steps(params: Any) -> Tensor:
+def zero_steps(params: Any) -> Tensor:
+    """A count of steps, where the parameters lie."""
     leaves = tree_leaves(params)
     device = leaves[0].device if leaves else torch.device("cpu")
     return torch.zeros((), dtype=torch.int64, device=device)

@@ -33,6 +33,8 @@ class Case(NamedTuple):
     `whole`: a value depends on the other examples, so the batch cannot be split.
     `relation`: a value is a relation to other examples, so a batch of one is refused.
     `per_class`: one value a class instead of one an example.
+    `leading`: it takes logits [..., classes], and any leading axes have one value a position.
+    `mask`: it takes `mask` by keyword, and positions where that is False count as nothing.
     `refuses`: arguments that do not fit raise ValueError with their names.
 
     Relations and losses per class need the whole batch: their rows say `whole` too.
@@ -51,6 +53,8 @@ class Case(NamedTuple):
     whole: bool = False
     relation: bool = False
     per_class: bool = False
+    leading: bool = False
+    mask: bool = False
     refuses: bool = True
     sides: int = 1
     unbatched: int = 0

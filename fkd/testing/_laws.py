@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import HypothesisException
 
-from fkd.testing import _invariance, _refusals, _transforms, _values
+from fkd.testing import _invariance, _positions, _refusals, _transforms, _values
 from fkd.testing._case import Case, Loss
 
 
@@ -46,6 +46,8 @@ LAWS: dict[str, Law] = {
         Law(_invariance.a_scale_of_the_features_changes_nothing, lambda case: case.scale),
         Law(_invariance.a_rotation_of_the_embeddings_changes_nothing, lambda case: case.rotation),
         Law(_invariance.student_and_target_may_change_places, lambda case: case.symmetric),
+        Law(_positions.leading_axes_give_a_value_each, lambda case: case.leading),
+        Law(_positions.masked_positions_count_as_nothing, lambda case: case.mask),
         Law(_transforms.inputs_are_untouched),
         Law(_transforms.the_gradient_is_that_of_the_value, lambda case: case.smooth > 0),
         Law(_transforms.vmap_equals_a_loop),

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torchvision import datasets as tv
 
-from fkd.data import datasets
+from fkd.data import Normalize, datasets
 
 
 @pytest.fixture(autouse=True)
@@ -133,14 +133,69 @@ def test_a_failed_download_says_what_failed_and_what_to_do(name, tmp_path, monke
     assert "give the folder that holds them as root=; the data set 'digits' needs no" in message
 
 
-def test_fashion_mnist_is_resized_and_made_three_channels(monkeypatch):
-    class Local:
-        classes = ("shirt", "shoe")
+class Local:
+    """A data set of torchvision's kind, of grey images that are all the same or not."""
 
-        def __init__(self, root, train, download):
-            self.data = torch.full((3, 28, 28), 7 if train else 9, dtype=torch.uint8)
-            self.targets = torch.tensor([0, 1, 0])
+    classes = ("shirt", "shoe")
 
-    data = datasets._torchvision("fashion-mnist", Local)
+    def __init__(self, root: str, train: bool, download: bool):
+        self.data = torch.full((3, 28, 28), 7 if train else 9, dtype=torch.uint8)
+        self.targets = torch.tensor([0, 1, 0])
+
+
+class Colourful(Local):
+    def __init__(self, root: str, train: bool, download: bool):
+        super().__init__(root, train, download)
+        self.data = np.random.default_rng(train).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
+
+
+def test_fashion_mnist_is_resized_and_made_three_channels():
+    data = datasets._torchvision("fashion-mnist", Local, None, datasets.Form())
     assert torch.equal(data.train.inputs, torch.full((3, 3, 32, 32), 7, dtype=torch.uint8))
     assert torch.equal(data.test.inputs, torch.full((3, 3, 32, 32), 9, dtype=torch.uint8))
+
+
+def test_grey_images_may_stay_grey_and_colours_are_not_thrown_away():
+    form = datasets.Form(side=28, channels=1, normalize=Normalize((0.5,), (0.5,)))
+    data = datasets._torchvision("fashion-mnist", Local, None, form)
+    assert torch.equal(data.train.inputs, torch.full((3, 1, 28, 28), 7, dtype=torch.uint8))
+    with pytest.raises(ValueError, match=r"mine: its images have 3 channels, .* but it is 1"):
+        datasets._torchvision("mine", Colourful, None, form)
+
+
+@pytest.mark.parametrize("kind", [Local, Colourful])
+def test_images_that_do_not_fit_are_resized_within_the_step_to_the_same_batches(kind):
+    held = 6 * 3 * 20 * 20  # bytes of both splits
+    data = [
+        datasets._torchvision("mine", kind, None, datasets.Form(side=20, memory=size / 2**30))
+        for size in (held, held - 1)
+    ]
+    assert [one.train.inputs.shape[-1] for one in data] == [20, 28 if kind is Local else 16]
+    rows = torch.tensor([[2, 0], [1, 1]])
+    first, second = (one.train.read(rows) for one in data)
+    assert first.inputs.shape == (2, 2, 3, 20, 20)
+    assert torch.equal(first.inputs, second.inputs)
+    (first,), (second,) = (list(one.test.in_order(3)) for one in data)
+    assert torch.equal(first.inputs, second.inputs)
+
+
+def test_digits_come_at_any_size_from_the_pixels_that_they_have():
+    data = datasets.load("digits", image_size=8, channels=1)
+    assert data.train.inputs.shape == (898, 1, 8, 8)
+    levels = (torch.arange(17) * (255 / 16)).round().byte()  # the pixels are 0 to 16
+    assert torch.isin(data.train.inputs, levels).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"image_size": 0}, "image_size must be above zero"),
+        ({"channels": 0}, "channels must be above zero"),
+        ({"memory": -1.0}, "memory must be zero or more"),
+        ({"workers": -1}, "workers must be zero or more"),
+        ({"mean": (0.5,), "std": (0.5,)}, "each of the 3 channels, but they hold 1"),
+    ],
+)
+def test_a_form_that_makes_no_sense_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        datasets.load("digits", **changes)

@@ -1,13 +1,17 @@
 """Folders of images: what is read, kept in the cache, and refused."""
 
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils._pytree import tree_leaves
 
-from fkd.data import _folder, datasets
+from fkd.data import Normalize, Resident, Source, Streamed, _folder, datasets
 
 
 @pytest.fixture(autouse=True)
@@ -48,11 +52,112 @@ def test_a_grey_image_becomes_three_channels(images):
     )
 
 
+def _same(first: Source, second: Source) -> bool:
+    """Whether two sources have the same batches in an epoch, and in order."""
+    one, other = (
+        [source.read(feed, None) for feed in source.feeds(3, 1)] + list(source.in_order(3))
+        for source in (first.batched(2), second.batched(2))
+    )
+    leaves = zip(tree_leaves(one), tree_leaves(other), strict=True)
+    return all(torch.equal(a, b) and a.dtype == b.dtype for a, b in leaves)
+
+
+# from Python 3.12 on, a fork of a process with threads warns; torch's workers are forks on Linux
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_folder_that_does_not_fit_is_streamed_in_the_same_batches(images, cache, workers):
+    resident = datasets.load("folder", images, image_size=96)
+    assert resident.train.inputs.shape == (4, 3, 96, 96)
+    held = 2 * 4 * 3 * 96 * 96  # bytes of both splits
+    just = datasets.load("folder", images, image_size=96, memory=held / 2**30)
+    assert isinstance(just.train, Resident)
+    files = sorted(cache.rglob("*"))
+    streamed = datasets.load(
+        "folder", images, image_size=96, memory=(held - 1) / 2**30, workers=workers
+    )
+    assert isinstance(streamed.train, Streamed) and isinstance(streamed.test, Streamed)
+    assert streamed.classes == ("cat", "dog")
+    assert _same(streamed.train, resident.train) and _same(streamed.test, resident.test)
+    parts = [data.hold_out(0.5, seed=1) for data in (streamed, resident)]
+    assert _same(parts[0][1], parts[1][1])
+    assert sorted(cache.rglob("*")) == files  # nothing is kept of what is streamed
+
+
+@pytest.mark.parametrize("memory", [0, 1])
+def test_few_images_are_in_memory_beside_the_tensor_that_holds_all(images, memory, monkeypatch):
+    for number in range(2, 22):  # 44 images to train on
+        for label in ("cat", "dog"):
+            image = Image.fromarray(np.full((48, 48, 3), number, dtype=np.uint8))
+            image.save(images / "train" / label / f"{number}.png")
+    alive, most = weakref.WeakSet(), []
+    decode = _folder.decode
+
+    def counted(path: str, channels: int, side: int) -> torch.Tensor:
+        image = decode(path, channels, side)
+        alive.add(image)
+        most.append(len(alive))
+        return image
+
+    monkeypatch.setattr(_folder, "decode", counted)
+    monkeypatch.setattr(_folder, "ThreadPoolExecutor", partial(ThreadPoolExecutor, 2))
+    data = datasets.load("folder", images, memory=memory, workers=0)
+    assert len(most) == (48 if memory else 0)  # with those to test on, or none beforehand
+    source = data.train.batched(4)
+    batches = [source.read(feed).inputs.sum() for feed in source.feeds(0, 0)]
+    assert (len(batches), len(most)) == (11, 48 if memory else 44)
+    assert max(most) <= 8  # of a stream, the batch that is read and the one before
+
+
+def test_sizes_have_caches_of_their_own(images, cache):
+    for _ in range(2):
+        for size in (32, 48):
+            assert datasets.load("folder", images, image_size=size).train.inputs.shape[-1] == size
+        assert len(list((cache / "folder").iterdir())) == 2
+
+
+@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB"), (4, "RGBA")])
+@pytest.mark.parametrize("memory", [0, 1])
+def test_images_are_converted_to_the_channels(images, channels, mode, memory):
+    pixels = np.random.default_rng(1).integers(0, 256, (32, 32, 4), dtype=np.uint8)
+    picture = Image.fromarray(pixels)
+    picture.save(images / "train" / "cat" / "0.png")
+    data = datasets.load("folder", images, channels=channels, memory=memory, workers=0)
+    first = next(data.train.in_order(1)).inputs[0]
+    expected = torch.tensor(np.asarray(picture.convert(mode))).reshape(32, 32, -1) / 255
+    # ImageNet's for three channels, and 0.5 for any other number
+    mean, std = (datasets.MEAN, datasets.STD) if channels == 3 else (0.5, 0.5)
+    expected = (expected - torch.tensor(mean)) / torch.tensor(std)
+    torch.testing.assert_close(first, expected.movedim(-1, 0), rtol=0, atol=1e-5)
+
+
+def test_statistics_are_the_users_own(images):
+    data = datasets.load("folder", images, channels=1, mean=[0.2], std=[0.1])
+    assert data.train.transform == Normalize((0.2,), (0.1,))
+    assert data.train.inputs.shape == (4, 1, 32, 32)
+
+
+def test_other_channels_are_refused(images):
+    with pytest.raises(ValueError, match="number of channels '2' is not known; choose from 1, 3, "):
+        datasets.load("folder", images, channels=2)
+    with pytest.raises(ValueError, match="one number for each of the 1 channels, but they hold 3"):
+        datasets.load("folder", images, channels=1, mean=datasets.MEAN, std=datasets.STD)
+    with pytest.raises(ValueError, match=r"mean and std .* but they hold 1 and 3"):
+        datasets.load("folder", images, mean=[0.5])
+
+
+@pytest.mark.parametrize("memory", [0, 1])
+def test_deep_images_are_refused_for_they_would_be_cut_off(images, memory):
+    deep = np.full((32, 32), 1000, dtype=np.uint16)
+    Image.fromarray(deep).save(images / "train" / "cat" / "0.png")
+    with pytest.raises(ValueError, match=r"cat/0.png: it has more than 8 bits a colour \(mode I"):
+        next(datasets.load("folder", images, memory=memory, workers=0).train.in_order(1))
+
+
 def test_a_folder_is_decoded_once_and_again_when_it_changes(images, cache, monkeypatch):
     before = {path for path in images.rglob("*")}
     first = datasets.load("folder", images)
     with monkeypatch.context() as patch:
-        patch.setattr(_folder, "_decode", lambda splits, side: pytest.fail("decoded again"))
+        patch.setattr(_folder, "_decode", lambda images: pytest.fail("decoded again"))
         again = datasets.load("folder", images)
     assert torch.equal(first.train.inputs, again.train.inputs)
     assert {path for path in images.rglob("*")} == before  # nothing beside the user's images

@@ -59,6 +59,17 @@ def test_what_is_held_out_is_drawn_by_the_seed():
     assert not torch.equal(first, torch.arange(10)) and not torch.equal(first, torch.arange(40, 50))
 
 
+def test_of_probabilities_the_likeliest_class_counts_and_of_dense_labels_none():
+    classes = torch.arange(40) % 2
+    soft = torch.eye(2)[classes] * 0.8 + 0.1
+    for one, other in (
+        (soft, classes),
+        (classes[:, None].expand(40, 3), torch.zeros(40, dtype=torch.int64)),
+    ):
+        parts = zip(data.hold_out(one, 0.2), data.hold_out(other, 0.2), strict=True)
+        assert all(torch.equal(part, expected) for part, expected in parts)
+
+
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.1, float("nan")])
 def test_a_share_that_is_none_or_all_is_refused(share):
     with pytest.raises(ValueError, match="share must lie between 0 and 1"):

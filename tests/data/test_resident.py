@@ -5,10 +5,25 @@ from typing import Any
 import pytest
 import torch
 from torch.func import vmap
+from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
 from fkd._random import Key
-from fkd.data import Normalize, Resident, order
+from fkd.data import (
+    Crop,
+    CutMix,
+    Cutout,
+    Flip,
+    MixUp,
+    Normalize,
+    OneOf,
+    RandAugment,
+    Resident,
+    ResizedCrop,
+    chain,
+    order,
+)
+from fkd.data._source import apart
 
 KEY = Key(torch.tensor(3), torch.tensor(5))
 
@@ -116,6 +131,40 @@ def test_read_is_captured_in_a_graph():
     assert batch.targets["index"].tolist() == [8, 1]
 
 
+def _with_everything() -> Resident:
+    augment = chain(Crop(1), Flip(), Cutout(2), ResizedCrop(), RandAugment(fill=(1, 2, 3)))
+    return _plain().augmented(augment, OneOf((MixUp(3), CutMix(3))))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_an_augmented_read_is_captured_in_a_graph():
+    source = _with_everything().to("cuda")
+    rows, key = torch.tensor([3, 0], device="cuda"), Key(*(part.to("cuda") for part in KEY[:2]))
+    source.read(rows, key)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        batch = source.read(rows, key)
+    key.step.add_(1)
+    graph.replay()
+    expected = source.read(rows, key)
+    assert torch.equal(batch.inputs, expected.inputs)
+    assert torch.equal(batch.targets["labels"], expected.targets["labels"])
+
+
+class _NoneMade(TorchFunctionMode):
+    """Refuses what makes a tensor of Python's numbers on the CPU and copies it from there."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        assert func not in (torch.tensor, torch.as_tensor, torch.from_numpy)
+        return func(*args, **(kwargs or {}))
+
+
+def test_an_augmented_read_copies_nothing_from_the_cpu_which_no_graph_could_hold():
+    source = _with_everything()
+    with _NoneMade():
+        source.read(torch.arange(4), KEY)
+
+
 @pytest.mark.parametrize("batch_size", [1, 3, 7, 100])
 def test_in_order_shows_each_example_once_and_gives_the_transform_no_key(batch_size):
     source = _numbers(transform=_shift)
@@ -161,6 +210,22 @@ def test_targets_are_added_and_replaced_without_touching_the_source():
     assert source.read(torch.tensor([1])).targets.keys() == {"labels", "index"}
 
 
+def _shares(targets: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The class of an example as a row of shares."""
+    return targets | {"shares": torch.nn.functional.one_hot(targets["place"], 3).float()}
+
+
+def test_targets_that_lie_compact_are_expanded_whenever_they_are_read():
+    places = torch.tensor([2, 0, 1, 1, 0, 2, 2])
+    source = _numbers(targets={"place": places}, expand=_shares)
+    assert list(source.targets) == ["place"]
+    whole, rows = torch.eye(3)[places], torch.tensor([[5, 0], [3, 3]])
+    assert torch.equal(source.read(rows).targets["shares"], whole[rows])
+    for few in (source, source.subset(torch.arange(7)).to("cpu").batched(2)):
+        parts = [batch.targets["shares"] for batch in few.in_order(4)]
+        assert torch.equal(torch.cat(parts), whole)
+
+
 def test_a_device_and_a_batch_size_are_chosen_anew():
     source = _numbers(inputs={"x": torch.arange(7.0)})
     moved = source.to("meta")
@@ -189,3 +254,90 @@ def test_a_device_and_a_batch_size_are_chosen_anew():
 def test_what_does_not_fit_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         _numbers(**changes)
+
+
+NORMALIZE = Normalize((0.5,) * 3, (0.2,) * 3)
+
+
+def _plain(**targets: torch.Tensor) -> Resident:
+    labels = {"labels": torch.arange(8) % 3}
+    return Resident(_images(8), labels | targets, batch_size=4, transform=NORMALIZE)
+
+
+def test_training_reads_augmented_then_normalised_then_mixed():
+    augment, mix = chain(Crop(1), Flip()), MixUp(classes=3)
+    source = _plain().augmented(augment, mix)
+    rows = torch.tensor([5, 0, 3, 3])
+    images, labels = NORMALIZE(augment(_images(8)[rows], apart(KEY, 1))), torch.arange(8)[rows] % 3
+    expected, targets = mix(images, {"labels": labels}, apart(KEY, 2))
+    batch = source.read(rows, KEY)
+    assert torch.equal(batch.inputs, expected)
+    assert torch.equal(batch.targets["labels"], targets["labels"])
+    assert torch.equal(batch.targets["index"], rows)
+    assert not torch.equal(batch.inputs, images)
+    only = _plain().augmented(augment).read(rows, KEY)
+    assert torch.equal(only.inputs, images)
+    assert torch.equal(only.targets["labels"], labels)
+
+
+def test_an_evaluation_is_neither_augmented_nor_mixed():
+    plain = _plain()
+    source = plain.augmented(chain(Crop(1), Flip()), MixUp(classes=3))
+    rows = torch.tensor([5, 0, 3, 3])
+    assert torch.equal(source.read(rows).inputs, plain.read(rows).inputs)
+    assert torch.equal(source.read(rows).targets["labels"], torch.arange(8)[rows] % 3)
+    for one, other in zip(source.in_order(3), plain.in_order(3), strict=True):
+        assert torch.equal(one.inputs, other.inputs)
+        assert torch.equal(one.targets["labels"], other.targets["labels"])
+
+
+def test_augmentation_stays_with_a_part_and_can_be_taken_away():
+    source = _plain().augmented(Crop(1), MixUp(classes=3))
+    for other in (source.subset(torch.arange(4)), source.batched(2), source.to("cpu")):
+        assert (other.augment, other.mix) == (Crop(1), MixUp(classes=3))
+    rows = torch.tensor([2, 1])
+    assert torch.equal(source.augmented().read(rows, KEY).inputs, _plain().read(rows).inputs)
+
+
+def test_a_part_of_a_batch_is_read_as_in_the_whole():
+    source = _plain().augmented(chain(Crop(1), Flip()), MixUp(classes=3))
+    rows = torch.tensor([5, 0, 3, 1, 7, 2])
+    whole = source.read(rows, KEY)
+    part = source.read(rows[2:], KEY._replace(first=2))
+    assert torch.equal(part.inputs, whole.inputs[2:])
+    assert torch.equal(part.targets["labels"], whole.targets["labels"][2:])
+
+
+@pytest.mark.parametrize(
+    ("target", "augment", "mix"),
+    [
+        (torch.zeros(8, 3), True, False),  # a teacher's logits
+        (torch.zeros(8, 3), False, True),
+        (torch.zeros(8), True, False),
+        (torch.zeros(8, 4, 4).long(), True, False),  # a mask, which would have to move too
+        (torch.zeros(8).long(), False, True),  # a second label, which would have to be mixed
+    ],
+)
+def test_targets_of_the_plain_examples_are_refused(target, augment, mix):
+    recipe = (Flip(), MixUp(3) if mix else None) if augment else (chain(), MixUp(3))
+    message = "'more', .*; leave it out, and ask a teacher about each batch instead"
+    with pytest.raises(ValueError, match=message):
+        _plain(more=target).augmented(*recipe)
+    with pytest.raises(ValueError, match=message):
+        _plain().augmented(*recipe).with_targets({"more": target})
+
+
+def test_a_second_label_may_stand_beside_augmented_images():
+    coarse = torch.arange(8) // 4
+    source = _plain(coarse=coarse).augmented(Flip())
+    assert torch.equal(source.read(torch.tensor([7, 1]), KEY).targets["coarse"], coarse[[7, 1]])
+
+
+@pytest.mark.plain
+def test_what_an_augmentation_or_a_mix_refuses_is_refused_when_it_is_added():
+    with pytest.raises(ValueError, match="Flip: the inputs must be one tensor of images"):
+        Resident({"a": _images(9)}, {}).augmented(Flip())
+    with pytest.raises(ValueError, match=r"MixUp: labels must lie in \[0, 2\), .* from 0 to 2"):
+        _plain().augmented(mix=MixUp(classes=2))
+    with pytest.raises(ValueError, match="MixUp: there must be a target 'labels'"):
+        Resident(_images(9), {}).augmented(mix=MixUp(classes=2))

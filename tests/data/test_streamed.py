@@ -15,11 +15,12 @@ from torch.utils.data import (
     IterableDataset,
     RandomSampler,
     SequentialSampler,
+    TensorDataset,
     WeightedRandomSampler,
 )
 
 from fkd._random import Key
-from fkd.data import Batch, Normalize, Resident, Streamed, order
+from fkd.data import Batch, Flip, MixUp, Normalize, Resident, Streamed, order
 
 IMAGES = torch.randint(256, (11, 3, 2, 2), generator=torch.Generator().manual_seed(0)).byte()
 LABELS = torch.arange(11) % 4
@@ -112,12 +113,72 @@ def test_read_hands_the_key_to_the_transform():
     assert torch.equal(batch.inputs, feed.inputs + 7)
 
 
+def test_it_is_augmented_and_mixed_as_a_resident_source():
+    loader = DataLoader(Mapped(), batch_size=4)
+    resident = Resident(IMAGES, {"labels": LABELS}, batch_size=4, transform=NORMALIZE)
+    ours = Streamed(loader, transform=NORMALIZE).augmented(Flip(), MixUp(classes=4))
+    theirs = resident.augmented(Flip(), MixUp(classes=4))
+    key = Key(torch.tensor(0), torch.tensor(7))
+    feeds = zip(ours.to("cpu").feeds(5, 1), theirs.feeds(5, 1), strict=True)
+    assert all(_same(ours.read(feed, key), theirs.read(rows, key)) for feed, rows in feeds)
+    parts = zip(ours.batched(2).in_order(4), resident.in_order(4), strict=True)
+    assert all(_same(one, other) for one, other in parts)
+    assert ours.batched(2).mix == MixUp(classes=4)
+
+
+def test_what_cannot_be_augmented_is_refused_when_it_is_read():
+    def split(batch: list[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        return batch[0], {"labels": batch[1], "logits": batch[1] * 1.0}
+
+    source = Streamed(DataLoader(Mapped(), batch_size=4), split=split)
+    with pytest.raises(ValueError, match=r"'logits', .* ask a teacher about each batch instead"):
+        next(source.augmented(Flip()).feeds(0, 0))
+    with pytest.raises(ValueError, match=r"labels must lie in \[0, 2\)"):
+        plain = Streamed(DataLoader(Mapped(), batch_size=4))
+        list(plain.augmented(mix=MixUp(classes=2)).feeds(0, 0))
+
+
 def test_a_device_and_a_batch_size_are_chosen_anew():
     source = Streamed(DataLoader(Mapped(), batch_size=3), transform=NORMALIZE)
     assert source.batched(5).to("meta").to("cpu").batch_size == 5
     feed = next(source.to("meta").feeds(0, 0))
     assert {leaf.device.type for leaf in tree_leaves(feed)} == {"meta"}
     assert len(list(source.batched(5).feeds(0, 0))) == 3
+
+
+def test_a_subset_has_the_batches_of_a_resident_one():
+    rows = torch.tensor([7, 2, 9, 4])
+    streamed = Streamed(DataLoader(Mapped(), batch_size=3), transform=NORMALIZE).subset(rows)
+    resident = Resident(IMAGES, {"labels": LABELS}, batch_size=3, transform=NORMALIZE)
+    resident = resident.subset(rows)
+    assert streamed.examples == 4
+    feeds = zip(streamed.feeds(5, 1), resident.feeds(5, 1), strict=True)
+    assert all(_same(streamed.read(feed), resident.read(other)) for feed, other in feeds)
+    parts = zip(streamed.in_order(4), resident.in_order(4), strict=True)
+    assert all(_same(one, other) for one, other in parts)
+
+
+@pytest.mark.parametrize(
+    ("loader", "rows", "message"),
+    [
+        (DataLoader(Mapped(), 3), torch.tensor([11]), r"rows must lie in \[0, 10\], but it is 11"),
+        (DataLoader(Mapped(), 3), torch.ones(11).bool(), r"give mask.nonzero\(\)"),
+        (DataLoader(Mapped(), 3), torch.tensor([]).long(), "at least one example"),
+        (DataLoader(Counted(5), 3), torch.tensor([1]), "of an IterableDataset have no numbers"),
+    ],
+)
+@pytest.mark.plain
+def test_a_subset_of_examples_that_there_are_not_is_refused(loader, rows, message):
+    with pytest.raises(ValueError, match=message):
+        Streamed(loader).subset(rows)
+
+
+def test_examples_may_do_without_targets():
+    singles = TensorDataset(IMAGES)
+    for dataset in (singles, list(IMAGES)):
+        (batch,) = Streamed(DataLoader(dataset, batch_size=3)).in_order(11)  # type: ignore[arg-type]
+        assert torch.equal(batch.inputs, IMAGES)
+        assert list(batch.targets) == ["index"]
 
 
 @pytest.mark.parametrize(

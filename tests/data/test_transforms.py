@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from torch.utils.data import DataLoader, TensorDataset
 from torchvision.transforms.v2 import functional as tvf
 
-from fkd.data import Normalize
+from fkd._random import Key
+from fkd.data import Crop, Normalize, Resident, Streamed, chain
 
 
 def _images(*shape: int) -> torch.Tensor:
@@ -72,3 +74,68 @@ def test_images_that_do_not_fit_are_refused(images, message):
 def test_statistics_that_do_not_fit_are_refused(mean, std, message):
     with pytest.raises(ValueError, match=message):
         Normalize(mean, std)
+
+
+def _source(images: torch.Tensor, transform=None) -> Resident:
+    normalize = transform or Normalize(*_statistics(3))
+    labels = torch.zeros(len(images), dtype=torch.int64, device=images.device)
+    return Resident(images, {"labels": labels}, transform=normalize)
+
+
+RAW = _images(4, 3, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (tvf.normalize(RAW / 255, [0.5] * 3, [0.2] * 3), "if they are normalised already, leave"),
+        (RAW.float(), r"; if they are in \[0, 255\], give them as uint8 or divide"),
+        (
+            RAW.double() / 255 + 0.01,
+            "must lie in .0, 1., but they reach from 0.01[0-9]* to 1.0[0-9]*; if",
+        ),
+        (RAW.float() / 0, "must lie in .0, 1.,"),  # no numbers
+        (RAW.short(), "dtype is torch.int16; divide them by the largest .* 65,535 for 16 bits"),
+        (RAW.to(torch.uint16), "dtype is torch.uint16"),
+    ],
+)
+def test_images_that_are_not_raw_are_refused_where_the_source_is_made(images, message):
+    with pytest.raises(ValueError, match="Normalize: .*" + message):
+        _source(images)
+    loader = DataLoader(TensorDataset(images, torch.zeros(4).long()), batch_size=2)
+    with pytest.raises(ValueError, match=r"Normalize: .*images must "):
+        next(Streamed(loader, transform=Normalize(*_statistics(3))).feeds(0, 0))
+    with pytest.raises(ValueError, match=r"(Normalize|Crop): .*images must "):
+        _source(images, chain(Crop(), Normalize(*_statistics(3))))
+
+
+@pytest.mark.parametrize("images", [RAW, RAW / 255, RAW / 255 * 1.0005, RAW.to("meta")])
+def test_raw_images_are_taken(images):
+    assert _source(images).examples == 4
+
+
+def _to_unit(images: torch.Tensor, key: Key | None = None) -> torch.Tensor:
+    return images / 255
+
+
+def test_a_chain_shows_each_what_those_before_it_make():
+    once = Normalize(*_statistics(3))
+    levels = RAW.float()
+    source = _source(levels, chain(_to_unit, once))
+    assert torch.equal(source.read(torch.arange(4)).inputs, once(levels / 255))
+    with pytest.raises(ValueError, match="if they are normalised already"):
+        _source(RAW, chain(once, once))
+
+
+def _add_draw(inputs: torch.Tensor, key: Key | None = None) -> torch.Tensor:
+    return inputs if key is None else inputs + key.seed
+
+
+def test_a_chain_goes_in_order_and_each_has_a_key_of_its_own():
+    zero, key = torch.zeros(1, dtype=torch.int64), Key(torch.tensor(3), torch.tensor(5))
+    one, two, three = (int(chain(*[_add_draw] * n)(zero, key)) for n in (1, 2, 3))
+    assert len({one, two - one, three - two, 3}) == 4
+    double = chain(_add_draw, lambda inputs, key=None: 2 * inputs)
+    assert int(double(zero, key)) == 2 * one
+    assert chain(_add_draw, _add_draw)(zero) == zero
+    assert chain()(zero, key) is zero

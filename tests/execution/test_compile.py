@@ -1,9 +1,20 @@
-"""The compiler is tried, and its failure told in a line."""
+"""The compiler is tried, and its failure told in a line; what it cannot take goes on without."""
+
+from collections.abc import Callable
 
 import pytest
 import torch
+from small import assert_same
+from torch import Tensor, nn
 
-from fkd.execution import why_not_compile
+from fkd import methods, optim
+from fkd.data import Batch, Resident
+from fkd.distillation import Distillation, distill
+from fkd.ensemble import ensemble
+from fkd.execution import Plan, lay, why_not_compile
+from fkd.execution._compile import Compiled
+from fkd.model import functional
+from fkd.train import Students, train
 
 
 @pytest.mark.plain
@@ -15,3 +26,90 @@ def test_the_compiler_is_tried_and_its_failure_told(monkeypatch):
 
     monkeypatch.setattr(torch, "compile", broken)
     assert why_not_compile(torch.device("cpu")) == "no C++ compiler"
+
+
+class Branching(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(3, 2).double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.fc(x)
+        return x * 2 if x.mean() > 0 else x
+
+
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lstm = nn.LSTM(3, 2, batch_first=True).double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.lstm(x[:, None])[0][:, 0]
+
+
+def _examples() -> Batch:
+    x = torch.randn(6, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return Batch(x, {"labels": torch.tensor([0, 1] * 3)})
+
+
+def _rule(build: Callable[[], nn.Module]) -> Distillation:
+    return distill(functional(build), methods.ce(), optim.sgd(0.125), _examples())
+
+
+REASONS = {Branching: "Data-dependent branching", Recurrent: "wrap RNN, GRU, or LSTM"}
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize(
+    ("build", "reduced"), [(Branching, False), (Branching, True), (Recurrent, False)]
+)
+def test_a_step_that_the_compiler_cannot_take_goes_on_without_it_where_it_may(build, reduced):
+    torch._dynamo.reset()
+    one, plan = _rule(build), Plan("loop", compile="step", graph=0)
+    reduce = (lambda gradient: gradient) if reduced else None
+    state, expected = ensemble(one).init([0, 1]), ensemble(one).init([0, 1])
+    advance = lay(one, plan, fall_back=True, reduce=reduce)
+    plain = lay(one, Plan("loop", compile="none", graph=0), reduce=reduce)
+    with pytest.warns(UserWarning, match=f"goes on without: .*{REASONS[build]}"):
+        metrics = advance(state, _examples())
+    assert_same(metrics, plain(expected, _examples()))
+    assert_same(advance(state, _examples()), plain(expected, _examples()))  # and warns no more
+    assert_same(state, expected)
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize("build", REASONS)
+def test_compilation_by_demand_is_refused_with_the_reason(build):
+    torch._dynamo.reset()
+    one = _rule(build)
+    advance = lay(one, Plan("loop", compile="step", graph=0))
+    state, before = ensemble(one).init([0]), ensemble(one).init([0])
+    with pytest.raises(ValueError, match=rf"cannot be compiled: .*{REASONS[build]}.*; use Plan"):
+        advance(state, _examples())
+    assert_same(state, before)
+
+
+@pytest.mark.plain
+def test_training_falls_back_where_the_plan_left_it_open(monkeypatch):
+    torch._dynamo.reset()
+    monkeypatch.setattr("fkd.execution._plan.pays", lambda steps, members: True)
+    batch = _examples()
+    source = Resident(batch.inputs, batch.targets, batch_size=3)
+    students = {"ce": Students(_rule(Branching), [0, 1])}
+    with pytest.warns(UserWarning, match="goes on without"):
+        *_, at = train(students, source, epochs=2, plan=Plan("loop"))
+    *_, expected = train(students, source, epochs=2, plan=Plan("loop", compile="none"))
+    assert_same(at.states, expected.states)
+    with pytest.raises(ValueError, match="the step cannot be compiled"):
+        next(train(students, source, epochs=2, plan=Plan("loop", compile="step")))
+
+
+@pytest.mark.plain
+def test_an_error_that_is_not_the_compilers_stays_what_it_is():
+    def wrong(*_):
+        raise RuntimeError("out of memory")
+
+    function = Compiled(lambda x: x, lambda x: x)
+    function.run = wrong
+    with pytest.raises(RuntimeError, match="out of memory"):
+        function(torch.ones(1))

@@ -207,3 +207,13 @@ def test_autocast_leaves_the_matrices_in_float32(name):
     with torch.autocast("cpu", torch.bfloat16):
         value = getattr(losses, name)(student, teacher)
     torch.testing.assert_close(value, getattr(losses, name)(student, teacher))
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize("name", NAMES)
+def test_leading_axes_are_the_callers_to_flatten(name):
+    student, teacher = torch.randn(2, 3, 4, 5)
+    message = rf"{name}: student must be \[batch classes\], but it is \(3, 4, 5\); .* flattening"
+    with pytest.raises(ValueError, match=message):
+        getattr(losses, name)(student, teacher)
+    getattr(losses, name)(student.flatten(0, -2), teacher.flatten(0, -2))

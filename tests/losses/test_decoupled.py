@@ -12,20 +12,26 @@ from fkd import losses
 from fkd.testing import Case, strategies
 
 TEMPERATURE = {"temperature": strategies.temperatures()}
+LOGITS = {"shift": True, "leading": True, "mask": True}
 CASES = {
     "dkd": Case(
         strategies.labelled_logit_pairs(),
         {"alpha": strategies.shares(), "beta": strategies.temperatures(), **TEMPERATURE},
         divergence=True,
-        shift=True,
+        **LOGITS,
     ),
     "nkd": Case(
         strategies.labelled_logit_pairs(),
         {"gamma": strategies.temperatures(), **TEMPERATURE},
-        shift=True,
+        **LOGITS,
     ),
     # its weight is held constant, so that its gradient is not that of its value
-    "wsld": Case(strategies.labelled_logit_pairs(), TEMPERATURE, shift=True, smooth=0),
+    "wsld": Case(
+        strategies.labelled_logit_pairs(),
+        TEMPERATURE,
+        **LOGITS,
+        smooth=0,
+    ),
 }
 
 LABELS = torch.tensor([0, 1, 2, 3, 4, 0, 1])
@@ -217,8 +223,10 @@ def test_labels_and_classes_that_do_not_fit_are_refused(name):
     loss, logits = getattr(losses, name), torch.zeros(2, 3)
     with pytest.raises(ValueError, match=r"(?s)student is \(2, 3\) and labels is \(3,\)"):
         loss(logits, logits, torch.tensor([0, 1, 2]))
+    with pytest.raises(ValueError, match="which a soft label does not name: give"):
+        loss(logits, logits, torch.zeros(2, 3))
     with pytest.raises(ValueError, match="labels must hold whole numbers"):
-        loss(logits, logits, torch.zeros(2))
+        loss(logits, logits, torch.zeros(2, dtype=torch.complex64))
     with pytest.raises((IndexError, RuntimeError), match="out of bounds"):
         loss(logits, logits, torch.tensor([0, 3]))
     with pytest.raises(ValueError, match=rf"{name}: there must be at least two classes"):

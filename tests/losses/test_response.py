@@ -14,28 +14,29 @@ from fkd import losses
 from fkd.testing import Case, strategies
 
 TEMPERATURE = {"temperature": strategies.temperatures()}
+LOGITS = {"shift": True, "leading": True, "mask": True}
 CASES = {
     "cross_entropy": Case(
-        strategies.labelled_logits(), {"label_smoothing": strategies.shares()}, shift=True
+        strategies.labelled_logits(),
+        {"label_smoothing": strategies.shares()},
+        **LOGITS,
     ),
     "jensen_shannon": Case(
         strategies.logit_pairs(),
         {"beta": strategies.shares(), **TEMPERATURE},
         high=math.log(2),
         divergence=True,
-        shift=True,
+        **LOGITS,
     ),
-    "kl_divergence": Case(strategies.logit_pairs(), TEMPERATURE, divergence=True, shift=True),
-    "reverse_kl_divergence": Case(
-        strategies.logit_pairs(), TEMPERATURE, divergence=True, shift=True
-    ),
-    "soft_cross_entropy": Case(strategies.logit_pairs(), TEMPERATURE, shift=True),
+    "kl_divergence": Case(strategies.logit_pairs(), TEMPERATURE, divergence=True, **LOGITS),
+    "reverse_kl_divergence": Case(strategies.logit_pairs(), TEMPERATURE, divergence=True, **LOGITS),
+    "soft_cross_entropy": Case(strategies.logit_pairs(), TEMPERATURE, **LOGITS),
     "standardized_kl_divergence": Case(
         # a row that is constant has no standard deviation to divide by: a jump
         strategies.uneven(strategies.logit_pairs()),
         TEMPERATURE,
         divergence=True,
-        shift=True,
+        **LOGITS,
         scale=True,
     ),
     "total_variation": Case(
@@ -43,7 +44,7 @@ CASES = {
         TEMPERATURE,
         high=1.0,
         divergence=True,
-        shift=True,
+        **LOGITS,
         symmetric=True,
         smooth=0,
     ),
@@ -181,14 +182,21 @@ def test_half_precision_logits_of_ten_thousand():
 def test_labels_outside_the_classes_are_refused():
     with pytest.raises((IndexError, RuntimeError), match="out of bounds"):
         losses.cross_entropy(torch.zeros(1, 3), torch.tensor([3]))
+    with pytest.raises((IndexError, RuntimeError), match="out of bounds"):
+        losses.cross_entropy(torch.zeros(1, 3), torch.tensor([-100]))
 
 
 @pytest.mark.plain
 def test_wrong_axes_and_dtypes_are_refused():
-    with pytest.raises(ValueError, match=r"teacher must be \[batch classes\], but it is \(2,\)"):
+    with pytest.raises(ValueError, match=r"teacher must be \[\.\.\. classes\], but it is \(\)"):
+        losses.kl_divergence(torch.zeros(1, 2), torch.tensor(0.0))
+    with pytest.raises(ValueError, match=r"student is \(1, 2\) and teacher is \(2,\)"):
         losses.kl_divergence(torch.zeros(1, 2), torch.zeros(2))
-    with pytest.raises(ValueError, match="labels must hold whole numbers"):
+    soft = r"or soft in the student's shape .* labels is \(1,\) of torch.float32"
+    with pytest.raises(ValueError, match=soft):
         losses.cross_entropy(torch.zeros(1, 2), torch.zeros(1))
+    with pytest.raises(ValueError, match=r"student is \(2, 3, 4\) and labels is \(2, 4\)"):
+        losses.cross_entropy(torch.zeros(2, 3, 4), torch.zeros(2, 4).long())
     with pytest.raises(ValueError, match=r"label_smoothing must lie in \[0, 1\], but it is 2"):
         losses.cross_entropy(torch.zeros(1, 2), torch.tensor([0]), label_smoothing=2)
 

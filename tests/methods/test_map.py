@@ -1,5 +1,6 @@
 """Methods of maps: the authors' weights."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -20,3 +21,25 @@ def test_ickd_has_its_authors_weight_and_normalised_embedding():
     convolution, norm = built
     assert isinstance(convolution, nn.Conv2d) and convolution.bias is None
     assert isinstance(norm, nn.BatchNorm2d)
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize(
+    ("method", "layers", "teacher_layers", "message"),
+    [
+        (methods.fsp, ["a", "b", "c"], None, "fsp: it takes two layers, but they are a, b, c"),
+        (methods.fsp, "ab", None, "fsp: it takes several layers, but they are 'ab'"),
+        (methods.review, ["a"], "b", "review: it takes several layers, but they are 'b'"),
+        (methods.review, ["a", "b"], ["c"], "review: each layer .* but they are a, b and c"),
+    ],
+)
+def test_layers_come_in_pairs(method, layers, teacher_layers, message):
+    with pytest.raises(ValueError, match=message):
+        method(layers=layers, teacher_layers=teacher_layers)
+
+
+def test_layers_are_a_sequence_for_each_side():
+    term = methods.review(layers=["a", "b", "c"])["review"]
+    assert term.students == term.targets == ("a", "b", "c")
+    term = methods.fsp(layers=["a", "b"], teacher_layers=("c", "d"))["fsp"]
+    assert (term.students, term.targets) == (("a", "b"), ("c", "d"))

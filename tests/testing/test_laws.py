@@ -104,6 +104,37 @@ def silent(student: Tensor, teacher: Tensor) -> Tensor:
     return (student.mean() - teacher.mean()).square() + 0 * student.sum(-1)
 
 
+def by_the_second_axis(student: Tensor, teacher: Tensor) -> Tensor:
+    return (student - teacher).square().sum(1)
+
+
+def one_an_example(student: Tensor, teacher: Tensor) -> Tensor:
+    return (student - teacher).square().flatten(1).sum(-1)
+
+
+def weighed(student: Tensor, teacher: Tensor, *, mask: Tensor | None = None) -> Tensor:
+    value = (student - teacher).square().sum(-1)
+    return value if mask is None else value * mask
+
+
+def zeroed_behind(student: Tensor, teacher: Tensor, *, mask: Tensor | None = None) -> Tensor:
+    value = (student - teacher).square().sum(-1)
+    return value if mask is None else value.masked_fill(~mask, 0.0)
+
+
+def filled_before(student: Tensor, teacher: Tensor, *, mask: Tensor | None = None) -> Tensor:
+    if mask is not None:
+        student, teacher = (x.masked_fill(~mask[..., None], 0.0) for x in (student, teacher))
+    return (student - teacher).square().sum(-1) + 1
+
+
+def of_those_kept(student: Tensor, teacher: Tensor, *, mask: Tensor | None = None) -> Tensor:
+    if mask is None:
+        return (student - teacher).square().sum(-1)
+    student, teacher = (x.masked_fill(~mask[..., None], 0.0) for x in (student, teacher))
+    return (student - teacher).square().sum(-1) / mask.double().mean().clamp(min=0.1)
+
+
 def terse(student: Tensor, teacher: Tensor) -> Tensor:
     if student.shape != teacher.shape:
         raise ValueError("shapes")
@@ -126,6 +157,12 @@ WRONG = [
     (stopped, CASE, "the_gradient_is_that_of_the_value"),
     (branching, CASE, "vmap_equals_a_loop"),
     (branching, CASE, "compiled_in_one_graph_equals_eager"),
+    (by_the_second_axis, CASE._replace(leading=True), "leading_axes_give_a_value_each"),
+    (one_an_example, CASE._replace(leading=True), "leading_axes_give_a_value_each"),
+    (weighed, CASE._replace(mask=True), "masked_positions_count_as_nothing"),
+    (zeroed_behind, CASE._replace(mask=True), "masked_positions_count_as_nothing"),
+    (filled_before, CASE._replace(mask=True), "masked_positions_count_as_nothing"),
+    (of_those_kept, CASE._replace(mask=True), "masked_positions_count_as_nothing"),
     (silent, CASE._replace(refuses=True), "shapes_that_differ_are_refused"),
     (terse, CASE._replace(refuses=True), "shapes_that_differ_are_refused"),
     (distance, CASE._replace(refuses=True), "whole_numbers_are_refused_as_student"),

@@ -25,6 +25,8 @@ from fkd.testing.strategies._logits import (
     logit_pairs,
     logit_shapes,
     scattered_logit_pairs,
+    soft_labelled_logits,
+    soft_labels,
     uneven,
 )
 from fkd.testing.strategies._maps import (
@@ -75,6 +77,8 @@ __all__ = [
     "scattered_logit_pairs",
     "shares",
     "signed_pairs",
+    "soft_labelled_logits",
+    "soft_labels",
     "tall_map_pairs",
     "temperatures",
     "tensors",

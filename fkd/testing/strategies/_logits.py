@@ -1,4 +1,4 @@
-"""Logits [batch, classes], and labels."""
+"""Logits [batch, classes], and labels, as numbers or soft."""
 
 import numpy as np
 import torch
@@ -29,6 +29,21 @@ def logit_pairs(batch: int = 1, classes: int = 2) -> st.SearchStrategy[Arguments
 def labelled_logits() -> st.SearchStrategy[Arguments]:
     """Student logits [batch, classes] and labels [batch]."""
     return logit_shapes().flatmap(lambda shape: st.tuples(tensors(shape), labels(*shape)))
+
+
+def soft_labels(batch: int, classes: int) -> st.SearchStrategy[Tensor]:
+    """Soft labels [batch, classes]: probabilities in eighths, some of them zero."""
+
+    def parts(cuts: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.diff(np.sort(cuts, -1), prepend=0.0, append=8.0) / 8)
+
+    cuts = hnp.arrays(np.int64, (batch, classes - 1), elements=st.integers(0, 8))
+    return cuts.map(parts)
+
+
+def soft_labelled_logits() -> st.SearchStrategy[Arguments]:
+    """Student logits [batch, classes] and soft labels [batch, classes]."""
+    return logit_shapes().flatmap(lambda shape: st.tuples(tensors(shape), soft_labels(*shape)))
 
 
 def labelled_logit_pairs(classes: int = 2) -> st.SearchStrategy[Arguments]:

@@ -85,7 +85,7 @@ def test_the_teacher_sees_its_share_of_the_images(monkeypatch):
     monkeypatch.setattr(
         sides.evaluate,
         "predict",
-        lambda model, params, buffers, source, names: counts.append((source.examples, names)),
+        lambda teacher, source, names: counts.append((source.examples, names)),
     )
     sides.make(Side("fkd's teacher"))(3)
     assert counts == [(10, ("logits", "hidden", "feature_map"))] * 3

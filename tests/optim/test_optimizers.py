@@ -50,15 +50,15 @@ def _train(optimizer: optim.Optimizer, params: Any, hyper: dict[str, Tensor], st
     return params
 
 
-def _is_head(name: str) -> bool:
+def _is_head(name: str, _: Tensor | None = None) -> bool:
     return name.startswith("heads.")
 
 
-def _is_student(name: str) -> bool:
+def _is_student(name: str, _: Tensor | None = None) -> bool:
     return name.startswith("student.")
 
 
-def _is_weight(name: str) -> bool:
+def _is_weight(name: str, _: Tensor | None = None) -> bool:
     return name.endswith("weight")
 
 
@@ -87,6 +87,12 @@ def _decay_weights_only(named: dict[str, Tensor]) -> torch.optim.Optimizer:
     weights = {"params": _chosen(named, _is_weight), "weight_decay": 0.1}
     others = {"params": _chosen(named, lambda name: not _is_weight(name)), "weight_decay": 0.0}
     return torch.optim.AdamW([weights, others], lr=0.01)
+
+
+def _l2_of_weights_only(named: dict[str, Tensor]) -> torch.optim.Optimizer:
+    weights = {"params": _chosen(named, _is_weight), "weight_decay": 0.1}
+    others = {"params": _chosen(named, lambda name: not _is_weight(name)), "weight_decay": 0.0}
+    return torch.optim.SGD([weights, others], lr=0.01, momentum=0.9)
 
 
 def _heads_faster(named: dict[str, Tensor]) -> torch.optim.Optimizer:
@@ -144,6 +150,14 @@ CASES: dict[str, tuple[Callable[[], optim.Optimizer], Theirs]] = {
             optim.scale_by_learning_rate(0.01),
         ),
         Theirs(_decay_weights_only),
+    ),
+    "decay of matrices only": (
+        partial(optim.adamw, 0.01, weight_decay=0.1, decayed=optim.is_matrix),
+        Theirs(_decay_weights_only),
+    ),
+    "L2 decay of weights only": (
+        partial(optim.sgd, 0.01, momentum=0.9, weight_decay=0.1, decayed=_is_weight),
+        Theirs(_l2_of_weights_only),
     ),
     "two optimizers": (
         lambda: optim.chain(
@@ -275,7 +289,7 @@ def test_corrections_hold_in_half_precision():
 
 
 def test_a_mask_that_chooses_nothing_changes_nothing():
-    link = optim.masked(optim.adam(0.5), lambda name: False)
+    link = optim.masked(optim.adam(0.5), lambda name, leaf: False)
     params = _start()
     state = link.init(params)
     assert tree_leaves(state) == []  # no counter on a device of its own
@@ -286,7 +300,7 @@ def test_a_mask_that_chooses_nothing_changes_nothing():
 def test_a_mask_is_asked_once_and_by_path():
     names = []
 
-    def where(name: str) -> bool:
+    def where(name: str, leaf: Tensor) -> bool:
         names.append(name)
         return name.endswith("bias")
 

@@ -1,0 +1,37 @@
+"""Whether vmap can run a student's step, found out on a few examples."""
+
+import warnings
+
+from torch.utils._pytree import tree_map
+
+from fkd._draws import placed
+from fkd.data import Batch
+from fkd.distillation import Distillation, State, step
+from fkd.ensemble import Order, ensemble, part
+
+FEW = 4  # examples that a step is tried on: enough for BatchNorm and relations
+
+
+def why_not_vmap(
+    distillation: Distillation, state: State, batch: Batch, order: Order = "shared"
+) -> str | None:
+    """Why vmap cannot take the step of stacked students, with the layer, or None where it can.
+
+    It is tried on the first two members and the first examples of a batch, which stay as they are.
+    Branches on a tensor's value, `.item()`, and operators that torch has no batching rule for are
+    what stops it. An operator that torch takes a member at a time stops nothing; torch warns of it.
+    """
+    few = slice(0, 2)
+    if order == "own":
+        batch = tree_map(lambda leaf: leaf[few, :FEW], batch)
+    else:
+        batch = tree_map(lambda leaf: leaf[:FEW], batch)
+    with placed() as places, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the run itself will warn
+        try:
+            step(ensemble(distillation, order=order), part(state, few), batch)
+        except Exception as error:  # models fail in as many ways as there are models
+            reason = str(error).strip().split("\n")[0].partition(". ")[0]
+            where = str(places) if places.layers else "the loss, its gradient or the update"
+            return f"{where}: {reason.removesuffix('.') or type(error).__name__}"
+    return None

@@ -1,0 +1,96 @@
+"""Heads of the student alone: its output in the shape of the target; and a classifier."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from fkd.heads import align
+from fkd.heads._shapes import channels
+
+
+def convolution_regressor(student: torch.Size, target: torch.Size) -> nn.Module:
+    """A 3x3 convolution from the student's channels to the target's, at one resolution.
+
+    Of vectors [width] and of as many tokens [tokens, width] on both sides it is a linear map from
+    width to width. Raises ValueError for any other pair of shapes.
+
+    >>> convolution_regressor(torch.Size([16, 8, 8]), torch.Size([32, 8, 8]))
+    Conv2d(16, 32, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))
+    >>> convolution_regressor(torch.Size([197, 192]), torch.Size([197, 384]))
+    Linear(in_features=192, out_features=384, bias=True)
+    """
+    if len(student) == len(target) and len(student) in (1, 2) and student[:-1] == target[:-1]:
+        return nn.Linear(student[-1], target[-1])
+    inputs, outputs = channels("convolution_regressor", student, target)
+    return nn.Conv2d(inputs, outputs, kernel_size=3, padding=1)
+
+
+def pointwise(student: torch.Size, target: torch.Size) -> nn.Module:
+    """A 1x1 convolution from the student's channels to the target's."""
+    return nn.Conv2d(*channels("pointwise", student, target), kernel_size=1)
+
+
+def connector(student: torch.Size, target: torch.Size) -> nn.Module:
+    """A 1x1 convolution and a BatchNorm, which AB, OFD and ICKD put behind the student."""
+    inputs, outputs = channels("connector", student, target)
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
+
+
+def projector(student: torch.Size, target: torch.Size) -> nn.Module:
+    """SimKD's three convolutions, 1x1, 3x3 and 1x1, each with BatchNorm and ReLU.
+
+    Chen et al., "Knowledge Distillation with the Reused Teacher Classifier" (2022), section 3.2.
+    """
+    inputs, outputs = channels("projector", student, target)
+    middle = max(outputs // 2, 1)
+    sizes = ((inputs, middle, 1), (middle, middle, 3), (middle, outputs, 1))
+    layers: list[nn.Module] = []
+    for before, after, side in sizes:
+        layers.append(nn.Conv2d(before, after, side, padding=side // 2, bias=False))
+        layers += [nn.BatchNorm2d(after), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+class Aligned(nn.Module):
+    """`align.maps` of the student's output beside a target [channels, height, width].
+
+    It has no parameters.
+
+    >>> Aligned(torch.Size([5, 4, 4]))(torch.ones(2, 17, 3)).shape
+    torch.Size([2, 3, 4, 4])
+    """
+
+    def __init__(self, target: torch.Size):
+        super().__init__()
+        self.target = tuple(target)
+
+    def forward(self, student: Tensor) -> Tensor:
+        beside = student.new_zeros(1, *self.target)  # of which only the shape counts
+        return align.maps(student, beside)[0]
+
+
+def classifier_of(teacher: nn.Module, map: torch.Size) -> nn.Module:
+    """A copy of the teacher's classifier, from a map [channels, height, width] to its logits.
+
+    It is looked for under the names that torchvision and timm use: `classifier`, `fc`, `head`. Its
+    first linear layer tells whether it takes the map flattened or averaged over its positions.
+    Raises ValueError where there is none, or where it takes neither.
+    """
+    names = [name for name in ("classifier", "fc", "head") if hasattr(teacher, name)]
+    if not names:
+        raise ValueError(
+            f"classifier_of: the teacher, a {type(teacher).__name__}, has no layer `classifier`, "
+            "`fc` or `head`; give one of these names to its last layers"
+        )
+    classifier = copy.deepcopy(getattr(teacher, names[0]))
+    linear = [layer for layer in classifier.modules() if isinstance(layer, nn.Linear)]
+    width = linear[0].in_features if linear else None
+    if width == map.numel():
+        return nn.Sequential(nn.Flatten(), classifier)
+    if width == map[0]:
+        return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), classifier)
+    raise ValueError(
+        f"classifier_of: the teacher's {names[0]} takes {width} features, but the map is "
+        f"{tuple(map)}, flattened {map.numel()} and averaged {map[0]}; name another layer"
+    )

@@ -1,0 +1,108 @@
+"""Whether a term fits what a student gives and what it may match; and where not, what would."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from fkd.methods._term import Context, Term
+from fkd.model import Model, functional, outputs_like
+
+Pair = tuple[str, str]  # an output of the student and a target, by name
+Shapes = Mapping[str, torch.Size]  # without the batch axis
+FEW = 4  # pairs that a message lists
+
+
+def fit(
+    term: Term,
+    outputs: Mapping[str, Tensor],
+    targets: Mapping[str, Tensor],
+    context: Context,
+    dtype: torch.dtype,
+) -> tuple[Model | None, Tensor]:
+    """The term's head, which computes in `dtype`, and its values, all on the meta device.
+
+    Raises ValueError where shapes or numbers do not fit, and then names the layers and their
+    shapes, and other outputs and targets that would fit in their place, if there are any.
+    """
+    try:
+        return _run(term, outputs, targets, context, dtype)
+    except ValueError as error:
+        shapes = {name: x.shape[1:] for name, x in outputs.items()}
+        references = {name: x.shape[1:] for name, x in targets.items()}
+        pairs = list(zip(term.students, term.targets, strict=False))
+        near = dict.fromkeys(other for pair in pairs for other in others(pair, shapes, references))
+        fitting = (
+            other
+            for other in near
+            if works(partial(_run, _renamed(term, *other), outputs, targets, context, dtype))
+        )
+        raise ValueError(f"{error}{fits(pairs, fitting, shapes, references)}") from error
+
+
+def others(pair: Pair, outputs: Iterable[str], targets: Iterable[str]) -> Iterator[Pair]:
+    """The pairs near this one: with another target, another output, and one name on both sides.
+
+    >>> list(others(("a", "b"), ["a", "c"], ["a", "b", "c"]))
+    [('a', 'a'), ('a', 'c'), ('c', 'b'), ('c', 'c')]
+    """
+    student, target = pair
+    yield from ((student, name) for name in targets if name != target)
+    yield from ((name, target) for name in outputs if name != student)
+    yield from ((name, name) for name in outputs if name in targets and name not in pair)
+
+
+def works(attempt: Callable[[], object]) -> bool:
+    """Whether it raises nothing: at a wrong shape a head of one's own may raise anything."""
+    try:
+        attempt()
+    except Exception:
+        return False
+    return True
+
+
+def fits(pairs: Sequence[Pair], fitting: Iterable[Pair], outputs: Shapes, targets: Shapes) -> str:
+    """What an error about shapes goes on to say: the layers by name, and the first few that fit.
+
+    Nothing where all shapes agree and no other pair fits, for then the error is about a number.
+
+    >>> shapes = {"a": torch.Size([3]), "b": torch.Size([4])}
+    >>> fits([("a", "b")], [("a", "a")], shapes, shapes)
+    "; it joins student 'a' (3,) with target 'b' (4,); what fits: student 'a' with target 'a'"
+    """
+    few = list(islice(fitting, FEW))
+    if not few and all(outputs[student] == targets[target] for student, target in pairs):
+        return ""
+    joined = " and ".join(
+        f"student {student!r} {tuple(outputs[student])} with target {target!r} "
+        f"{tuple(targets[target])}"
+        for student, target in pairs
+    )
+    listed = ", ".join(f"student {student!r} with target {target!r}" for student, target in few)
+    return f"; it joins {joined}" + (f"; what fits: {listed}" if few else "")
+
+
+def _run(
+    term: Term,
+    outputs: Mapping[str, Tensor],
+    targets: Mapping[str, Tensor],
+    context: Context,
+    dtype: torch.dtype,
+) -> tuple[Model | None, Tensor]:
+    if term.head is None:
+        return None, term.values(outputs, targets, term.hyper, None)
+    model = functional(partial(term.build_head, outputs, targets, context), dtype)
+    head = partial(outputs_like, model, train=True)
+    return model, term.values(outputs, targets, term.hyper, head)
+
+
+def _renamed(term: Term, student: str, target: str) -> Term:
+    """The term with this output and this target in every pair."""
+    count = len(term.students)
+    students = student if isinstance(term.student, str) else (student,) * count
+    one = isinstance(term.target, str)
+    targets = target if one else (target,) * count + term.targets[count:]
+    return replace(term, student=students, target=targets)

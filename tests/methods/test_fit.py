@@ -1,0 +1,76 @@
+"""What an error of shapes says: the layers by name, and what would fit in their place."""
+
+import pytest
+import torch
+from torch import nn
+
+from fkd import losses, methods
+from fkd.methods import Context, Term, fit
+
+
+def _like(**shapes: list[int]) -> dict[str, torch.Tensor]:
+    return {name: torch.empty(6, *shape, device="meta") for name, shape in shapes.items()}
+
+
+OUTPUTS = _like(logits=[3], hidden=[8], map=[4, 6, 6], late=[4, 3, 3])
+TARGETS = _like(logits=[3], hidden=[9], map=[7, 6, 6], other=[8])
+
+
+def _message(term: Term) -> str:
+    with pytest.raises(ValueError) as error:
+        fit(term, OUTPUTS, TARGETS, Context(), torch.float32)
+    return str(error.value)
+
+
+def test_a_term_that_fits_has_its_head_and_a_value_an_example():
+    term = methods.hint(layer="late", teacher_layer="map")["hint"]
+    head, values = fit(term, OUTPUTS, TARGETS, Context(), torch.float32)
+    assert head is not None and sorted(head.init(0)[0]) == ["bias", "weight"]
+    assert values.shape == (6,) and values.device.type == "meta"
+
+
+@pytest.mark.plain
+def test_a_width_that_differs_is_told_with_the_layers_that_have_it():
+    message = _message(methods.cosine()["cosine"])
+    assert "student is (6, 8) and teacher is (6, 9)" in message
+    assert message.endswith(
+        "; it joins student 'hidden' (8,) with target 'hidden' (9,); what fits: "
+        "student 'hidden' with target 'other', student 'logits' with target 'logits'"
+    )
+
+
+@pytest.mark.plain
+def test_no_more_than_four_pairs_are_listed():
+    maps = _like(**{f"map{number}": [4, 2, 2] for number in range(9)})
+    term = methods.at(layer="hidden", teacher_layer="map0")["at"]
+    with pytest.raises(ValueError) as error:
+        fit(term, OUTPUTS | maps, maps, Context(), torch.float32)
+    listed = [f"student {name!r} with target 'map0'" for name in ("map", "late", "map0", "map1")]
+    assert str(error.value).endswith(f"; what fits: {', '.join(listed)}")
+
+
+@pytest.mark.plain
+def test_several_layers_are_named_pair_by_pair():
+    term = methods.fsp(layers=("map", "hidden"), teacher_layers=("map", "other"))["fsp"]
+    message = _message(term)
+    assert "; it joins student 'map' (4, 6, 6) with target 'map' (7, 6, 6) and student " in message
+    assert message.endswith(
+        "; what fits: student 'late' with target 'map', student 'map' with target 'map'"
+    )
+
+
+@pytest.mark.plain
+def test_a_bad_number_is_told_without_a_word_of_layers():
+    term = Term(losses.kl_divergence, hyper={"temperature": -1.0})
+    assert _message(term).endswith("temperature must be above zero and finite, but it is -1.0")
+
+
+@pytest.mark.plain
+def test_a_head_may_raise_anything_where_others_are_tried():
+    def head(student: torch.Size, target: torch.Size) -> nn.Module:
+        if len(target) != 1:
+            raise KeyError("a head of one's own")
+        return nn.Linear(student[0], 9)
+
+    term = Term(losses.squared_error, "hidden", "other", head=head)
+    assert _message(term).endswith("; what fits: student 'hidden' with target 'hidden'")
