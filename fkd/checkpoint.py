@@ -6,6 +6,8 @@ state_dict is such a file too.
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +27,24 @@ def save(path: str | Path, tree: Any) -> None:
 
     Raises OSError where the folder cannot be written.
     """
-    path = Path(path)
     leaves, _ = tree_flatten_with_path(tree)
     flat = {_name(where): leaf.detach().contiguous().cpu() for where, leaf in leaves}
+    with whole(path) as temporary, open(temporary, "wb") as file:
+        torch.save(flat, file)
+
+
+@contextmanager
+def whole(path: str | Path) -> Iterator[Path]:
+    """An empty file beside `path` to write, which takes its place at the end, flushed to the disk.
+
+    Where the writing raises, `path` stays as it was, and nothing is left beside it.
+    """
+    path = Path(path)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
     try:
-        with os.fdopen(handle, "wb") as file:
-            torch.save(flat, file)
-            file.flush()
+        yield Path(temporary)
+        with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:

@@ -30,6 +30,7 @@ PARTS = [
     "ensemble",
     "execution",
     "evaluate",
+    "export",
     "teachers",
     "train",
     "compare",

@@ -18,7 +18,13 @@ EXTRAS = PROJECT["optional-dependencies"]
 # The distribution that a module comes from, where it has another name.
 DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn"}
 # What parts of fkd may import beyond the dependencies: an extra is theirs alone.
-EXTRAS_OF = {"compare": "compare", "data": "compare", "models": "models", "testing": "testing"}
+EXTRAS_OF = {
+    "compare": "compare",
+    "data": "compare",
+    "export.py": "export",
+    "models": "models",
+    "testing": "testing",
+}
 TRAINING = ("fkd.train", "fkd.compare", "fkd.distillation", "fkd.model", "fkd.methods")
 HEAVY = ("torchvision", "sklearn", "matplotlib", "scipy", "rich", "hypothesis")
 

@@ -8,16 +8,18 @@ generators) is an argument and a result here, so that one model can be many stud
 from fkd._random import Key
 from fkd.model._door import check, lightly, outputs_like
 from fkd.model._model import Apply, Model, functional, state_dict
-from fkd.model._outputs import Tensors, by_name
+from fkd.model._outputs import Tensors, arguments, by_name, keywords
 
 __all__ = [
     "Apply",
     "Key",
     "Model",
     "Tensors",
+    "arguments",
     "by_name",
     "check",
     "functional",
+    "keywords",
     "lightly",
     "outputs_like",
     "state_dict",
