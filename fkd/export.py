@@ -1,5 +1,6 @@
 """Out again: a trained student as what PyTorch, safetensors, torch.export and ONNX take."""
 
+import copy
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -135,7 +136,7 @@ def _ready(
     build: Build, state_dict: Mapping[str, Any], inputs: Any
 ) -> tuple[nn.Module, tuple[Any, ...], dict[str, Any]]:
     """The module with its state, and its arguments in order and by name."""
-    module = build()
+    module = copy.deepcopy(build())  # which may give a module that is another's
     module.load_state_dict(state_dict)
     module.eval()
     return module, *arguments(inputs, keywords(module))

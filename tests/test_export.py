@@ -274,3 +274,12 @@ def test_an_onnx_file_answers_as_the_student_does(tmp_path):
         torch.testing.assert_close(outputs, expected)
     with pytest.raises(ValueError, match="save_onnx: there is a file"):
         save_onnx(tmp_path / "a.onnx", Net, net.state_dict(), numbers(2, 4))
+
+
+def test_a_module_of_ones_own_is_left_as_it_is():
+    module = nn.Linear(2, 3).train()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    exported(lambda: module, nn.Linear(2, 3).state_dict(), torch.ones(2, 2))
+    assert module.training
+    for name, value in module.state_dict().items():
+        assert torch.equal(value, before[name])

@@ -1,5 +1,6 @@
 """What a comparison must know of its sources and networks before it starts."""
 
+import copy
 import math
 from collections.abc import Mapping
 
@@ -43,7 +44,7 @@ def module_of(build: Build, state: Mapping[str, Tensor] | None = None) -> nn.Mod
     The caller's random numbers are left as they are. Raises ValueError where they do not fit.
     """
     with torch.random.fork_rng(devices=[]):
-        module = build()
+        module = copy.deepcopy(build())  # which may give a module that is another's
     if state is not None:
         try:
             module.load_state_dict({name: value.cpu() for name, value in state.items()})

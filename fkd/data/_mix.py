@@ -201,6 +201,7 @@ def _with_mixed_labels(
     targets: dict[str, Tensor], classes: int, share: Float[Tensor, ""]
 ) -> dict[str, Tensor]:
     labels = targets["labels"]
+    _check.integral("mix", labels=labels)
     certain = labels.unsqueeze(-1) == torch.arange(classes, device=labels.device)
     return {**targets, "labels": _mixed(certain.float(), share, labels.ndim - 1)}
 
@@ -221,6 +222,7 @@ def _check_labels(where: str, classes: int, targets: Any) -> None:
     labels = targets.get("labels")
     if labels is None:
         raise ValueError(f"{where}: there must be a target 'labels', for it is mixed with the rest")
+    _check.integral(where, labels=labels)
     if labels.is_meta or labels.numel() == 0:
         return
     low, high = int(labels.min()), int(labels.max())

@@ -85,7 +85,7 @@ def test_a_whole_run_and_its_files(images, teacher, capsys):
     assert [line.split("|")[1].strip() for line in table.splitlines()[2:6]] == list(
         results["methods"]
     )
-    assert "batch 10, Adam 0.001, fp32; teacher" in table
+    assert "batch 10, Adam 0.001, fp32; student lightnn, teacher deepnn: teacher" in table
     assert sorted(path.name for path in out.iterdir()) == [
         "accuracy.png",
         "curves.png",

@@ -180,6 +180,11 @@ def test_labels_that_do_not_fit_are_refused(mix):
         mix.check(IMAGES, targets(LABELS + (LABELS == 3)))
     with pytest.raises(ValueError, match="there must be a target 'labels'"):
         mix.check(IMAGES, {})
+    soft = {"labels": torch.full((6, 4), 0.25)}
+    with pytest.raises(ValueError, match=r"labels must hold whole numbers"):
+        mix.check(IMAGES, soft)
+    with pytest.raises(ValueError, match=r"labels must hold whole numbers"):
+        mix(IMAGES, soft, key())
 
 
 @pytest.mark.parametrize(

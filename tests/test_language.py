@@ -1,0 +1,94 @@
+"""Text classifiers and language models of Hugging Face, distilled in the README's style."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from module_kinds import CLASSES, WORDS, bert, gpt2, words
+from torch import Tensor, nn
+
+from fkd import methods, optim
+from fkd.data import Batch
+from fkd.distillation import distill, step, student_of
+from fkd.ensemble import ensemble
+from fkd.export import member_state_dict
+from fkd.model import functional
+from fkd.teachers import teacher_of_module
+
+pytest.importorskip("transformers")
+STEPS = 10
+
+
+def without_dropout(build: Callable[[], nn.Module]) -> nn.Module:
+    module = build().double()
+    for part in module.modules():
+        if isinstance(part, nn.Dropout):
+            part.p = 0.0
+        elif hasattr(part, "dropout_prob"):  # of BERT's attention
+            part.dropout_prob = 0.0
+    return module
+
+
+def taught(build: Callable[[], nn.Module], labels: Tensor, *names: str) -> Batch:
+    """A batch with what a network of another seed, which speaks up, says of it."""
+    torch.manual_seed(1)
+    module = without_dropout(build)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.mul_(4)
+    outputs = teacher_of_module(module, names=names)(words())
+    return Batch(words(), {"labels": labels, **outputs})
+
+
+def test_a_classifier_of_texts_is_distilled_with_its_dropouts_and_mask():
+    batch = taught(bert, torch.arange(4) % CLASSES, "logits", "hidden_states.1")
+    method = methods.kd(weight=0.5, temperature=4.0, ce=0.5)
+    method |= {"state": methods.hint(layer="hidden_states.1")["hint"]}
+    student = functional(lambda: bert().double())
+    run = ensemble(distill(student, method, optim.adamw(1e-2), batch))
+    state, losses = run.init([0, 1, 2]), []
+    for _ in range(STEPS):
+        state, metrics = step(run, state, batch)
+        losses.append(metrics["loss"])
+    assert (losses[-1] < losses[0]).all() and len(set(losses[0].tolist())) == 3
+    best = bert().double()
+    best.load_state_dict(member_state_dict(student.build, *student_of(state), member=1))
+
+
+def plain_loop(batch: Batch, kept: Tensor, seed: int) -> dict[str, Tensor]:
+    torch.manual_seed(seed)
+    net = without_dropout(gpt2)
+    optimizer = torch.optim.SGD(net.parameters(), 0.1, momentum=0.9)
+    for _ in range(STEPS):
+        logits = net(**batch.inputs).logits
+        target = F.softmax(batch.targets["logits"][kept] / 2, -1)
+        soft = F.cross_entropy(logits[kept] / 2, target) * 4
+        hard = F.cross_entropy(logits[kept], batch.targets["labels"][kept])
+        optimizer.zero_grad()
+        (0.75 * hard + 0.25 * soft).backward()
+        optimizer.step()
+    return net.state_dict()
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")  # torch's attention
+def test_a_tied_language_model_is_torchs_loop_over_the_words_that_count():
+    kept = words()["attention_mask"].bool()
+    following = words()["input_ids"].roll(-1, 1).masked_fill(~kept, -100)
+    batch = taught(gpt2, following, "logits")
+    batch = Batch(batch.inputs, {**batch.targets, "kept": kept})
+    model = functional(lambda: without_dropout(gpt2))
+    optimizer = optim.sgd(0.1, momentum=0.9)
+    run = ensemble(distill(model, methods.kd(mask="kept"), optimizer, batch))
+    state = run.init([0, 1])
+    for _ in range(STEPS):
+        state, _ = step(run, state, batch)
+    params, buffers = student_of(state)
+    assert "lm_head.weight" not in params  # it is the embedding
+    assert params["transformer.wte.weight"].shape == (2, WORDS, 8)
+    for k in (0, 1):
+        outputs = member_state_dict(model.build, params, buffers, member=k)
+        expected = plain_loop(batch, kept, seed=k)
+        assert outputs.keys() == expected.keys() and "lm_head.weight" in outputs
+        for name, value in outputs.items():
+            torch.testing.assert_close(value, expected[name], rtol=0, atol=1e-7)
