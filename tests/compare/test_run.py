@@ -5,73 +5,36 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from compare.small_comparisons import (
+    ALL,
+    EAGER,
+    Narrow,
+    Wide,
+    examples,
+    small,
+    trained_elsewhere,
+    vectors,
+)
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from fkd import losses, methods, optim
-from fkd.compare import Comparison, Results, compare
+from fkd.compare import Comparison, Results
 from fkd.data import Data, Resident, Streamed
 from fkd.execution import Plan
 from fkd.methods import Term
 from fkd.model import state_dict
 from fkd.train import train
 
-ALL = {"ce": methods.ce(), "kd": methods.kd()}
-EAGER = Plan(compile="none")
-
-
-class Wide(nn.Module):
-    """A teacher of vectors, which counts the examples that it sees in evaluation."""
-
-    seen = 0
-
-    def __init__(self, hidden: int = 16):
-        super().__init__()
-        self.first, self.last = nn.Linear(4, hidden), nn.Linear(hidden, 2)
-
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
-        hidden = self.first(x).relu()
-        if not self.training and x.device.type != "meta":
-            Wide.seen += len(x)
-        return {"logits": self.last(hidden), "hidden": hidden}
-
-
-class Narrow(nn.Module):
-    """A student of vectors."""
-
-    def __init__(self):
-        super().__init__()
-        self.first, self.drop, self.last = nn.Linear(4, 8), nn.Dropout(0.1), nn.Linear(8, 2)
-
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
-        hidden = self.drop(self.first(x).relu())
-        return {"logits": self.last(hidden), "hidden": hidden}
-
-
-def examples(number: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Vectors of two classes that a linear layer tells apart."""
-    generator = torch.Generator().manual_seed(seed)
-    inputs = torch.randn(number, 4, generator=generator)
-    return inputs, (inputs.sum(1) > 0).long()
-
 
 @pytest.fixture
 def data() -> Data:
-    inputs, labels = examples(40, seed=0)
-    train = Resident(inputs, {"labels": labels}, batch_size=10)
-    inputs, labels = examples(30, seed=1)
-    return Data("vectors", ("below", "above"), train, Resident(inputs, {"labels": labels}))
+    return vectors()
 
 
 @pytest.fixture
 def teacher_state() -> dict[str, Tensor]:
-    torch.manual_seed(0)
-    return Wide().state_dict()
-
-
-def small(data: Data, methods=ALL, epochs=2, **options) -> Results:
-    options = {"seeds": (3, 5), "optimizer": optim.adam(0.01), "plan": EAGER} | options
-    return compare(Wide, Narrow, methods, data, epochs=epochs, **options)
+    return trained_elsewhere()
 
 
 def test_a_comparison_of_ones_own_networks_and_data(data):
