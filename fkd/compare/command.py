@@ -63,6 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for line in table.choices(results):
             console.print(line, markup=False, highlight=False)
         console.print(table.caption(results))
+    if peak := results.environment.get("peak_memory"):
+        console.print(f"Peak memory: {peak:.2f} GiB", highlight=False)
     console.print(f"Written to {folder}", soft_wrap=True)
     return 0 if results.complete else 2
 

@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -28,6 +29,18 @@ def environment() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
+
+
+def peak_memory() -> float | None:
+    """The most memory, in GiB, that this process has held so far, or one that it started, such as
+    the workers of a loader; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    most = max(resource.getrusage(who).ru_maxrss for who in whose)
+    return most / (2**30 if sys.platform == "darwin" else 2**20)
 
 
 def new_folder(path: str | Path) -> Path:

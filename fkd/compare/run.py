@@ -33,7 +33,8 @@ from fkd.compare._task import (
     with_numbers,
     without_teacher,
 )
-from fkd.compare.results import DataSummary, Results, environment
+from fkd.compare.environment import environment, peak_memory
+from fkd.compare.results import DataSummary, Results
 from fkd.data import Batch, Data, Mix, Source, Transform, steps_per_epoch
 from fkd.ensemble import Order
 from fkd.execution import (
@@ -187,6 +188,7 @@ class Comparison:
         begin = time.perf_counter()
         yield from self._run.progress()
         self.results.complete = not self.results.diverged
+        self.results.environment["peak_memory"] = peak_memory()
         check = self.results.seconds.get("compiler_check", 0.0)
         self.results.seconds["total"] = check + time.perf_counter() - begin
 

@@ -1,4 +1,4 @@
-"""Augmentations and mixes by name, for a command line: `--augment crop flip mixup`."""
+"""Augmentations and mixes by name, such as crop, flip and mixup, for a command line."""
 
 from collections.abc import Callable, Sequence
 

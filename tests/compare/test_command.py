@@ -99,6 +99,80 @@ def test_a_whole_run_and_its_files(images, teacher, capsys):
     assert f"Teacher accuracy: {100 * results['teacher']['accuracy']:.2f} %" in printed
 
 
+NETS = """
+import torch
+from torch import nn
+
+
+class Small(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3, stride=4)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.last = nn.Linear(4, classes)
+
+    def forward(self, x):
+        return self.last(self.pool(self.first(x).relu()).flatten(1))
+
+
+class Examples(torch.utils.data.Dataset):
+    classes = ["dark", "light"]
+
+    def __len__(self):
+        return 20
+
+    def __getitem__(self, number):
+        label = number % 2
+        return torch.full((3, 16, 16), label / 2) + 0.001 * number, label
+
+
+def data():
+    return Examples(), Examples()
+"""
+
+
+def test_networks_data_and_a_recipe_of_ones_own(elsewhere, monkeypatch, capsys):
+    (elsewhere / "mine_by_name.py").write_text(NETS)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    out = run(
+        *("--data", "mine_by_name:data", "--student-model", "mine_by_name:Small"),
+        *("--teacher-model", "torchvision:resnet18", "--layer", "hidden=flatten"),
+        *("--methods", "ce", "kd", "rkd", "--set", "kd.weight=0.5", "rkd-distance.weight=2"),
+        *("--optimizer", "sgd", "--momentum", "0.9", "--nesterov", "--weight-decay", "1e-4"),
+        *("--clip-norm", "1", "--ema", "0.9", "--schedule", "cosine", "--warmup-epochs", "1"),
+        *("--epochs", "2", "--teacher-epochs", "3", "--batch-size", "10", "--seeds", "2"),
+        "--no-compile",
+    )
+    results = Results.read(out)
+    assert results.complete and results.data.name == "data" and results.data.train == 20
+    assert results.networks == {"teacher": "ResNet", "student": "Small"}
+    assert results.shapes["student"]["hidden"] == (10, 4)
+    assert results.teacher and results.teacher.curves
+    assert len(results.teacher.curves["loss"]) == 3
+    assert results.config["set"] == {"kd.weight": 0.5, "rkd-distance.weight": 2.0}
+    table = (out / "table.md").read_text()
+    assert "SGD 0.1, momentum 0.9, Nesterov, decay 0.0001, norms clipped at 1" in table
+    assert "student mine_by_name:Small, teacher torchvision:resnet18: teacher" in table
+    assert "after 3 epochs" in table and "average %" in table and "best epoch %" in table
+    assert "Peak memory: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("memory", ["4", "0"])
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # the loader's, from Python 3.12 on
+def test_a_recipe_by_one_word_on_images_of_another_size(images, memory):
+    out = run(
+        *("--dataset", "folder", "--root", str(images), "--image-size", "48", "--memory", memory),
+        *("--recipe", "crd", "--teacher-model", "resnet8", "--student-model", "resnet8"),
+        *("--methods", "ce", "kd", "dkd", "dist", "--epochs", "8", "--batch-size", "10"),
+        *("--seeds", "2", "--no-compile"),
+    )
+    results = Results.read(out)
+    assert results.complete and results.config["optimizer"] == "sgd"
+    assert results.shapes["student"]["feature_map"] == (10, 64, 12, 12)
+    assert results.teacher and results.teacher.live  # images are cropped anew in each step
+    assert "augmented by crop and flip" in (out / "table.md").read_text()
+
+
 def test_a_second_run_does_not_overwrite_the_first(images, teacher):
     arguments = tiny(images, teacher, "--methods", "ce", "--epochs", "1", "--output", "out")
     assert command.main(arguments) == 0
