@@ -41,6 +41,24 @@ def test_examples_run(title, capsys):
                 test(law)
 
 
+def lines_of(example: str) -> int:
+    return len([line for line in example.splitlines() if line.strip()])
+
+
+@pytest.mark.parametrize(
+    ("title", "begins", "lines"),
+    [
+        ("Which method helps on my data?", "With networks and data of your own", 10),
+        ("Distil your own module", "Eight students at once", 20),
+    ],
+)
+def test_an_example_is_as_short_as_its_text_says(title, begins, lines):
+    example = EXAMPLES[title][0]
+    sentence = next(line for line in TEXT.splitlines() if line.startswith(begins))
+    assert f"in {'ten' if lines == 10 else 'twenty'} lines:" in sentence
+    assert lines_of(example) <= lines
+
+
 def test_the_method_of_ones_own_is_one():
     names = {}
     (example,) = (e for e in EXAMPLES["Which method helps on my data?"] if "def mine" in e)
