@@ -1,0 +1,1 @@
+"""How fast any network trains by fkd, beside a plain loop of the same work."""

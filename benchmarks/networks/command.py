@@ -1,0 +1,112 @@
+"""The command line: a table of milliseconds a student's step, and networks.json."""
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks._output import new_folder
+from benchmarks.networks.sides import Side, make, peak
+from benchmarks.speed import timed
+from benchmarks.speed.timed import Timing
+from fkd import _check
+from fkd.compare.environment import environment
+from fkd.compare.table import show
+from fkd.models import MODELS
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """What is asked for; raises ValueError for what makes no sense."""
+    parser = argparse.ArgumentParser(
+        prog="benchmarks/networks",
+        description="How fast any network trains by fkd, beside a plain loop of the same work.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--networks", nargs="+", default=["resnet20"])
+    parser.add_argument("--members", type=int, default=8, help="students of an ensemble")
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--image-size", type=int, default=32)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=3.0, help="of a side in a round")
+    parser.add_argument("--no-compile", action="store_true", help="leave compiled sides out")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--output", help="a new folder (default: runs/networks-DATE)")
+    values = parser.parse_args(arguments)
+    for name in values.networks:
+        if ":" not in name:
+            _check.known("--networks", "network", name, MODELS)
+    for flag in ("members", "batch_size", "image_size", "rounds", "seconds"):
+        _check.positive(f"--{flag.replace('_', '-')}", **{flag: getattr(values, flag)})
+    if values.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device: cuda was asked for, but torch finds no GPU; use cpu")
+    return values
+
+
+def sides(values: argparse.Namespace) -> list[Side]:
+    """Of each network the plain loop, then fkd's."""
+    layout = "vmap" if values.device == "cuda" else "loop"
+    shared = {"batch": values.batch_size, "image": values.image_size, "device": values.device}
+    every = []
+    for name in values.networks:
+        every.append(Side("plain", name, **shared))
+        for compile in ("none",) if values.no_compile else ("none", "step"):
+            every.append(
+                Side("fkd", name, values.members, layout=layout, compile=compile, **shared)
+            )
+    return every
+
+
+def rows(timings: Mapping[Side, Timing]) -> list[dict[str, Any]]:
+    """Each side by a student's step, and how it stands to the plain loop of its network."""
+    entries = []
+    for side, timing in timings.items():
+        base = next(s for s in timings if s.loop == "plain" and s.network == side.network)
+        entries.append(
+            {
+                "side": str(side),
+                "network": side.network,
+                "members": side.members,
+                "ms": timing.ms / side.members,
+                "of_plain": timed.ratio(timing, timings[base]) / side.members,
+                "first_step": timing.first_step,
+                "peak": timing.peak,
+                "rounds": [ms / side.members for ms in timing.rounds],
+            }
+        )
+    return entries
+
+
+def table(entries: Sequence[Mapping[str, Any]]) -> Table:
+    whole = Table("side", "ms a student's step", "of the plain loop", "first step, s", "peak, MiB")
+    for entry in entries:
+        figures = (entry["ms"], entry["of_plain"], entry["first_step"], entry["peak"])
+        texts = [f"{figures[0]:.1f}", f"{figures[1]:.2f}", f"{figures[2]:.1f}", f"{figures[3]:.0f}"]
+        whole.add_row(entry["side"], *texts)
+    return whole
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure; return 0, or 2 where it was refused or a side failed."""
+    console, errors = Console(), Console(stderr=True, style="bold red", soft_wrap=True)
+    try:
+        values = parse(arguments)
+        folder = new_folder(values.output, "networks")
+        with console.status("measuring"):
+            timings, _ = timed.alternate(
+                sides(values), make, peak, rounds=values.rounds, seconds=values.seconds
+            )
+    except (ValueError, timed.SideFailed) as error:
+        errors.print(f"networks: {error}", markup=False)
+        return 2
+    entries = rows(timings)
+    setting = {key: value for key, value in vars(values).items() if key != "output"}
+    whole = {"setting": setting, "environment": environment(), "sides": entries}
+    (Path(folder) / "networks.json").write_text(json.dumps(whole, indent=1) + "\n")
+    show(console, table(entries))
+    console.print(f"Written to {folder}", soft_wrap=True)
+    return 0

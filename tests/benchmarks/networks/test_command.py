@@ -1,0 +1,45 @@
+"""The benchmark of any network: its sides do the same work, and it writes what it measured."""
+
+import json
+
+import pytest
+import torch
+
+from benchmarks.networks import command
+from benchmarks.networks.sides import Side, make
+from benchmarks.speed.timed import Timing
+
+
+def test_a_whole_run_shrunk(tmp_path, capsys):
+    flags = ["--networks", "resnet8", "--members", "2", "--batch-size", "4", "--rounds", "1"]
+    out = tmp_path / "out"
+    assert command.main([*flags, "--seconds", "0.05", "--no-compile", "--output", str(out)]) == 0
+    whole = json.loads((out / "networks.json").read_text())
+    assert [row["side"] for row in whole["sides"]] == [
+        "plain loop, resnet8",
+        "fkd, resnet8, 2 students, loop, eager",
+    ]
+    assert whole["sides"][0]["of_plain"] == 1.0 and whole["sides"][1]["ms"] > 0
+    assert whole["environment"]["torch"] and whole["setting"]["members"] == 2
+    assert "of the plain loop" in capsys.readouterr().out
+
+
+def test_a_side_takes_steps():
+    for side in (Side("plain", "resnet8", batch=2), Side("fkd", "resnet8", members=2, batch=2)):
+        make(side)(1)
+
+
+def test_figures_are_of_one_student_and_of_the_same_round():
+    plain, ours = Side("plain", "resnet8"), Side("fkd", "resnet8", members=4)
+    timings = {plain: Timing(1.0, 1, [10.0, 20.0, 40.0], 1.0)}
+    timings[ours] = Timing(1.0, 1, [20.0, 80.0, 80.0], 1.0)
+    first, second = command.rows(timings)
+    assert (first["ms"], second["ms"]) == (20.0, 20.0)
+    assert second["of_plain"] == pytest.approx(0.5)  # of 2, 4 and 2 over four students
+
+
+def test_what_makes_no_sense_is_refused(capsys):
+    assert command.main(["--networks", "resnet21"]) == 2
+    assert "network 'resnet21' is not known" in capsys.readouterr().err
+    if not torch.cuda.is_available():
+        assert command.main(["--device", "cuda"]) == 2
