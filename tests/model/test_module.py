@@ -1,8 +1,9 @@
 """A module's copies are like it, and it is left alone."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from fkd.model import Key, functional
 from fkd.model._module import plain_tensors, skeletons
 
 
@@ -29,3 +30,20 @@ def test_skeletons_hold_no_numbers_and_leave_the_module_alone():
     assert [part.training for part in training.children()] == [True, False]
     assert [part.training for part in module] == [True, False]
     assert not any(tensor.is_meta for tensor in module.state_dict().values())
+
+
+def constant(module: nn.Module, inputs: tuple[Tensor, ...], outputs: Tensor) -> Tensor:
+    return torch.full_like(outputs, 7.0)
+
+
+def hooked() -> nn.Module:
+    net = nn.Sequential(nn.Linear(3, 2), nn.Dropout(0.5))
+    net[1].register_forward_hook(constant)
+    return net
+
+
+def test_a_hook_on_a_dropout_layer_is_run():
+    model = functional(hooked)
+    key = Key(torch.tensor(0), torch.tensor(0))
+    outputs, _ = model.apply(*model.init(0), torch.ones(4, 3), train=True, key=key)
+    assert outputs["logits"].eq(7).all()
