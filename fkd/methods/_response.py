@@ -13,6 +13,7 @@ from fkd.methods._term import Method, Term, labels
 __all__ = [
     "ce",
     "ctkd",
+    "funmatch",
     "jensen_shannon",
     "kd",
     "logit_standardised",
@@ -92,6 +93,21 @@ def ctkd(weight: float = 0.9, ce: float = 0.1, mask: str | None = None) -> Metho
     """
     term = Term(losses.kl_divergence, weight=weight, head=heads.Temperature, joint=True, mask=mask)
     return {"ctkd": term} | labels(ce, mask)
+
+
+def funmatch(weight: float = 1.0, temperature: float = 1.0, mask: str | None = None) -> Method:
+    """KL alone, without labels: the teacher's function is matched on what both are shown.
+
+    The paper shows both the same random crop, mixed strongly, for many epochs.
+
+    Beyer et al., "Knowledge Distillation: A Good Teacher is Patient and Consistent" (2022).
+
+    >>> list(funmatch())
+    ['funmatch']
+    """
+    _check.positive("funmatch", temperature=temperature)
+    hyper = {"temperature": temperature}
+    return {"funmatch": Term(losses.kl_divergence, weight=weight, hyper=hyper, mask=mask)}
 
 
 def _softened(

@@ -16,3 +16,10 @@ def test_the_tutorials_weights_are_the_defaults():
 def test_bad_temperatures_are_refused(temperature):
     with pytest.raises(ValueError, match="kd: temperature must be above zero"):
         methods.kd(temperature=temperature)
+
+
+def test_matching_functions_asks_for_no_labels():
+    (term,) = methods.funmatch().values()
+    assert term.targets == ("logits",) and term.weight == 1.0
+    with pytest.raises(ValueError, match="funmatch: temperature must be above zero"):
+        methods.funmatch(temperature=0.0)
