@@ -7,12 +7,12 @@ batches. The accuracy is that of the last epoch; no epoch is chosen on the test 
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fkd import _check, optim
+from fkd.compare._asked import check_arguments, check_precision, config, hold_out, summary
 from fkd.compare._reading import (
     example_batch,
     gibibytes,
@@ -34,7 +34,7 @@ from fkd.compare._task import (
     without_teacher,
 )
 from fkd.compare.environment import environment, peak_memory
-from fkd.compare.results import DataSummary, Results
+from fkd.compare.results import Results
 from fkd.data import Batch, Data, Mix, Source, Transform, steps_per_epoch
 from fkd.ensemble import Order
 from fkd.execution import (
@@ -109,11 +109,11 @@ class Comparison:
         self.notes: list[str] = []
         seconds: dict[str, float] = {}
         device = data.train.device
-        _check_arguments(methods, seeds, epochs, teacher_epochs, teacher_memory, order)
-        _check_precision(precision, device)
+        check_arguments(methods, seeds, epochs, teacher_epochs, teacher_memory, order)
+        check_precision(precision, device)
         held_out = None
         if sweep:
-            data, held_out = _hold_out(data, validation)
+            data, held_out = hold_out(data, validation)
         if augment is not None or mix is not None:
             data = replace(data, train=data.train.augmented(augment, mix))
         batch = example_batch(data.train)
@@ -159,9 +159,9 @@ class Comparison:
                 "This processor has no instructions for bfloat16: bf16 is slower here than fp32"
             )
         self.results = Results(
-            config=_config(task, validation, teacher_state, teacher_memory, precision),
+            config=config(task, validation, teacher_state, teacher_memory, precision),
             environment=environment(),
-            data=_summary(task, batch),
+            data=summary(task, batch),
             device=str(device),
             baseline=baseline,
             parameters={role: parameters(network.model) for role, network in networks.items()},
@@ -285,43 +285,6 @@ def compare(
     return comparison.results
 
 
-def _check_arguments(
-    methods: Mapping[str, Method],
-    seeds: Sequence[int],
-    epochs: int,
-    teacher_epochs: int | None,
-    teacher_memory: float,
-    order: str,
-) -> None:
-    if not methods:
-        raise ValueError("methods: there are none; give at least one")
-    if not seeds or min(seeds) < 0 or len(set(seeds)) != len(seeds):
-        raise ValueError(
-            f"seeds: there must be at least one, each zero or more and once, not {list(seeds)}"
-        )
-    _check.positive("epochs", epochs=epochs)
-    if teacher_epochs is not None:
-        _check.positive("teacher_epochs", teacher_epochs=teacher_epochs)
-    _check.not_negative("teacher_memory", teacher_memory=teacher_memory)
-    _check.known("order", "order", order, ("shared", "own"))
-
-
-def _check_precision(precision: str, device: torch.device) -> None:
-    _check.known("precision", "precision", precision, PRECISIONS)
-    if precision == "tf32" and device.type != "cuda":
-        raise ValueError("precision: tf32 is for a GPU, and this runs on the CPU; choose fp32")
-
-
-def _hold_out(data: Data, validation: float | Source) -> tuple[Data, Source]:
-    """The validation split, and the data without it, before anything reads them."""
-    if not isinstance(validation, int | float):
-        return data, validation
-    try:
-        return data.hold_out(validation)
-    except ValueError as error:
-        raise ValueError(f"validation: {error}") from error
-
-
 def _context(task: Task, teacher: nn.Module, outputs: Tensors) -> Context:
     """What surrounds every student: the teacher as it is now, and the student's own outputs."""
     targets = task.recipe.batch.targets
@@ -332,51 +295,3 @@ def _context(task: Task, teacher: nn.Module, outputs: Tensors) -> Context:
         outputs={name: value.shape[1:] for name, value in outputs.items()},
         targets={name: value.shape[1:] for name, value in targets.items()},
     )
-
-
-def _summary(task: Task, batch: Batch) -> DataSummary:
-    data = task.data
-    pictures = isinstance(batch.inputs, Tensor) and batch.inputs.ndim == 4
-    return DataSummary(
-        name=data.name,
-        classes=len(data.classes),
-        train=data.train.examples,
-        test=data.test.examples,
-        validation=task.validation.examples if task.validation else 0,
-        unit="images" if pictures else "examples",
-    )
-
-
-def _config(
-    task: Task,
-    validation: float | Source,
-    teacher_state: Mapping[str, Tensor] | None,
-    teacher_memory: float,
-    precision: str,
-) -> dict[str, Any]:
-    """What was asked, under the names that results.json has always had."""
-    recipe, plan, train = task.recipe, task.plan, task.data.train
-    return {
-        "dataset": task.data.name,
-        "root": None,
-        "methods": list(task.methods),
-        "seeds": list(task.seeds),
-        "epochs": task.epochs,
-        "teacher_epochs": task.teacher_epochs if teacher_state is None else None,
-        "batch_size": train.batch_size,
-        "optimizer": None,  # a chain of transformations has no name
-        "lr": recipe.optimizer.hyper.get("lr"),
-        "schedules": list(recipe.schedules),
-        "teacher": "train" if teacher_state is None else "given",
-        "device": str(train.device),
-        "precision": precision,
-        "compile": plan.compile,
-        "layout": plan.layout,
-        "chunk": plan.chunk,
-        "graph": plan.graph,
-        "teacher_memory": teacher_memory,
-        "order": task.order,
-        "sweep": {name: list(values) for name, values in recipe.sweep.items()},
-        "validation": validation if isinstance(validation, int | float) else None,
-        "output": None,
-    }
