@@ -25,8 +25,6 @@ def without_dropout(build: Callable[[], nn.Module]) -> nn.Module:
     for part in module.modules():
         if isinstance(part, nn.Dropout):
             part.p = 0.0
-        elif hasattr(part, "dropout_prob"):  # of BERT's attention
-            part.dropout_prob = 0.0
     return module
 
 
