@@ -322,7 +322,8 @@ def _check_and_build_heads(
             if output not in outputs:
                 raise ValueError(
                     f"term {name!r} wants student output {output!r}; "
-                    f"this model gives: {', '.join(sorted(outputs))}"
+                    f"this model gives: {', '.join(sorted(outputs))}; "
+                    "fkd.models.features names inner layers"
                 )
         for target in term.targets if term.mask is None else (*term.targets, term.mask):
             if target not in targets:

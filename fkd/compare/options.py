@@ -18,7 +18,13 @@ from fkd.methods import METHODS
 
 COMPILE: dict[str, Compile] = {"auto": "auto", "yes": "step", "no": "none"}
 # The library's arguments that have another name on the command line.
-FLAGS = {"plan": "--compile", "teacher_state": "--teacher", "numbers": "--set"}
+FLAGS = {
+    "numbers": "--set",
+    "plan": "--compile",
+    "student": "--student-model",
+    "teacher": "--teacher-model",
+    "teacher_state": "--teacher",
+}
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,8 @@ class Training:
             _check.not_negative("weight_decay", weight_decay=self.weight_decay)
         if self.clip_norm is not None:
             _check.positive("clip_norm", clip_norm=self.clip_norm)
+        if self.ema is not None and not 0 <= self.ema < 1:
+            raise ValueError(f"ema: it is a decay in [0, 1), such as 0.999, but it is {self.ema}")
         _check.not_negative("warmup_epochs", warmup_epochs=self.warmup_epochs)
         if self.momentum is not None:
             _check.not_negative("momentum", momentum=self.momentum)

@@ -7,6 +7,7 @@ batches. The accuracy is that of the last epoch; no epoch is chosen on the test 
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -129,8 +130,8 @@ class Comparison:
             "student": Network(student, functional(student, dtype)),
         }
         modules = {TEACHER: module_of(teacher, teacher_state), "student": module_of(student)}
-        teacher_outputs = outputs_like(networks[TEACHER].model, batch.inputs, train=False)
-        student_outputs = outputs_like(networks["student"].model, batch.inputs, train=True)
+        teacher_outputs = _outputs(TEACHER, networks, batch.inputs, train=False)
+        student_outputs = _outputs("student", networks, batch.inputs, train=True)
         example = Batch(batch.inputs, batch.targets | teacher_outputs)
         task = Task(
             teacher=networks[TEACHER],
@@ -283,6 +284,14 @@ def compare(
     for _ in comparison.run():
         pass
     return comparison.results
+
+
+def _outputs(role: str, networks: Mapping[str, Network], inputs: Any, *, train: bool) -> Tensors:
+    """The outputs of a network in form, or a ValueError that begins with its role."""
+    try:
+        return outputs_like(networks[role].model, inputs, train=train)
+    except ValueError as error:
+        raise ValueError(f"{role}: {error}") from error
 
 
 def _context(task: Task, teacher: nn.Module, outputs: Tensors) -> Context:

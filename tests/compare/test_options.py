@@ -249,6 +249,7 @@ def test_swept_items_become_values_by_name():
         (["--optimizer", "sgd", "--nesterov"], "--nesterov: it needs momentum"),
         (["--weight-decay", "-1"], "--weight-decay: weight_decay must be zero or more"),
         (["--clip-norm", "0"], "--clip-norm: clip_norm must be above zero"),
+        (["--ema", "1"], "--ema: it is a decay in [0, 1), such as 0.999, but it is 1.0"),
         (["--schedule", "line"], "--schedule: schedule 'line' is not known; choose from constant"),
         (["--milestones", "0.5,1"], "--milestones: they are shares of the epochs"),
         (["--warmup-epochs", "-1"], "--warmup-epochs: warmup_epochs must be zero or more"),
@@ -316,6 +317,7 @@ def test_an_error_of_the_library_is_told_with_the_flag():
     assert options.in_flags("teacher_state: no") == "--teacher: no"
     assert options.in_flags("data: no") == "--data: no"
     assert options.in_flags("numbers: no") == "--set: no"
+    assert options.in_flags("teacher: no") == "--teacher-model: no"
     assert options.in_flags("--root: no") == "--root: no"
     assert options.in_flags("something else") == "something else"
     assert options.in_flags("something: else") == "something: else"

@@ -91,6 +91,12 @@ def test_a_network_that_is_there_already_is_left_as_it_is(data):
 
 
 @pytest.mark.plain
+def test_a_network_that_does_not_fit_the_examples_is_told_by_its_role(data):
+    with pytest.raises(ValueError, match="student: Linear fails in the forward pass: mat1 and"):
+        compare(Wide, partial(nn.Linear, 3, 2), ALL, data)
+
+
+@pytest.mark.plain
 @pytest.mark.parametrize(
     ("options", "message"),
     [
