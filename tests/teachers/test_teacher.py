@@ -10,7 +10,7 @@ from torch.nn.utils import parametrizations
 
 from fkd import methods, optim
 from fkd.data import Batch, Resident
-from fkd.distillation import distill
+from fkd.distillation import average_of, distill, step
 from fkd.ensemble import Order
 from fkd.execution import Plan
 from fkd.execution._plan import Compile
@@ -152,6 +152,22 @@ def test_statistics_do_not_move_in_training(order):
 
 
 @pytest.mark.plain
+def test_a_running_average_of_weights_is_a_teacher():
+    torch.manual_seed(0)
+    inputs, labels = torch.randn(6, 3, dtype=torch.float64), torch.arange(6) % 2
+    model = functional(partial(nn.Linear, 3, 2, dtype=torch.float64))
+    optimizer = optim.averaged(optim.sgd(0.5), decay=0.5)
+    run = distill(model, methods.ce(), optimizer, Batch(inputs, {"labels": labels}))
+    state, weights = run.init(0), []
+    for _ in range(3):
+        state, _ = step(run, state, Batch(inputs, {"labels": labels}))
+        weights.append(state.params["student"]["weight"])
+    outputs = Teacher(model, *average_of(state))(inputs)["logits"]
+    weight = 0.25 * weights[0] + 0.25 * weights[1] + 0.5 * weights[2]
+    bias = average_of(state)[0]["bias"]
+    torch.testing.assert_close(outputs, inputs @ weight.T + bias, rtol=0, atol=1e-12)
+
+
 def test_several_teachers_are_compiled_inside_the_step():
     own = Renormalize((0.0, 0.0), (1.0, 1.0), (0.1, 0.2), (0.5, 0.5))
     one, other = teacher_of_module(trained(), transform=own), teacher_of_module(Normed().eval())
