@@ -151,7 +151,6 @@ def test_statistics_do_not_move_in_training(order):
     assert teacher.buffers["norm.num_batches_tracked"] == 3
 
 
-@pytest.mark.plain
 def test_a_running_average_of_weights_is_a_teacher():
     torch.manual_seed(0)
     inputs, labels = torch.randn(6, 3, dtype=torch.float64), torch.arange(6) % 2
@@ -168,6 +167,7 @@ def test_a_running_average_of_weights_is_a_teacher():
     torch.testing.assert_close(outputs, inputs @ weight.T + bias, rtol=0, atol=1e-12)
 
 
+@pytest.mark.plain
 def test_several_teachers_are_compiled_inside_the_step():
     own = Renormalize((0.0, 0.0), (1.0, 1.0), (0.1, 0.2), (0.5, 0.5))
     one, other = teacher_of_module(trained(), transform=own), teacher_of_module(Normed().eval())
