@@ -18,7 +18,7 @@ from torch.func import vmap
 from torch.utils._pytree import tree_leaves
 
 from fkd import _check
-from fkd.data import Resident, Source
+from fkd.data import IGNORED, Resident, Source
 from fkd.distillation import State, average_of, student_of
 from fkd.ensemble import member, size
 from fkd.model import Model, Tensors
@@ -28,7 +28,6 @@ Labels = Int[Tensor, "..."] | Float[Tensor, "... classes"]
 Mask = Bool[Tensor, "..."] | None
 Scores = Float[Tensor, "..."]  # [*members]
 
-IGNORED = -100
 Ask = Callable[[Any], Tensors]
 """What is asked about a batch of inputs, such as a teacher: it gives outputs by name."""
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from fkd import _check
 from fkd._random import Key
 from fkd.compare._task import Build
-from fkd.data import Batch, Resident, Source
+from fkd.data import Batch, Source
 from fkd.model import Model, Tensors
 from fkd.teachers import Teacher
 
@@ -29,13 +29,6 @@ def example_batch(source: Source) -> Batch:
             f"{', '.join(sorted(batch.targets)) or 'none'}"
         )
     return batch
-
-
-def labels_of(source: Source) -> Tensor:
-    """Every example's class, in order."""
-    if isinstance(source, Resident):
-        return source.targets["labels"]
-    return torch.cat([batch.targets["labels"] for batch in source.in_order(source.batch_size)])
 
 
 def module_of(build: Build, state: Mapping[str, Tensor] | None = None) -> nn.Module:

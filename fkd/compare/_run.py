@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 from fkd import evaluate, methods
 from fkd.compare import sweep
-from fkd.compare._reading import labels_of
 from fkd.compare._record import Exam, Record, timed
 from fkd.compare._task import Candidates, Task
 from fkd.compare.results import MethodResults, Results, TeacherResults
@@ -70,7 +69,7 @@ class Run:
         begin = time.perf_counter()
         task = self.task
         teacher = task.teacher_recipe.students(task.teacher, methods.ce(), self.context)
-        exam = Exam("test", task.data.test, labels_of(task.data.test))
+        exam = Exam("test", task.data.test, task.test_labels)
         yield from self._train(
             TEACHER,
             task.teacher_epochs,
@@ -96,7 +95,7 @@ class Run:
         source = task.data.train
         if task.kept:
             source = cached(self.teacher, task.kept, task.wanted)
-        labels = labels_of(task.data.test)
+        labels = task.test_labels
         logits = evaluate.predict(self.teacher, task.data.test)["logits"]
         accuracy = evaluate.accuracy(logits, labels).item()
         self.results.teacher = TeacherResults(accuracy, curves, task.live)
@@ -118,7 +117,7 @@ class Run:
         # A sweep's many students are followed on the validation split; only the chosen are tested.
         exam = test
         if task.validation:
-            exam = Exam("validation", task.validation, labels_of(task.validation))
+            exam = Exam("validation", task.validation, task.validation_labels)
         teacher = self.teacher if task.live else None
         yield from self._train(what, task.epochs, candidates, records, source, exam, teacher)
         for name, record in records.items():

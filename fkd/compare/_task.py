@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
+import torch
 from torch import Tensor, nn
 
 from fkd import _check, methods
@@ -129,6 +131,18 @@ class Task:
         """The plan of a training of so many students, with nothing left to choose."""
         return self.plan.settle(self.data.train.device, epochs * self.steps, members)
 
+    # Of a streamed source the labels cost a pass over its files, so each is read once.
+    @cached_property
+    def test_labels(self) -> Tensor:
+        """The test examples' classes, in order."""
+        return labels_of(self.data.test)
+
+    @cached_property
+    def validation_labels(self) -> Tensor:
+        """The same of the validation split, where there is one."""
+        assert self.validation is not None
+        return labels_of(self.validation)
+
     @property
     def teacher_recipe(self) -> Recipe:
         """How the teacher is trained: as the students, without a sweep."""
@@ -139,6 +153,13 @@ def numbers(method: Method, optimizer: Optimizer) -> list[str]:
     """The names of all numbers that a sweep or a schedule may change: `lr`, `kd.weight`."""
     of_terms = [f"{name}.{key}" for name, term in method.items() for key in term.numbers]
     return [*optimizer.hyper, *of_terms]
+
+
+def labels_of(source: Source) -> Tensor:
+    """Every example's class, in order."""
+    if isinstance(source, Resident):
+        return source.targets["labels"]
+    return torch.cat([batch.targets["labels"] for batch in source.in_order(source.batch_size)])
 
 
 def with_numbers(

@@ -117,7 +117,7 @@ def prepare(config: Config, console: Console) -> Comparison:
     results = comparison.results
     results.seconds["data"] = seconds
     asked = json.loads(json.dumps(asdict(config)))
-    results.config |= asked | {"lr": results.config["lr"], "training": training.title}
+    results.config |= asked | {"lr": results.config["lr"], "training": training.title(config.set)}
     return comparison
 
 

@@ -33,7 +33,7 @@ class Training:
 
     Raises ValueError, which begins with the field's name, for what makes no sense.
 
-    >>> Training("sgd", lr=0.05, momentum=0.9, weight_decay=5e-4, schedule="steps").title
+    >>> Training("sgd", lr=0.05, momentum=0.9, weight_decay=5e-4, schedule="steps").title({})
     'SGD 0.05, momentum 0.9, decay 0.0005, steps at 0.625, 0.75, 0.875'
     """
 
@@ -120,19 +120,18 @@ class Training:
             )
         return schedules.piecewise([fall * steps_per_epoch for fall in falls])
 
-    @property
-    def title(self) -> str:
-        """The training in words."""
-        hyper = self.build().hyper
+    def title(self, numbers: Mapping[str, float]) -> str:
+        """The training in words, with `numbers` in place of the optimizer's own by name."""
+        hyper = self.build().hyper | dict(numbers)
         parts = [f"{TITLES[self.optimizer]} {hyper['lr']:g}"]
         if hyper.get("momentum"):
             parts.append(f"momentum {hyper['momentum']:g}" + ", Nesterov" * self.nesterov)
         if hyper.get("weight_decay"):
             parts.append(f"decay {hyper['weight_decay']:g}")
         if self.clip_norm is not None:
-            parts.append(f"norms clipped at {self.clip_norm:g}")
+            parts.append(f"norms clipped at {hyper['max_norm']:g}")
         if self.ema is not None:
-            parts.append(f"averaged by {self.ema:g}")
+            parts.append(f"averaged by {hyper['ema_decay']:g}")
         if self.schedule == "steps":
             parts.append("steps at " + ", ".join(f"{share:g}" for share in self.milestones))
         elif self.schedule == "cosine":

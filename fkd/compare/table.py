@@ -101,7 +101,8 @@ def caption(results: Results) -> str:
     return (
         f"{state}{data.name}: {data.train:,} training and {data.test:,} test {data.unit}; "
         f"{len(config['seeds'])} seeds, {config['epochs']} epochs, batch {config['batch_size']}, "
-        f"{_optimizer(config)}, {config.get('precision', 'fp32')}{_augmented(config)}; "
+        f"{_optimizer(config)}, {config.get('precision', 'fp32')}{_augmented(config)}"
+        f"{_set(config)}; "
         f"{_networks(config)}teacher {_percent(teacher)} %{_teacher_epochs(config)}. "
         f"{_how_chosen(results)}"
         "Test accuracy after the last epoch: mean ± deviation "
@@ -129,6 +130,12 @@ def _teacher_epochs(config: dict[str, Any]) -> str:
 def _augmented(config: dict[str, Any]) -> str:
     names = config.get("augment")
     return f", augmented by {' and '.join(names)}" if names else ""
+
+
+def _set(config: dict[str, Any]) -> str:
+    """The methods' numbers that were set on the command line; an optimizer's is in its words."""
+    own = {name: value for name, value in config.get("set", {}).items() if "." in name}
+    return "".join(f", {name} {value:g}" for name, value in own.items())
 
 
 def _optimizer(config: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from fkd.data._data import Data
 from fkd.data._dataset import built, from_dataset
 from fkd.data._geometry import Crop, Cutout, Flip, ResizedCrop
 from fkd.data._images import Augmentation
+from fkd.data._labels import IGNORED
 from fkd.data._mix import CutMix, MixUp, OneOf
 from fkd.data._order import hold_out, order, steps_per_epoch
 from fkd.data._randaugment import RandAugment
@@ -18,6 +19,7 @@ from fkd.data._streamed import Split, Streamed, inputs_and_targets
 from fkd.data._transforms import Normalize, chain
 
 __all__ = [
+    "IGNORED",
     "Augmentation",
     "Batch",
     "Checked",

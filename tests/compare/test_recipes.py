@@ -71,7 +71,8 @@ def test_the_numbers_are_the_optimizers_own_where_none_is_named():
 
 
 def test_a_training_in_words():
-    assert Training().title == "Adam 0.001"
+    assert Training().title({}) == "Adam 0.001"
+    assert Training().title({"lr": 0.1, "kd.weight": 1.0}) == "Adam 0.1"
     whole = Training(
         "sgd",
         lr=0.2,
@@ -83,7 +84,7 @@ def test_a_training_in_words():
         schedule="cosine",
         warmup_epochs=3,
     )
-    assert whole.title == (
+    assert whole.title({}) == (
         "SGD 0.2, momentum 0.9, Nesterov, decay 0.1, norms clipped at 2, averaged by 0.5, cosine, "
         "warm-up 3 epochs"
     )

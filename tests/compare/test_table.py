@@ -111,3 +111,9 @@ def test_a_validation_split_of_its_own_was_not_held_out():
     caption = table.caption(results)
     assert "on a validation split of 100 images (settings: kd 2)" in caption
     assert "were trained on the whole training set." in caption
+
+
+def test_numbers_that_were_set_are_told():
+    results = record({"ce": method([0.4, 0.5])})
+    results.config |= {"training": "Adam 0.001", "set": {"lr": 0.001, "kd.weight": 0.5}}
+    assert "Adam 0.001, fp32, kd.weight 0.5; teacher 75.00 %" in table.caption(results)
