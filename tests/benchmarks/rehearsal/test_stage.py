@@ -1,0 +1,71 @@
+"""A stage that fails, hangs or lacks something stops none of the others."""
+
+import os
+import time
+
+import pytest
+
+from benchmarks.rehearsal.stage import Stage, run
+
+WRITES = "import sys, pathlib; pathlib.Path(sys.argv[1]).write_text('written'); print('said')"
+
+
+def python(name: str, code: str, *arguments: str, **options) -> Stage:
+    return Stage(name, ("-c", code, *arguments), **options)
+
+
+def test_a_stage_that_fails_stops_nothing_and_says_why(tmp_path):
+    stages = [
+        python("broken", "raise ValueError('no GPU')"),
+        python("silent", "raise SystemExit(3)"),
+        python("good", WRITES, str(tmp_path / "good")),
+    ]
+    broken, silent, good = run(stages, tmp_path, 60.0)
+    assert (broken.ended, broken.why) == ("failed", "ValueError: no GPU")
+    assert (silent.ended, silent.why) == ("failed", "it returned 3")
+    assert (good.ended, good.why) == ("done", "")
+    assert (tmp_path / "good").read_text() == "written"
+    assert (tmp_path / "good.log").read_text() == "said\n"
+
+
+@pytest.mark.slow
+def test_a_stage_that_hangs_is_ended_with_all_that_it_started(tmp_path):
+    child = "import os, pathlib, sys, time; pathlib.Path(sys.argv[1]).write_text(str(os.getpid()))"
+    parent = (
+        "import subprocess, sys, time;"
+        f"subprocess.Popen([sys.executable, '-c', {child + '; time.sleep(600)'!r}, sys.argv[1]]);"
+        "time.sleep(600)"
+    )
+    hanging = python("hanging", parent, str(tmp_path / "child"), share=3.0)
+    good = python("good", WRITES, str(tmp_path / "good"))
+    outcomes = list(run([hanging, good], tmp_path, 40.0 / 3))
+    assert [outcome.ended for outcome in outcomes] == ["out of time", "done"]
+    assert outcomes[0].why == "after 10 s"
+    with pytest.raises(ProcessLookupError):
+        while True:  # what nobody waits for is a process until the system has buried it
+            os.kill(int((tmp_path / "child").read_text()), 0)
+            time.sleep(0.1)
+
+
+def test_a_limit_is_the_share_of_what_is_left(tmp_path):
+    stages = [python("a", "pass", share=1.0), python("b", "pass", share=3.0)]
+    first, second = run(stages, tmp_path, 400.0)
+    assert first.limit == pytest.approx(100.0, abs=0.5)
+    assert second.limit == pytest.approx(400.0 - first.seconds, abs=0.5)
+
+
+def test_what_lacks_something_is_left_out_and_takes_no_share(tmp_path):
+    stages = [
+        python("a", "pass"),
+        python("pictures", "raise SystemExit(1)", missing="no images were given", share=9.0),
+    ]
+    first, second = run(stages, tmp_path, 50.0)
+    assert first.limit == pytest.approx(50.0, abs=0.5)
+    assert (second.ended, second.why) == ("left out", "no images were given")
+    assert not (tmp_path / "pictures.log").exists()
+
+
+def test_without_time_nothing_is_started(tmp_path):
+    (only,) = run([python("a", "pass")], tmp_path, 0.0)
+    assert (only.ended, only.why) == ("left out", "no time is left")
+    assert not (tmp_path / "a.log").exists()
