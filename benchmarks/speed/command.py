@@ -10,10 +10,10 @@ from rich.console import Console
 
 from benchmarks._output import new_folder
 from benchmarks.speed import tables, timed
-from benchmarks.speed.comparison import PARTS, Comparison, Options, Results
+from benchmarks.speed.comparison import GROUPS, PARTS, Comparison, Options, Results
 from fkd import _check
 from fkd.compare.table import show
-from fkd.execution import precisions
+from fkd.execution import PRECISIONS, precisions
 
 TABLES = {
     "steps": tables.steps_table,
@@ -38,6 +38,20 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[Options, str | None]:
         help="of fkd's ensembles",
     )
     parser.add_argument("--jax-members", type=int, nargs="+", default=[1, 8], help="of JAX's")
+    parser.add_argument(
+        "--precisions",
+        nargs="+",
+        choices=PRECISIONS,
+        help="(default: all that the device is fast in)",
+    )
+    parser.add_argument(
+        "--groups",
+        nargs="+",
+        default=list(GROUPS),
+        choices=GROUPS,
+        help="who stands beside the plain loop in the part `steps`",
+    )
+    parser.add_argument("--no-compile", action="store_true", help="fkd's steps there as they are")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS)
     parser.add_argument("--output", help="a new folder for the results (default: runs/speed-DATE)")
@@ -47,8 +61,17 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[Options, str | None]:
     _check.positive("--rounds", rounds=values.rounds)
     if values.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device: cuda was asked for, but torch finds no GPU; use cpu")
+    if values.device == "cpu" and "tf32" in (values.precisions or ()):
+        raise ValueError("--precisions: tf32 is a GPU's, but the device is cpu; use fp32 or bf16")
     options = Options(
-        values.device, values.members, values.jax_members, values.rounds, values.parts
+        values.device,
+        values.members,
+        values.jax_members,
+        values.rounds,
+        values.parts,
+        values.precisions or precisions(values.device),
+        values.groups,
+        "none" if values.no_compile else "step",
     )
     return options, values.output
 
@@ -69,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         errors.print(f"speed: {error}", markup=False)
         return 2
-    if "bf16" not in precisions(options.device):
+    if "bf16" not in {*options.precisions, *precisions(options.device)}:
         console.print("bf16 is left out: this processor has no fast instructions for it")
     comparison = Comparison(options, folder, console)
     try:

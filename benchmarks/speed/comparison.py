@@ -14,7 +14,7 @@ from benchmarks.speed import figures, floor, sides, timed, whole
 from benchmarks.speed.sides import Side
 from benchmarks.speed.timed import Timing
 from fkd.compare.environment import environment
-from fkd.execution import precisions
+from fkd.execution import Compile
 from fkd.models import LightNN
 
 Results = dict[str, Any]
@@ -29,6 +29,9 @@ class Options:
     jax_members: Sequence[int]
     rounds: int
     parts: Sequence[str]
+    precisions: Sequence[str]
+    groups: Sequence[str]
+    compile: Compile
 
 
 class Comparison:
@@ -42,7 +45,9 @@ class Comparison:
                 "device": options.device,
                 "batch": sides.BATCH,
                 "rounds": options.rounds,
-                "precisions": precisions(options.device),
+                "precisions": list(options.precisions),
+                "groups": list(options.groups),
+                "compile": options.compile,
             },
             "left_out": {},
             "seconds": {},  # that the benchmark itself took
@@ -58,19 +63,19 @@ class Comparison:
 
     def measure_steps(self) -> None:
         """A member's step of kd; a plain loop leads each group and is the base of its ratios."""
-        device, rows = self.options.device, []
-        for group in step_groups(device, self.options.members, self.options.jax_members):
+        rows = self.results["steps"] = []
+        for group in step_groups(self.options):
             timings = self.alternate("steps", group)
             bases = [timings[side] for side in group if side.loop == "tutorial" and side.cached]
             rows += [_row(side, timing, bases) for side, timing in timings.items()]
-        self.results["steps"] = rows
-        if device == "cpu":  # of each process's memory, what holds its libraries
+            self.write()
+        if self.options.device == "cpu":  # of each process's memory, what holds its libraries
             self.results["imports_mib"] = ask("the imports", sides.peak, Side("fkd"))
 
     def measure_table(self) -> None:
         """All of the tutorial's methods over all their epochs."""
         timings: dict[Side, Timing] = {}
-        for group in whole.sides(self.options.device):
+        for group in whole.sides(self.options.device, self.options.precisions):
             timings |= self.alternate("table", group, afresh=True)
         self.results["table"] = whole.totals(timings)
 
@@ -100,6 +105,9 @@ class Comparison:
         figures.write(self.folder, self.results)
 
 
+# Who stands beside the plain loop in the part `steps`: fkd, loops whose teacher is live, JAX, and
+# students that are fused by hand.
+GROUPS = ("fkd", "live", "jax", "hfta")
 PARTS = {
     "steps": Comparison.measure_steps,
     "table": Comparison.measure_table,
@@ -116,31 +124,38 @@ def ask(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
         process.close()
 
 
-def step_groups(
-    device: str, members: Iterable[int], jax_members: Iterable[int]
-) -> Iterable[list[Side]]:
-    """The sides of the part `steps`, each group led by the plain loop, in the precisions that the
-    device is fast in."""
+def step_groups(options: Options) -> Iterable[list[Side]]:
+    """The sides of the part `steps`, by those of GROUPS that are asked for, each led by the plain
+    loop."""
+    device, members = options.device, options.members
     plain = Side("tutorial", device=device)
     kept = [Side("tutorial", kept=True)] if device == "cpu" else []
-    for precision in precisions(device):
-        yield [plain, *kept, *(Side("fkd", "kd", precision, k, device=device) for k in members)]
-    yield [
-        plain,
-        Side("tutorial", cached=False, device=device),
-        Side("tutorial", resident=False, cached=False, device=device),
-        Side("torchdistill", cached=False, device=device),
-        Side("torchdistill", resident=False, cached=False, device=device),
-    ]
-    yield [
-        plain,
-        *(
-            Side("jax", "kd", precision, k, device=device)
-            for precision in precisions(device)
-            if precision != "tf32"  # JAX chooses by itself how it multiplies float32
-            for k in jax_members
-        ),
-    ]
+    if "fkd" in options.groups:
+        for p in options.precisions:
+            ours = [
+                Side("fkd", "kd", p, k, device=device, compile=options.compile) for k in members
+            ]
+            yield [plain, *kept, *ours]
+    if "live" in options.groups:
+        yield [
+            plain,
+            Side("tutorial", cached=False, device=device),
+            Side("tutorial", resident=False, cached=False, device=device),
+            Side("torchdistill", cached=False, device=device),
+            Side("torchdistill", resident=False, cached=False, device=device),
+        ]
+    if "jax" in options.groups:
+        # JAX chooses by itself how it multiplies float32
+        own = [p for p in options.precisions if p != "tf32"]
+        yield [
+            plain,
+            *(Side("jax", "kd", p, k, device=device) for p in own for k in options.jax_members),
+        ]
+    if "hfta" in options.groups:
+        yield [
+            plain,
+            *(Side("hfta", "kd", p, k, device=device) for p in options.precisions for k in members),
+        ]
 
 
 def floor_of(machine: dict[str, Any]) -> dict[str, Any]:

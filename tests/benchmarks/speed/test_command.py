@@ -41,8 +41,6 @@ class Here:
 def fake(monkeypatch):
     monkeypatch.setattr(timed, "alternate", in_turn)
     monkeypatch.setattr(timed, "Process", Here)
-    monkeypatch.setattr(comparison, "precisions", lambda device: ["fp32", "bf16"])
-    monkeypatch.setattr(comparison.whole, "precisions", lambda device: ["fp32", "bf16"])
     monkeypatch.setattr(command, "precisions", lambda device: ["fp32", "bf16"])
 
 
@@ -60,8 +58,8 @@ def test_a_run_writes_and_shows_every_part(fake, tmp_path, capsys):
     assert all(r["ratios"] == [2 / 16, 2 / 16] for r in others if r["loop"] == "fkd")
     assert all(r["ratios"] == [2 / 16] for r in others if r["loop"] == "torchdistill")
     names = [row["side"] for row in results["steps"]]
-    # fkd four times, the plain loop in each of four groups, and in two with its memory kept
-    assert len(names) == len(set(names)) + 3 + 3 + 1
+    # fkd and the fused four times each, the plain loop in five groups, in two with memory kept
+    assert len(names) == len(set(names)) + 3 + 3 + 4 + 1
     assert {"tutorial, live teacher", "torchdistill as it stands"} < set(names)
     assert list(results["left_out"].values()) == ["jax is not here"] * 2
     # 0.883 GFLOP at 1 TFLOP/s
@@ -76,6 +74,17 @@ def test_a_run_writes_and_shows_every_part(fake, tmp_path, capsys):
         assert text in shown
 
 
+def test_groups_and_precisions_are_chosen(fake, tmp_path):
+    flags = ["--parts", "steps", "--groups", "hfta", "--precisions", "bf16", "--members", "2"]
+    results = run(tmp_path / "few", *flags)
+    assert [row["loop"] for row in results["steps"]] == ["tutorial", "hfta"]
+    assert results["steps"][1]["precision"] == "bf16"
+    assert not (tmp_path / "few" / "scaling.png").exists()  # it would show fkd's ensembles
+    flags = ["--parts", "steps", "--groups", "fkd", "--members", "2", "--no-compile"]
+    results = run(tmp_path / "eager", *flags)
+    assert {row["side"] for row in results["steps"] if row["loop"] == "fkd"} == {"fkd, eager"}
+
+
 @pytest.mark.parametrize("part", comparison.PARTS)
 def test_a_part_stands_alone(fake, part, tmp_path):
     results = run(tmp_path / "one", "--parts", part)
@@ -84,8 +93,7 @@ def test_a_part_stands_alone(fake, part, tmp_path):
 
 
 def test_bfloat16_is_left_out_where_it_is_slow(fake, tmp_path, capsys, monkeypatch):
-    for module in (comparison, comparison.whole, command):
-        monkeypatch.setattr(module, "precisions", lambda device: ["fp32"])
+    monkeypatch.setattr(command, "precisions", lambda device: ["fp32"])
     results = run(tmp_path / "slow", "--members", "1", "--parts", "steps", "table")
     assert results["setting"]["precisions"] == ["fp32"]
     assert {row["precision"] for row in results["steps"]} == {"fp32"}
@@ -108,6 +116,7 @@ def test_a_side_that_fails_ends_the_run(fake, tmp_path, capsys, monkeypatch):
         (["--members", "1", "0"], "--members: count must be above zero and finite, but it is 0"),
         (["--members", "2", "2"], "--members: each is to be named once"),
         (["--jax-members", "-1"], "--jax-members: count must be above zero"),
+        (["--precisions", "tf32"], "--precisions: tf32 is a GPU's, but the device is cpu"),
         (["--rounds", "0"], "--rounds: rounds must be above zero"),
     ],
 )
