@@ -17,13 +17,12 @@ GRACE = 5.0  # seconds that a process has from being told to end until it is kil
 class Stage:
     """What is run: `python` with these arguments, in the repository's root.
 
-    `share` is its part of the time, against the shares of the stages behind it. Where `missing`
-    says what it would need, it is left out.
+    `seconds` are its limit. Where `missing` says what it would need, it is left out.
     """
 
     name: str
     arguments: tuple[str, ...]
-    share: float = 1.0
+    seconds: float
     missing: str = ""
 
 
@@ -41,17 +40,14 @@ class Outcome:
 def run(stages: Sequence[Stage], folder: Path, seconds: float) -> Iterator[Outcome]:
     """Run the stages in turn within so many seconds; how each ended, as it ends.
 
-    A stage may take its share of the time that is left. What it does not take is left to those
-    behind it. What it prints is in `folder/NAME.log`.
+    What a stage prints is in `folder/NAME.log`.
     """
     end = time.monotonic() + seconds
-    for number, stage in enumerate(stages):
+    for stage in stages:
+        limit = min(stage.seconds, end - time.monotonic())
         if stage.missing:
             yield Outcome(stage.name, "left out", why=stage.missing)
-            continue
-        behind = sum(other.share for other in stages[number:] if not other.missing)
-        limit = (end - time.monotonic()) * stage.share / behind
-        if limit <= 0:
+        elif limit <= 0:
             yield Outcome(stage.name, "left out", why="no time is left")
         else:
             yield _run(stage, folder / f"{stage.name}.log", limit)

@@ -10,8 +10,8 @@ from benchmarks.rehearsal.stage import Stage, run
 WRITES = "import sys, pathlib; pathlib.Path(sys.argv[1]).write_text('written'); print('said')"
 
 
-def python(name: str, code: str, *arguments: str, **options) -> Stage:
-    return Stage(name, ("-c", code, *arguments), **options)
+def python(name: str, code: str, *arguments: str, seconds: float = 60.0, **options) -> Stage:
+    return Stage(name, ("-c", code, *arguments), seconds, **options)
 
 
 def test_a_stage_that_fails_stops_nothing_and_says_why(tmp_path):
@@ -36,9 +36,9 @@ def test_a_stage_that_hangs_is_ended_with_all_that_it_started(tmp_path):
         f"subprocess.Popen([sys.executable, '-c', {child + '; time.sleep(600)'!r}, sys.argv[1]]);"
         "time.sleep(600)"
     )
-    hanging = python("hanging", parent, str(tmp_path / "child"), share=3.0)
+    hanging = python("hanging", parent, str(tmp_path / "child"), seconds=10.0)
     good = python("good", WRITES, str(tmp_path / "good"))
-    outcomes = list(run([hanging, good], tmp_path, 40.0 / 3))
+    outcomes = list(run([hanging, good], tmp_path, 70.0))
     assert [outcome.ended for outcome in outcomes] == ["out of time", "done"]
     assert outcomes[0].why == "after 10 s"
     with pytest.raises(ProcessLookupError):
@@ -47,22 +47,17 @@ def test_a_stage_that_hangs_is_ended_with_all_that_it_started(tmp_path):
             time.sleep(0.1)
 
 
-def test_a_limit_is_the_share_of_what_is_left(tmp_path):
-    stages = [python("a", "pass", share=1.0), python("b", "pass", share=3.0)]
-    first, second = run(stages, tmp_path, 400.0)
-    assert first.limit == pytest.approx(100.0, abs=0.5)
-    assert second.limit == pytest.approx(400.0 - first.seconds, abs=0.5)
+def test_a_limit_is_a_stages_own_or_what_is_left_of_all(tmp_path):
+    stages = [python("short", "pass", seconds=30.0), python("long", "pass", seconds=300.0)]
+    short, long = run(stages, tmp_path, 100.0)
+    assert short.limit == 30.0
+    assert 70.0 < long.limit < 100.0
 
 
-def test_what_lacks_something_is_left_out_and_takes_no_share(tmp_path):
-    stages = [
-        python("a", "pass"),
-        python("pictures", "raise SystemExit(1)", missing="no images were given", share=9.0),
-    ]
-    first, second = run(stages, tmp_path, 50.0)
-    assert first.limit == pytest.approx(50.0, abs=0.5)
-    assert (second.ended, second.why) == ("left out", "no images were given")
-    assert not (tmp_path / "pictures.log").exists()
+def test_what_lacks_something_is_left_out(tmp_path):
+    (only,) = run([python("a", "raise SystemExit(1)", missing="no images were given")], tmp_path, 9)
+    assert (only.ended, only.why) == ("left out", "no images were given")
+    assert not (tmp_path / "a.log").exists()
 
 
 def test_without_time_nothing_is_started(tmp_path):
