@@ -63,7 +63,8 @@ class Comparison:
             timings = self.alternate("steps", group)
             bases = [timings[side] for side in group if side.loop == "tutorial" and side.cached]
             rows += [_row(side, timing, bases) for side, timing in timings.items()]
-        self.results["steps"] = rows
+            self.results["steps"] = rows
+            self.write()  # a side that fails takes only what comes after it
         if device == "cpu":  # of each process's memory, what holds its libraries
             self.results["imports_mib"] = ask("the imports", sides.peak, Side("fkd"))
 
