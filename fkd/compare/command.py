@@ -168,7 +168,9 @@ def follow(comparison: Comparison, folder: Path, console: Console) -> None:
             bar.update(tasks[progress.what], completed=progress.step, description=what)
             if comparison.teacher and not saved:
                 teacher = comparison.teacher
-                checkpoint.save(folder / "teacher.pt", state_dict(teacher.params, teacher.buffers))
+                checkpoint.save(
+                    folder / "teacher.safetensors", state_dict(teacher.params, teacher.buffers)
+                )
                 saved = True
             if results.teacher and not accuracy_told:
                 console.print(f"Teacher accuracy: {100 * results.teacher.accuracy:.2f} %")

@@ -185,8 +185,9 @@ def test_a_second_run_does_not_overwrite_the_first(images, teacher):
 def test_a_teacher_is_trained_kept_and_can_be_given_again(images):
     out = run(*tiny(images, "train", "--methods", "ce", "--epochs", "1"))
     first = Results.read(out).teacher
-    DeepNN(2).load_state_dict(torch.load(out / "teacher.pt", weights_only=True))
-    again = tiny(images, out / "teacher.pt", "--methods", "ce", "--epochs", "1", "--output", "next")
+    DeepNN(2).load_state_dict(checkpoint.read(out / "teacher.safetensors"))
+    kept = out / "teacher.safetensors"
+    again = tiny(images, kept, "--methods", "ce", "--epochs", "1", "--output", "next")
     assert command.main(again) == 0
     second = Results.read("next").teacher
     assert first and second and second.accuracy == first.accuracy

@@ -133,7 +133,7 @@ def test_other_content_has_another():
 
 
 def test_every_byte_counts_wherever_it_lies(monkeypatch):
-    monkeypatch.setattr("fkd.teachers._digest.PIECE", 7)
+    monkeypatch.setattr("fkd.checkpoint._checksum.PIECE", 7)
     x = torch.from_numpy(np.random.default_rng(0).normal(size=(3, 5)))
     seen = {digest(x)}
     for k in range(x.numel()):
