@@ -8,6 +8,7 @@ from fkd import evaluate, methods
 from fkd.compare import sweep
 from fkd.compare._record import Exam, Record, timed
 from fkd.compare._task import Candidates, Task
+from fkd.compare.failure import Failure, failure_of
 from fkd.compare.results import MethodResults, Results, TeacherResults
 from fkd.data import Source
 from fkd.distillation import student_of
@@ -122,12 +123,12 @@ class Run:
         yield from self._train(what, task.epochs, candidates, records, source, exam, teacher)
         for name, record in records.items():
             if record.hopeless and len(record.grid) == 1:
-                self.results.diverged[name] = record.why_diverged(task.steps)
+                self.results.failed[name] = Failure("diverged", record.why_diverged(task.steps))
                 continue
             try:
                 method = concluded(record, test, task.validation)
             except FloatingPointError as error:  # the other methods are still worth knowing
-                self.results.diverged[name] = str(error)
+                self.results.failed[name] = failure_of(error)
                 continue
             self.results.methods[name] = method
         steps = task.epochs * task.steps

@@ -9,16 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from fkd.compare.environment import environment
+from fkd.compare.failure import Failure, failure_of
 from fkd.statistics import Interval, Paired, interval, paired
 
 __all__ = [
     "DataSummary",
+    "Failure",
     "MethodResults",
     "Results",
     "SettingResults",
     "SweepResults",
     "TeacherResults",
     "environment",
+    "failure_of",
 ]
 
 Curves = dict[str, list[list[float]]]  # by metric: one list an epoch of one number a seed
@@ -113,8 +116,8 @@ class Results:
     """A comparison as it stands: it is filled while the comparison runs.
 
     `config` is what was asked, in JSON's own types; `parameters` and `shapes` are by role,
-    `teacher` or `student`; `diverged` says of each method that has no results why. `complete` is
-    False until every method has results.
+    `teacher` or `student`; `failed` says of each method that has no results why. `complete`
+    is False until every method has results, and `resumed` is how often the run was gone on with.
     """
 
     config: dict[str, Any]
@@ -129,8 +132,9 @@ class Results:
     seconds: dict[str, float] = field(default_factory=dict)
     teacher: TeacherResults | None = None
     methods: dict[str, MethodResults] = field(default_factory=dict)
-    diverged: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, Failure] = field(default_factory=dict)
     complete: bool = False
+    resumed: int = 0
 
     def accuracy(self, method: str) -> Interval:
         """The mean test accuracy over seeds, and its interval."""
@@ -170,7 +174,7 @@ class Results:
         """The structure of results.json."""
         methods = {name: self._method_to_json(name) for name in self.methods}
         entry = asdict(self) | {"methods": methods}
-        for optional in ("networks", "diverged"):
+        for optional in ("networks", "failed"):
             if not entry[optional]:
                 del entry[optional]
         return entry
@@ -217,8 +221,9 @@ class Results:
             seconds=entry["seconds"],
             teacher=TeacherResults(**teacher) if teacher else None,
             methods={name: _method(method) for name, method in entry["methods"].items()},
-            diverged=entry.get("diverged", {}),
+            failed=_failed(entry),
             complete=entry["complete"],
+            resumed=entry.get("resumed", 0),
         )
 
     def write(self, folder: str | Path) -> None:
@@ -265,6 +270,12 @@ def _method(entry: dict[str, Any]) -> MethodResults:
         sweep = SweepResults(settings, entry["sweep"]["chosen"])
     seeds = [row["seed"] for row in entry["seeds"]]
     return MethodResults(seeds, entry["curves"], entry["seconds"], sweep)
+
+
+def _failed(entry: dict[str, Any]) -> dict[str, Failure]:
+    # An earlier version knew of divergence alone.
+    earlier = {name: Failure("diverged", why) for name, why in entry.get("diverged", {}).items()}
+    return earlier | {name: Failure(**why) for name, why in entry.get("failed", {}).items()}
 
 
 def _replace(path: Path, text: str) -> None:

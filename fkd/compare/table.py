@@ -96,7 +96,7 @@ def caption(results: Results) -> str:
     """What the table's figures are, and where and when they were measured."""
     config, where, data = results.config, results.environment, results.data
     hardware = where["gpu"] if results.device == "cuda" else where["processor"]
-    state = "" if results.complete else "INCOMPLETE: a method diverged or the run was stopped. "
+    state = "" if results.complete else "INCOMPLETE: a method failed or the run was stopped. "
     teacher = results.teacher.accuracy if results.teacher else None
     return (
         f"{state}{data.name}: {data.train:,} training and {data.test:,} test {data.unit}; "

@@ -233,7 +233,7 @@ def test_a_diverging_method_is_told_and_the_others_are_kept(images, teacher, cap
     message = "kd: member 0 (seed 3): the loss became infinite or no number in epoch 1, step 1 of 2"
     assert message in capsys.readouterr().err
     results = Results.read("out")
-    assert not results.complete and f"kd: {results.diverged['kd']}".startswith(message)
+    assert not results.complete and f"kd: {results.failed['kd'].reason}".startswith(message)
     assert list(results.methods) == ["ce", "cosine"]
     assert "INCOMPLETE" in Path("out/table.md").read_text()
 

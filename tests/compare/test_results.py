@@ -13,7 +13,7 @@ from compare.comparison_records import method, record, swept
 from scipy import stats
 
 from fkd.compare import environment
-from fkd.compare.results import Results
+from fkd.compare.results import Failure, Results
 
 COMMITTED = sorted((Path(__file__).parents[2] / "benchmarks" / "results").glob("*/results.json"))
 # What results.json did not have in earlier versions.
@@ -47,6 +47,7 @@ def test_committed_results_are_read_and_written_as_they_are(path, tmp_path):
     results.write(tmp_path)
     again = json.loads((tmp_path / "results.json").read_text())
     again["data"] = {name: again["data"][name] for name in entry["data"]}  # `unit` is new
+    assert again.pop("resumed") == entry.pop("resumed", 0)
     for name in again["methods"]:
         if "best" not in entry["methods"][name]:  # results from before it was told
             del again["methods"][name]["best"]
@@ -83,7 +84,9 @@ def test_what_is_derived_is_what_scipy_says():
 
 
 def test_there_is_no_difference_from_a_baseline_that_diverged():
-    results = record({"kd": method([0.5, 0.6])}, baseline="ce", diverged={"ce": "member 0"})
+    results = record(
+        {"kd": method([0.5, 0.6])}, baseline="ce", failed={"ce": Failure("diverged", "member 0")}
+    )
     assert results.difference("kd") is None
     assert "difference" not in results.to_json()["methods"]["kd"]
 
@@ -94,15 +97,24 @@ def test_the_structure_is_what_earlier_readers_know():
     assert kd["seeds"][1]["seed"] == 1 and kd["seeds"][1]["test_accuracy"] == 0.5
     assert kd["sweep"]["settings"][1]["hyper"] == {"lr": 2.0} and kd["sweep"]["chosen"] == 0
     assert set(kd["accuracy"]) == {"mean", "deviation", "low", "high"}
-    assert "diverged" not in entry and "networks" not in entry
+    assert "failed" not in entry and "networks" not in entry
 
 
 def test_a_record_reads_itself_back(tmp_path):
     results = swept({"lr": (1.0, 2.0, 3.0), "kd.weight": (0.1, 0.2)}, diverged=5)
-    results.diverged = {"hint": "member 0"}
+    results.failed = {"hint": Failure("disk", "the disk is full")}
+    results.resumed = 2
     results.write(tmp_path)
     assert Results.read(tmp_path) == results
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["results.json", "table.md"]
+
+
+def test_divergence_as_an_earlier_version_wrote_it_is_read(tmp_path):
+    entry = record({"ce": method([0.5, 0.6])}).to_json() | {"diverged": {"kd": "member 0"}}
+    del entry["resumed"]
+    (tmp_path / "results.json").write_text(json.dumps(entry))
+    results = Results.read(tmp_path)
+    assert results.failed == {"kd": Failure("diverged", "member 0")} and results.resumed == 0
 
 
 def test_a_number_that_is_not_finite_is_never_written_over_the_last_results(tmp_path):
