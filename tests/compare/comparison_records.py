@@ -73,8 +73,8 @@ def swept(values: dict[str, tuple[float, ...]], diverged: int = -1) -> Results:
     """A sweep with two seeds whose accuracy falls from the first setting to the last."""
     grid = sweep.settings(values, values)
     accuracy = np.linspace(0.9, 0.8, 2 * len(grid)).tolist()
-    bad = [k == diverged for k in range(2 * len(grid))]
-    choice = sweep.choose(grid, accuracy, bad, 100)
+    finite = [k != diverged for k in range(2 * len(grid))]
+    choice = sweep.choose(grid, accuracy, finite, 100)
     results = record({"kd": method([0.5, 0.5], choice)})
     results.config["sweep"] = {name: list(numbers) for name, numbers in values.items()}
     results.data = DataSummary("mine", 2, train=300, test=20, validation=100)
