@@ -30,6 +30,15 @@ class Failure:
     def __post_init__(self) -> None:
         _check.known("Failure", "kind", self.kind, get_args(Kind))
 
+    @property
+    def word(self) -> str:
+        """The kind where there is room for no more.
+
+        >>> Failure("disk", "the disk is full").word
+        'disk full'
+        """
+        return {"memory": "no memory", "disk": "disk full"}.get(self.kind, self.kind)
+
 
 def failure_of(error: Exception) -> Failure:
     """The failure that an error in a method's training is.

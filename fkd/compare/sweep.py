@@ -1,6 +1,7 @@
 """Grids of hyperparameters: laid out as members, chosen from, and told."""
 
 import itertools
+import math
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
@@ -100,4 +101,7 @@ def tell(name: str, choice: SweepResults) -> list[str]:
 
 def mean(setting: SettingResults) -> float:
     """The mean validation accuracy over seeds; nan where one diverged."""
-    return float(np.mean(np.array(setting.validation_accuracy, dtype=float)))
+    if setting.diverged:
+        return math.nan
+    with np.errstate(over="ignore"):
+        return float(np.mean(np.array(setting.validation_accuracy, dtype=float)))

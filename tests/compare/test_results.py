@@ -2,14 +2,17 @@
 
 import json
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pytest
-from compare.comparison_records import method, record, swept
+from compare.comparison_records import method, record, results_of_any_numbers, swept
+from hypothesis import given, settings
 from scipy import stats
 
 from fkd.compare import environment
@@ -117,14 +120,36 @@ def test_divergence_as_an_earlier_version_wrote_it_is_read(tmp_path):
     assert results.failed == {"kd": Failure("diverged", "member 0")} and results.resumed == 0
 
 
-def test_a_number_that_is_not_finite_is_never_written_over_the_last_results(tmp_path):
-    record({"ce": method([0.5, 0.6])}).write(tmp_path)
-    before = (tmp_path / "results.json").read_bytes()
-    broken = record({"ce": method([0.5, 0.6])})
-    broken.methods["ce"].curves["loss"][0][0] = float("nan")
-    with pytest.raises(ValueError, match="JSON"):
-        broken.write(tmp_path)
-    assert (tmp_path / "results.json").read_bytes() == before
+def test_numbers_that_are_not_finite_are_null_and_read_back_as_nan(tmp_path):
+    results = record({"ce": method([0.5, 0.6])})
+    results.methods["ce"].curves["loss"] = [[0.5, math.inf], [math.nan, 0.25]]
+    results.write(tmp_path)
+    entry = json.loads((tmp_path / "results.json").read_text())
+    assert entry["methods"]["ce"]["curves"]["loss"] == [[0.5, None], [None, 0.25]]
+    again = Results.read(tmp_path).methods["ce"].curves["loss"]
+    assert np.array_equal(again, [[0.5, math.nan], [math.nan, 0.25]], equal_nan=True)
+
+
+@given(results_of_any_numbers())
+@settings(deadline=None)
+def test_any_results_are_written_and_read_back(results):
+    with TemporaryDirectory() as folder:
+        results.write(folder)
+        again = Results.read(folder)
+        assert again.to_json() == results.to_json()
+        assert sorted(os.listdir(folder)) == ["results.json", "table.md"]
+        text = Path(folder, "table.md").read_text(encoding="utf-8")
+    rows = [line for line in text.split("\n") if line.startswith("|")]
+    assert len(rows) == 2 + len(results.methods) + len(results.failed)
+
+
+def test_a_mean_of_what_is_not_finite_is_none():
+    results = record({"ce": method([0.5, 0.6]), "kd": method([0.5, 0.6])})
+    results.methods["kd"].curves["test_accuracy"][-1][0] = math.inf
+    assert math.isnan(results.accuracy("kd").mean) and results.accuracy("kd").low is None
+    difference = results.difference("kd")
+    assert difference and math.isnan(difference.difference) and difference.p is None
+    assert results.best("kd").mean == pytest.approx((0.25 + 0.6) / 2)
 
 
 @pytest.mark.plain
