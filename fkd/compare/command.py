@@ -53,8 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except torch.OutOfMemoryError as error:
         text = "the GPU's memory is full; --chunk takes fewer members at once"
         errors.print(f"compare: {text}: {error}", markup=False)
-    for name, reason in results.diverged.items():
-        errors.print(f"compare: {name}: {reason}", markup=False)
+    for name, failure in results.failed.items():
+        errors.print(f"compare: {name}: {failure.reason}", markup=False)
     results.seconds["total"] = time.perf_counter() - begin
     if results.methods:  # of a run that was cut short, what was finished
         results.write(folder)
