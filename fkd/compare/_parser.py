@@ -1,7 +1,6 @@
 """The command line's options, in groups, with their defaults and what they mean."""
 
 import argparse
-from typing import Any
 
 from fkd.compare.recipes import OPTIMIZERS, RECIPES, SCHEDULES
 from fkd.data import augmentations, datasets
@@ -57,10 +56,7 @@ def parser(recipe: str | None = None) -> argparse.ArgumentParser:
     _add_training(whole)
     _add_hardware(whole)
     _add_sweep(whole)
-    output = whole.add_argument_group("output")
-    output.add_argument(
-        "--output", help="a new folder for the results (default: runs/DATASET-DATE)"
-    )
+    _add_output(whole)
     if recipe is not None:
         whole.set_defaults(**RECIPES[recipe].options)
     return whole
@@ -217,13 +213,28 @@ def _add_sweep(whole: argparse.ArgumentParser) -> None:
     add("--validation", type=float, default=0.2, help="the share of the training set for --sweep")
 
 
+def _add_output(whole: argparse.ArgumentParser) -> None:
+    add = whole.add_argument_group("output").add_argument
+    add("--output", help="a new folder for the results (default: runs/DATASET-DATE)")
+    add("--resume", metavar="DIR", help="go on with the run in this folder, with its options")
+    add(
+        "--checkpoint-minutes",
+        type=float,
+        default=5.0,
+        metavar="M",
+        help="how much of a training is lost at most where it is killed; above zero",
+    )
+
+
 def numbers(text: str) -> tuple[float, ...]:
     """`0.5,0.25` as numbers; argparse tells what is none."""
     return tuple(float(part) for part in text.split(",") if part.strip())
 
 
-def recipe_of(arguments: list[str] | None) -> Any:
-    """The word behind --recipe, before any other option is read."""
-    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    early.add_argument("--recipe")
-    return early.parse_known_args(arguments)[0].recipe
+def early(arguments: list[str] | None) -> tuple[str | None, str | None]:
+    """The words behind --recipe and --resume, before any other option is read."""
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--recipe")
+    first.add_argument("--resume")
+    values = first.parse_known_args(arguments)[0]
+    return values.recipe, values.resume

@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from fkd import _check
 from fkd.compare._named import check_network, method_name
-from fkd.compare._parser import parser, recipe_of
+from fkd.compare._parser import early, parser
+from fkd.compare._resume import in_json, resumed
 from fkd.compare.recipes import MILESTONES, RECIPES, Training
 from fkd.data import augmentations, datasets
 from fkd.ensemble import Order
@@ -29,7 +31,11 @@ FLAGS = {
 
 @dataclass(frozen=True)
 class Config:
-    """What was asked, refused here where it makes no sense."""
+    """What was asked, refused here where it makes no sense.
+
+    `resume` is the folder of the run that goes on. `raw` holds the options as the parser reads
+    them, in JSON's own types: what is kept with a run, so that it can go on.
+    """
 
     dataset: str
     data: str | None
@@ -73,6 +79,9 @@ class Config:
     sweep: dict[str, tuple[float, ...]]
     validation: float
     output: str | None
+    resume: Path | None = None
+    checkpoint_minutes: float = 5.0
+    raw: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.data is None:
@@ -116,6 +125,7 @@ class Config:
                 "--validation: it is a share of the training set between 0 and 1, both excluded, "
                 f"but it is {self.validation}"
             )
+        _check.positive("--checkpoint-minutes", checkpoint_minutes=self.checkpoint_minutes)
         self._check_device()
         if self.teacher != "train" and not Path(self.teacher).is_file():
             raise ValueError(
@@ -131,6 +141,14 @@ class Config:
             raise ValueError(
                 "--precision: tf32 is for a GPU, and this runs on the CPU; choose fp32 or bf16"
             )
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What results.json holds of it: all on which the results depend, in JSON's own types."""
+        entry = asdict(self)
+        for name in ("resume", "checkpoint_minutes", "raw"):
+            del entry[name]
+        return in_json(entry)
 
     @property
     def torch_device(self) -> torch.device:
@@ -161,23 +179,38 @@ class Config:
 
 
 def parse(arguments: Sequence[str] | None = None) -> Config:
-    """The command line as a `Config`; raises ValueError for what makes no sense."""
+    """The command line as a `Config`; raises ValueError for what makes no sense.
+
+    With --resume, the options are those of the run that goes on.
+    """
     given = None if arguments is None else list(arguments)
-    recipe = recipe_of(given)
+    recipe, folder = early(given)
     if recipe is not None:
         _check.known("--recipe", "recipe", recipe, RECIPES)
-    values = vars(parser(recipe).parse_args(given))
+    if folder is not None:
+        raw = resumed(folder, given)
+    else:
+        raw = in_json(vars(parser(recipe).parse_args(given)))
+        del raw["resume"]
+    return _config(raw, folder)
+
+
+def _config(raw: dict[str, Any], folder: str | None) -> Config:
+    """The options as the parser reads them, with their words as values."""
+    values = dict(raw)
     names = [name for text in values["methods"] for name in (METHODS if text == "all" else [text])]
     _check.known("--compile", "choice", values["compile"], COMPILE)
     values["methods"] = tuple(names)
     values["augment"] = tuple(values["augment"])
+    for name in ("mean", "std", "milestones"):
+        values[name] = None if values[name] is None else tuple(values[name])
     values["seeds"] = parse_seeds(values["seeds"])
     values["sweep"] = parse_sweep(values["sweep"])
     values["set"] = parse_set(values["set"])
     values["layer"] = parse_layers("--layer", values["layer"])
     values["teacher_layer"] = parse_layers("--teacher-layer", values["teacher_layer"])
     values["compile"] = COMPILE[values["compile"]]
-    return Config(**values)
+    return Config(**values, resume=None if folder is None else Path(folder), raw=raw)
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

@@ -72,7 +72,7 @@ def _cells(results: Results, name: str) -> list[str]:
 def show(console: Console, rows: Table) -> None:
     """Print a table whole: past the edge of a narrow terminal rather than with figures cut."""
     needed = console.measure(rows, options=console.options.update(max_width=400)).maximum
-    Console(width=max(needed, console.width)).print(rows)
+    Console(file=console.file, width=max(needed, console.width)).print(rows)
 
 
 def markdown(results: Results) -> str:
