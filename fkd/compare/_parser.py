@@ -1,6 +1,8 @@
 """The command line's options, in groups, with their defaults and what they mean."""
 
 import argparse
+from collections.abc import Sequence
+from typing import Any
 
 from fkd.compare.recipes import OPTIMIZERS, RECIPES, SCHEDULES
 from fkd.data import augmentations, datasets
@@ -231,10 +233,23 @@ def numbers(text: str) -> tuple[float, ...]:
     return tuple(float(part) for part in text.split(",") if part.strip())
 
 
-def early(arguments: list[str] | None) -> tuple[str | None, str | None]:
+def early(arguments: Sequence[str] | None) -> tuple[str | None, str | None]:
     """The words behind --recipe and --resume, before any other option is read."""
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--recipe")
     first.add_argument("--resume")
-    values = first.parse_known_args(arguments)[0]
-    return values.recipe, values.resume
+    values = _given(first, first.parse_known_args(arguments)[0])
+    return values["recipe"], values["resume"]
+
+
+def read(whole: argparse.ArgumentParser, arguments: Sequence[str] | None) -> dict[str, Any]:
+    """The options by name; raises ValueError where one has no value though it takes one."""
+    return _given(whole, whole.parse_args(arguments))
+
+
+def _given(whole: argparse.ArgumentParser, values: argparse.Namespace) -> dict[str, Any]:
+    # argparse takes `--root=--` as no value at all
+    for action in whole._actions:
+        if action.nargs is None and getattr(values, action.dest, None) == []:
+            raise ValueError(f"{action.option_strings[0]}: it takes a value, but '--' is none")
+    return vars(values)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fkd.compare._parser import numbers, parser
+from fkd.compare._parser import numbers, parser, read
 
 FORMAT = 1  # of run.json, which holds it as "format"; a greater one is of a newer version of fkd
 # The options on which no result depends: they may be others when a run goes on.
@@ -18,17 +18,17 @@ def in_json(values: Mapping[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(values))
 
 
-def resumed(folder: str, arguments: Sequence[str] | None) -> dict[str, Any]:
+def resumed(folder: Path, arguments: Sequence[str] | None) -> dict[str, Any]:
     """The options of the run in a folder, as the parser read them.
 
     Raises ValueError where there is no run to go on with, and where an option that is given beside
     --resume differs from the run's.
     """
-    then = kept_options(Path(folder))
+    then = kept_options(folder)
     only_given = parser()
     for action in only_given._actions:
         action.default = argparse.SUPPRESS
-    now = in_json(vars(only_given.parse_args(arguments)))
+    now = in_json(read(only_given, arguments))
     del now["resume"]
     differing = differences(then, then | now)
     if differing:
@@ -50,7 +50,7 @@ def kept_options(folder: Path) -> dict[str, Any]:
     try:
         entry = json.loads(path.read_text(encoding="utf-8"))
         version, then = entry["format"], entry["options"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(
             f"--resume: {path} cannot be read as a run's ({type(error).__name__}: {error}); "
             "start a new run"

@@ -78,8 +78,8 @@ def prepare(config: Config, console: Console) -> Comparison:
     layers = config.layer | config.teacher_layer
     teacher = network("--teacher-model", config.teacher_model, classes, layers)
     state = None
-    if config.teacher != "train":
-        state = checkpoint.load(config.teacher, like=teacher().state_dict())
+    if config.teacher_file is not None:
+        state = checkpoint.load(config.teacher_file, like=teacher().state_dict())
     augment, mix = None, None
     if config.augment:
         augment, mix = augmentations.named(config.augment, config.image_size, classes)
