@@ -84,7 +84,7 @@ def _name(name: str, style: box.Box) -> Text:
 def show(console: Console, rows: Table) -> None:
     """Print a table whole: past the edge of a narrow terminal rather than with figures cut."""
     needed = console.measure(rows, options=console.options.update(max_width=WIDEST)).maximum
-    Console(width=max(needed, console.width)).print(rows)
+    Console(file=console.file, width=max(needed, console.width)).print(rows)
 
 
 def markdown(results: Results) -> str:

@@ -304,13 +304,13 @@ def test_both_commands_are_the_command_line(module, monkeypatch, capsys):
         else:
             runpy.run_path(str(SCRIPT), run_name="__main__")
     assert stop.value.code == 2
-    assert "--epochs: epochs must be above zero" in capsys.readouterr().err
+    assert "--epochs: epochs must lie in [1, 2147483647]" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--epochs", "0"], "--epochs: epochs must be above zero"),
+        (["--epochs", "0"], "--epochs: epochs must lie in [1, 2147483647]"),
         (["--batch-size", "900"], "--batch-size: batch_size must lie in [1, 898], but it is 900"),
         (["--methods", "nowhere:mine"], "--methods: nowhere:mine cannot be imported"),
         (["--dataset", "folder"], "--dataset: folder: which folder"),
