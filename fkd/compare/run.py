@@ -107,7 +107,7 @@ class Comparison:
         precision: str = "fp32",
         plan: Plan | None = None,
     ):
-        self.notes: list[str] = []
+        self.notes = list(data.notes)
         seconds: dict[str, float] = {}
         device = data.train.device
         check_arguments(methods, seeds, epochs, teacher_epochs, teacher_memory, order)
