@@ -54,8 +54,10 @@ def fold(key: Tensor, data: Tensor | int) -> Tensor:
     """A new key made of a key and a whole number: a seed and a layer, say, or a key and a count."""
     if not isinstance(data, Tensor):  # filled in place: a CUDA graph can copy nothing from the CPU
         data = torch.full((), data, dtype=torch.int64, device=key.device)
-    # A constant is added so that zero, which `mix` leaves where it is, is not a weak key.
-    one, other = mix((data + 0x9E3779B9) & _LOW_32), mix((key + 0x85EBCA6B) & _LOW_32)
+    # A constant is added so that zero, which `mix` leaves where it is, is not a weak key. Each is
+    # less 2³², as above: on a GPU the compiler adds it to a position in int32, which must hold it.
+    one = mix((data + (0x9E3779B9 - 2**32)) & _LOW_32)
+    other = mix((key + (0x85EBCA6B - 2**32)) & _LOW_32)
     return once(mix(once((one + other) & _LOW_32)))
 
 

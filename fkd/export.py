@@ -86,30 +86,11 @@ def save_safetensors(path: str | Path, state_dict: Mapping[str, Tensor]) -> None
 
     Tensors that share their memory, such as tied weights, are each written out.
 
-    Raises ValueError where safetensors is not installed, for a file that is there already, and for
-    what is no tensor.
+    Raises ValueError for a file that is there already and for what `fkd.checkpoint.write` does not
+    take, such as an extra state that is no tensor.
     """
-    try:
-        from safetensors.torch import save_file
-    except ImportError as error:
-        raise ValueError(
-            "save_safetensors: safetensors is not installed; pip install safetensors"
-        ) from error
     _new("save_safetensors", path)
-    tensors, memory = {}, set()
-    for name, tensor in state_dict.items():
-        if not isinstance(tensor, Tensor):
-            raise ValueError(
-                f"save_safetensors: {name} must be a tensor, but it is a {type(tensor).__name__}; "
-                "leave it out"
-            )
-        tensors[name] = tensor.detach().cpu().contiguous()
-        place = tensors[name].untyped_storage().data_ptr()
-        if place in memory:
-            tensors[name] = tensors[name].clone()
-        memory.add(place)
-    with checkpoint.whole(path) as temporary:
-        save_file(tensors, temporary, metadata={"format": "pt"})
+    checkpoint.write(path, state_dict)
 
 
 def exported(

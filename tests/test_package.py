@@ -21,7 +21,6 @@ DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn"}
 EXTRAS_OF = {
     "compare": "compare",
     "data": "compare",
-    "export.py": "export",
     "models": "models",
     "testing": "testing",
 }

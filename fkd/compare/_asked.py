@@ -13,6 +13,17 @@ from fkd.data import Batch, Data, Source
 from fkd.execution import PRECISIONS
 from fkd.methods import Method
 
+SEEDS = 2**32  # numpy's generator takes 32 bits, so a greater seed would be a smaller one again
+LONGEST = 100  # signs of a method's name
+# What a method's students are measured by, beside each term's own mean.
+METRICS = (
+    "seed",
+    "loss",
+    "teacher_agreement",
+    "calibration_error",
+    *(f"{split}_accuracy{of}" for split in ("validation", "test") for of in ("", "_of_average")),
+)
+
 
 def check_arguments(
     methods: Mapping[str, Method],
@@ -24,15 +35,39 @@ def check_arguments(
 ) -> None:
     if not methods:
         raise ValueError("methods: there are none; give at least one")
-    if not seeds or min(seeds) < 0 or len(set(seeds)) != len(seeds):
-        raise ValueError(
-            f"seeds: there must be at least one, each zero or more and once, not {list(seeds)}"
-        )
+    for name, method in methods.items():
+        check_names(name, method)
+    check_seeds("seeds", seeds)
     _check.positive("epochs", epochs=epochs)
     if teacher_epochs is not None:
         _check.positive("teacher_epochs", teacher_epochs=teacher_epochs)
     _check.not_negative("teacher_memory", teacher_memory=teacher_memory)
     _check.known("order", "order", order, ("shared", "own"))
+
+
+def check_names(name: str, method: Method) -> None:
+    """Refuse a method whose name cannot be a file's or is a metric's, and a term of such a name."""
+    if not isinstance(name, str) or not 0 < len(name) <= LONGEST or not name.isprintable():
+        raise ValueError(
+            f"methods: a name must be text of 1 to {LONGEST} signs that can be printed, but it is "
+            f"{name!r:.120}"
+        )
+    if set(name) & set("/\\"):
+        raise ValueError(f"methods: {name!r} must be another name: files are named after it")
+    for part in (name, *method):
+        if part in METRICS:
+            raise ValueError(f"methods: {part!r} must be another name: it is a metric's")
+
+
+def check_seeds(where: str, seeds: Sequence[int]) -> None:
+    """Refuse seeds that are none, or not each of another student."""
+    for seed in seeds:
+        _check.whole(where, seed=seed)
+    if not seeds or max(seeds) >= SEEDS or len(set(seeds)) != len(seeds):
+        raise ValueError(
+            f"{where}: there must be at least one, each once and from 0 to {SEEDS - 1}, but they "
+            f"are {list(seeds)!r:.100}"
+        )
 
 
 def check_precision(precision: str, device: torch.device) -> None:

@@ -19,7 +19,7 @@ def method_name(text: str) -> str:
     'my-method'
     """
     module, colon, function = text.partition(":")
-    if colon and module and function:
+    if colon and module and function.isidentifier():
         return function.replace("_", "-")
     _check.known("--methods", "method", text, [*METHODS, "all", "mypackage.mymodule:function"])
     return text

@@ -1,6 +1,7 @@
 """The command line's options, in groups, with their defaults and what they mean."""
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 from fkd.compare.recipes import OPTIMIZERS, RECIPES, SCHEDULES
@@ -57,10 +58,7 @@ def parser(recipe: str | None = None) -> argparse.ArgumentParser:
     _add_training(whole)
     _add_hardware(whole)
     _add_sweep(whole)
-    output = whole.add_argument_group("output")
-    output.add_argument(
-        "--output", help="a new folder for the results (default: runs/DATASET-DATE)"
-    )
+    _add_output(whole)
     if recipe is not None:
         whole.set_defaults(**RECIPES[recipe].options)
     return whole
@@ -217,13 +215,41 @@ def _add_sweep(whole: argparse.ArgumentParser) -> None:
     add("--validation", type=float, default=0.2, help="the share of the training set for --sweep")
 
 
+def _add_output(whole: argparse.ArgumentParser) -> None:
+    add = whole.add_argument_group("output").add_argument
+    add("--output", help="a new folder for the results (default: runs/DATASET-DATE)")
+    add("--resume", metavar="DIR", help="go on with the run in this folder, with its options")
+    add(
+        "--checkpoint-minutes",
+        type=float,
+        default=5.0,
+        metavar="M",
+        help="how much of a training is lost at most where it is killed; above zero",
+    )
+
+
 def numbers(text: str) -> tuple[float, ...]:
     """`0.5,0.25` as numbers; argparse tells what is none."""
     return tuple(float(part) for part in text.split(",") if part.strip())
 
 
-def recipe_of(arguments: list[str] | None) -> Any:
-    """The word behind --recipe, before any other option is read."""
-    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    early.add_argument("--recipe")
-    return early.parse_known_args(arguments)[0].recipe
+def early(arguments: Sequence[str] | None) -> tuple[str | None, str | None]:
+    """The words behind --recipe and --resume, before any other option is read."""
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--recipe")
+    first.add_argument("--resume")
+    values = _given(first, first.parse_known_args(arguments)[0])
+    return values["recipe"], values["resume"]
+
+
+def read(whole: argparse.ArgumentParser, arguments: Sequence[str] | None) -> dict[str, Any]:
+    """The options by name; raises ValueError where one has no value though it takes one."""
+    return _given(whole, whole.parse_args(arguments))
+
+
+def _given(whole: argparse.ArgumentParser, values: argparse.Namespace) -> dict[str, Any]:
+    # argparse takes `--root=--` as no value at all
+    for action in whole._actions:
+        if action.nargs is None and getattr(values, action.dest, None) == []:
+            raise ValueError(f"{action.option_strings[0]}: it takes a value, but '--' is none")
+    return vars(values)

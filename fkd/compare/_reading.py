@@ -43,6 +43,12 @@ def module_of(build: Build, state: Mapping[str, Tensor] | None = None) -> nn.Mod
             module.load_state_dict({name: value.cpu() for name, value in state.items()})
         except RuntimeError as error:
             raise ValueError(f"teacher_state: {error}") from error
+        for name, value in module.state_dict().items():
+            if not value.isfinite().all():
+                raise ValueError(
+                    f"teacher_state: {name} must be finite, but it holds infinite numbers or NaN; "
+                    "give the state of a training that did not diverge"
+                )
     return module.eval()
 
 

@@ -3,11 +3,13 @@
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from fkd import evaluate
+from fkd.compare._finite import not_finite
 from fkd.compare.results import Curves
 from fkd.compare.sweep import Setting, describe
 from fkd.data import Source
@@ -15,6 +17,13 @@ from fkd.distillation import State
 from fkd.model import Model
 from fkd.optim import AverageState
 from fkd.train import At
+
+
+class Marks(NamedTuple):
+    """What an exam says of each member: numbers by name, and what of it is not finite, or ""."""
+
+    metrics: dict[str, Tensor]
+    broken: list[str]
 
 
 @dataclass(frozen=True)
@@ -26,17 +35,18 @@ class Exam:
     labels: Tensor
     teacher: Tensor | None = None
 
-    def measure(self, model: Model, state: State) -> dict[str, Tensor]:
-        """One number a member by name: accuracy, and beside a teacher agreement and calibration."""
+    def measure(self, model: Model, state: State) -> Marks:
+        """Accuracy, and beside a teacher agreement and calibration; and who is not finite."""
         logits = evaluate.predict_members(model, state, self.source)
         metrics = {f"{self.split}_accuracy": evaluate.accuracy(logits, self.labels)}
         if self.teacher is not None:
             metrics["teacher_agreement"] = evaluate.agreement(logits, self.teacher)
             metrics["calibration_error"] = evaluate.calibration_error(logits, self.labels)
+        broken = not_finite(model, state, logits)
         if isinstance(state.optimizer, AverageState):
             logits = evaluate.predict_members(model, state, self.source, average=True)
             metrics[f"{self.split}_accuracy_of_average"] = evaluate.accuracy(logits, self.labels)
-        return metrics
+        return Marks(metrics, broken)
 
 
 def _no_seconds() -> dict[str, float]:
@@ -47,8 +57,9 @@ def _no_seconds() -> dict[str, float]:
 class Record:
     """One method's students: every seed of every setting of `grid`, one setting after the other.
 
-    `state` is that of all members after the last step. `diverged` holds for each member the first
-    step, counted from 0 over the run, whose loss was not finite, or -1.
+    `state` is that of all members after the last step. Of each member, at the end of the last
+    epoch, `diverged` holds the first step, counted from 0 over the run, whose loss was not finite,
+    or -1, and `broken` what of the student itself is not finite, or "".
     """
 
     model: Model
@@ -58,35 +69,64 @@ class Record:
     curves: Curves = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=_no_seconds)
     diverged: list[int] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
 
     def end_epoch(self, name: str, at: At, exam: Exam) -> None:
         """Put the end of an epoch, of the students of that name, into the curves."""
         begin = time.perf_counter()
         self.diverged = at.diverged[name].tolist()
+        self.broken = [""] * len(self.diverged)
         if not self.hopeless:
-            metrics = at.metrics[name] | exam.measure(self.model, at.states[name])
-            for key, values in metrics.items():
+            marks = exam.measure(self.model, at.states[name])
+            self.broken = marks.broken
+            for key, values in (at.metrics[name] | marks.metrics).items():
                 self.curves.setdefault(key, []).append(values.tolist())
         self.seconds["evaluation"] += time.perf_counter() - begin
 
     @property
     def hopeless(self) -> bool:
-        """Whether every setting has a member that diverged, so that none can be chosen."""
-        count = len(self.seeds)
-        by_setting = [self.diverged[k : k + count] for k in range(0, len(self.diverged), count)]
-        return bool(by_setting) and all(max(steps) >= 0 for steps in by_setting)
+        """Whether every setting has a member whose loss was not finite, so that none can be chosen
+        however long the training goes on."""
+        return self._none_whole([step < 0 for step in self.diverged])
 
-    def why_diverged(self, steps_per_epoch: int) -> str:
-        """Which member was the first to diverge, and when."""
-        first, k = min((step, k) for k, step in enumerate(self.diverged) if step >= 0)
+    @property
+    def finite(self) -> list[bool]:
+        """Whether each member is: its losses, and the student itself after the last update."""
+        both = zip(self.diverged, self.broken, strict=True)
+        return [step < 0 and not what for step, what in both]
+
+    def why_diverged(self, steps_per_epoch: int) -> str | None:
+        """Where no setting can be chosen, which member was the first to diverge, and when."""
+        if not self._none_whole(self.finite):
+            return None
+        losses = [(step, k) for k, step in enumerate(self.diverged) if step >= 0]
+        if losses:
+            step, k = min(losses)
+            epoch, step = step // steps_per_epoch + 1, step % steps_per_epoch + 1
+            when = f"in epoch {epoch}, step {step} of {steps_per_epoch}"
+            reason = self.tell(k, f"the loss became infinite or no number {when}")
+        else:
+            reason = self.why_broken(self.broken)
+        if len(self.grid) == 1:
+            return reason
+        return f"each of {len(self.grid)} settings has a seed that diverged, the first {reason}"
+
+    def why_broken(self, broken: Sequence[str], first: int = 0) -> str:
+        """Which of these members, counted from `first` on, is not finite."""
+        k = next(k for k, what in enumerate(broken) if what)
+        return self.tell(first + k, f"{broken[k]} not finite after the last update")
+
+    def tell(self, k: int, what: str) -> str:
+        """What befell a member, and what to do."""
         setting = self.grid[k // len(self.seeds)]
         seed = f"seed {self.seeds[k % len(self.seeds)]}"
         who = f"{seed}, {describe(setting)}" if setting else seed
-        return (
-            f"member {k} ({who}): the loss became infinite or no number in epoch "
-            f"{first // steps_per_epoch + 1}, step {first % steps_per_epoch + 1} of "
-            f"{steps_per_epoch}; a lower learning rate may help"
-        )
+        return f"member {k} ({who}): {what}; a lower learning rate may help"
+
+    def _none_whole(self, fine: Sequence[bool]) -> bool:
+        """Whether each setting has a member that is not fine."""
+        count = len(self.seeds)
+        return bool(fine) and not any(all(fine[k : k + count]) for k in range(0, len(fine), count))
 
 
 def timed(

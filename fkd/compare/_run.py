@@ -8,6 +8,7 @@ from fkd import evaluate, methods
 from fkd.compare import sweep
 from fkd.compare._record import Exam, Record, timed
 from fkd.compare._task import Candidates, Task
+from fkd.compare.failure import failure_of
 from fkd.compare.results import MethodResults, Results, TeacherResults
 from fkd.data import Source
 from fkd.distillation import student_of
@@ -78,8 +79,8 @@ class Run:
             task.data.train,
             exam,
         )
-        if record.hopeless:
-            raise FloatingPointError(f"{TEACHER}: {record.why_diverged(task.steps)}")
+        if reason := record.why_diverged(task.steps):
+            raise FloatingPointError(f"{TEACHER}: {reason}")
         assert record.state is not None
         params, buffers = member(student_of(record.state), 0)
         self.teacher = Teacher(task.teacher.model, params, buffers)
@@ -121,13 +122,10 @@ class Run:
         teacher = self.teacher if task.live else None
         yield from self._train(what, task.epochs, candidates, records, source, exam, teacher)
         for name, record in records.items():
-            if record.hopeless and len(record.grid) == 1:
-                self.results.diverged[name] = record.why_diverged(task.steps)
-                continue
             try:
-                method = concluded(record, test, task.validation)
+                method = concluded(record, test, task.validation, task.steps)
             except FloatingPointError as error:  # the other methods are still worth knowing
-                self.results.diverged[name] = str(error)
+                self.results.failed[name] = failure_of(error)
                 continue
             self.results.methods[name] = method
         steps = task.epochs * task.steps
@@ -175,22 +173,28 @@ class Run:
             results.seconds["first_steps"] = results.seconds.get("first_steps", 0.0) + first
 
 
-def concluded(record: Record, test: Exam, validation: Source | None) -> MethodResults:
+def concluded(
+    record: Record, test: Exam, validation: Source | None, steps_per_epoch: int
+) -> MethodResults:
     """A method's results after its last epoch; of a sweep, those of the chosen setting, tested.
 
-    Raises FloatingPointError where no setting can be chosen.
+    Raises FloatingPointError where no setting can be chosen, and where a student that is tested is
+    not finite.
     """
+    if reason := record.why_diverged(steps_per_epoch):
+        raise FloatingPointError(reason)
     assert record.state is not None
     state, curves, choice = record.state, record.curves, None
+    own = slice(0, None)
     if validation and record.grid[0]:
-        diverged = [step >= 0 for step in record.diverged]
-        # Where all diverged in the first epoch, nothing was measured.
-        accuracy = curves["validation_accuracy"][-1] if curves else [0.0] * len(diverged)
-        choice = sweep.choose(record.grid, accuracy, diverged, validation.examples)
+        accuracy = curves["validation_accuracy"][-1]
+        choice = sweep.choose(record.grid, accuracy, record.finite, validation.examples)
         own = sweep.members_of(choice)
         curves = {name: [row[own] for row in curve] for name, curve in curves.items()}
         state = part(state, own)
     if validation:
         tested = test.measure(record.model, state)
-        curves = curves | {name: [values.tolist()] for name, values in tested.items()}
+        if any(tested.broken):
+            raise FloatingPointError(record.why_broken(tested.broken, own.start))
+        curves = curves | {name: [row.tolist()] for name, row in tested.metrics.items()}
     return MethodResults(list(record.seeds), curves, record.seconds, choice)

@@ -1,27 +1,18 @@
 """The command line: a comparison of the tutorial's networks, told on the console and in files."""
 
-import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
 import torch
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
 from fkd import checkpoint
 from fkd._imported import imported
 from fkd.compare import table
 from fkd.compare._compiled_cache import keep_compiled
+from fkd.compare._console import READER_GONE, Display, consoles, reader_gone, tell
 from fkd.compare._named import method, method_name, network
 from fkd.compare._parser import BASELINE
 from fkd.compare.environment import new_folder
@@ -30,13 +21,11 @@ from fkd.compare.run import Comparison
 from fkd.data import Data, augmentations, built, datasets
 from fkd.model import state_dict
 
-# The layers whose shapes are told, where a network has them.
-LAYERS = {"hidden": "hidden representation", "feature_map": "feature map"}
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the comparison; return 0, or 2 where it was refused, stopped or diverged."""
-    console, errors = Console(), Console(stderr=True, style="bold red", soft_wrap=True)
+    """Run the comparison; return 0, or 2 where it was refused, stopped or diverged, or 141 where
+    nobody reads the console any more."""
+    console, errors = consoles()
     begin = time.perf_counter()
     try:
         config = parse(arguments)
@@ -48,13 +37,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results = comparison.results
     try:
         follow(comparison, folder, console)
+    except BrokenPipeError:
+        pass  # told by the exit code alone
     except (FloatingPointError, KeyboardInterrupt) as error:
         errors.print(f"compare: {str(error) or 'stopped'}", markup=False)
     except torch.OutOfMemoryError as error:
         text = "the GPU's memory is full; --chunk takes fewer members at once"
         errors.print(f"compare: {text}: {error}", markup=False)
-    for name, reason in results.diverged.items():
-        errors.print(f"compare: {name}: {reason}", markup=False)
+    for name, failure in results.failed.items():
+        errors.print(f"compare: {name}: {failure.reason}", markup=False)
     results.seconds["total"] = time.perf_counter() - begin
     if results.methods:  # of a run that was cut short, what was finished
         results.write(folder)
@@ -66,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if peak := results.environment.get("peak_memory"):
         console.print(f"Peak memory: {peak:.2f} GiB", highlight=False)
     console.print(f"Written to {folder}", soft_wrap=True)
+    if reader_gone(console):
+        return READER_GONE
     return 0 if results.complete else 2
 
 
@@ -85,8 +78,8 @@ def prepare(config: Config, console: Console) -> Comparison:
     layers = config.layer | config.teacher_layer
     teacher = network("--teacher-model", config.teacher_model, classes, layers)
     state = None
-    if config.teacher != "train":
-        state = checkpoint.load(config.teacher, like=teacher().state_dict())
+    if config.teacher_file is not None:
+        state = checkpoint.load(config.teacher_file, like=teacher().state_dict())
     augment, mix = None, None
     if config.augment:
         augment, mix = augmentations.named(config.augment, config.image_size, classes)
@@ -116,8 +109,8 @@ def prepare(config: Config, console: Console) -> Comparison:
         )
     results = comparison.results
     results.seconds["data"] = seconds
-    asked = json.loads(json.dumps(asdict(config)))
-    results.config |= asked | {"lr": results.config["lr"], "training": training.title(config.set)}
+    words = {"lr": results.config["lr"], "training": training.title(config.set)}
+    results.config |= config.asked | words
     return comparison
 
 
@@ -156,19 +149,17 @@ def _new_folder(config: Config) -> Path:
 def follow(comparison: Comparison, folder: Path, console: Console) -> None:
     """Run the comparison with a bar, and write what is finished."""
     results = comparison.results
-    _tell_networks(comparison, console)
-    tasks: dict[str, TaskID] = {}
+    tell(comparison, console)
     saved = comparison.teacher is not None  # it is the user's own file
     accuracy_told, count = False, 0
-    with _bar(console) as bar:
+    with Display(console) as display:
         for progress in comparison.run():
-            if progress.what not in tasks:
-                tasks[progress.what] = bar.add_task(progress.what, total=progress.steps)
-            what = f"{progress.what}, compiling" if progress.compiling else progress.what
-            bar.update(tasks[progress.what], completed=progress.step, description=what)
+            display.show(progress)
             if comparison.teacher and not saved:
                 teacher = comparison.teacher
-                checkpoint.save(folder / "teacher.pt", state_dict(teacher.params, teacher.buffers))
+                checkpoint.save(
+                    folder / "teacher.safetensors", state_dict(teacher.params, teacher.buffers)
+                )
                 saved = True
             if results.teacher and not accuracy_told:
                 console.print(f"Teacher accuracy: {100 * results.teacher.accuracy:.2f} %")
@@ -176,27 +167,3 @@ def follow(comparison: Comparison, folder: Path, console: Console) -> None:
             if len(results.methods) > count:
                 results.write(folder)
                 count = len(results.methods)
-
-
-def _tell_networks(comparison: Comparison, console: Console) -> None:
-    results = comparison.results
-    for role, name in results.networks.items():
-        count = results.parameters[role]
-        console.print(f"{role.capitalize()} {name}: {count:,} parameters", highlight=False)
-    for layer, title in LAYERS.items():
-        for role, shapes in results.shapes.items():
-            if layer in shapes:
-                console.print(f"Shape of the {role}'s {title}: {shapes[layer]}")
-    for note in comparison.notes:
-        console.print(note, markup=False)
-
-
-def _bar(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("steps, left"),
-        TimeRemainingColumn(),
-        console=console,
-    )

@@ -4,9 +4,11 @@
 """
 
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import matplotlib
 import numpy as np
@@ -15,10 +17,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from fkd.compare import sweep_figures
+from fkd import checkpoint
+from fkd.compare import _drawable, sweep_figures
+from fkd.compare._drawable import percent
 from fkd.compare.results import Results
 
-INK, FAINT, BASE = "#222222", "#9a9a9a", "#555555"
+INK, FAINT, BASE, FAILED = "#222222", "#9a9a9a", "#555555", "#a0322a"
 FEW = 9  # methods that can be told apart by color, and whose curves fit one panel
 STYLE: Any = {
     "font.size": 10,
@@ -31,57 +35,80 @@ STYLE: Any = {
     "grid.color": "#eeeeee",
     "xtick.color": INK,
     "ytick.color": INK,
+    "text.parse_math": False,  # an error's message is no formula
 }
 
 
 def write(folder: Path, results: Results) -> None:
-    """Write accuracy.png, curves.png, and sweep-METHOD.png for each method that was swept."""
-    with matplotlib.rc_context(STYLE):
+    """Write accuracy.png, curves.png, and sweep-METHOD.png for each method that was swept, each
+    whole or not at all. What is not finite is left out; who failed stands there with the reason.
+
+    Raises OSError where the folder cannot be written.
+    """
+    with matplotlib.rc_context(STYLE), np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # of letters that the font has not
         _save(accuracy(results), folder / "accuracy.png")
-        curves = curves_together if len(results.methods) <= FEW else curves_apart
+        curves = curves_together if _few(results) else curves_apart
         _save(curves(results), folder / "curves.png")
         for name, method in results.methods.items():
-            if method.sweep and len(method.sweep.settings) > 1:
-                _save(sweep_figures.draw(results, name), folder / f"sweep-{name}.png")
+            if method.sweep and any(len(values) > 1 for values in method.sweep.axes.values()):
+                path = folder / f"sweep-{quote(name, safe='')}.png"
+                _save(sweep_figures.draw(results, name), path)
 
 
 def _save(figure: Figure, path: Path) -> None:
-    figure.savefig(path, dpi=150, bbox_inches="tight")
+    with checkpoint.whole(path) as temporary:
+        figure.savefig(temporary, dpi=150, bbox_inches="tight", format="png")
+
+
+def _few(results: Results) -> bool:
+    return len(results.methods) + len(results.failed) <= FEW
 
 
 def accuracy(results: Results) -> Figure:
-    """Left, each seed's accuracy and the mean's interval; right, the paired differences.
+    """Left, each seed's accuracy and the mean's interval; right, the paired differences; below,
+    who failed and why.
 
     Many methods stand in the order of their means; the frame follows the seeds, and an interval
     that reaches beyond it is cut.
     """
     methods, base = results.methods, results.baseline
-    names = list(methods) if len(methods) <= FEW else _by_accuracy(results, "test_accuracy")
-    height = 0.45 if len(methods) <= FEW else 0.28
-    figure = Figure(figsize=(10, 1.4 + height * len(methods)), layout="constrained")
+    few = _few(results)
+    names = list(methods) if few else _by_accuracy(results, "test_accuracy")
+    rows = len(methods) + len(results.failed)
+    figure = Figure(figsize=(10, 1.4 + (0.45 if few else 0.28) * rows), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     colors = _colors(results)
     for row, name in enumerate(names):
-        values = 100 * np.array(methods[name].last("test_accuracy"))
+        values = percent(methods[name].last("test_accuracy"))
         mean, _, low, high = results.accuracy(name)
         _row(left, row, values, mean, (low, high), colors[name])
         difference = results.difference(name)
         if difference:
-            values = values - 100 * np.array(methods[base].last("test_accuracy"))
+            values = values - percent(methods[base].last("test_accuracy"))
             bounds = (difference.low, difference.high)
             _row(right, row, values, difference.difference, bounds, colors[name])
-    left.set_yticks(range(len(names)), names)
-    left.set_ylim(len(names) - 0.4, -0.6)
+    for row, name in enumerate(results.failed, start=len(names)):
+        _reason(left, row, results.failed[name].reason, most=2 if few else 1)
+    labels = [_drawable.name(name) for name in [*names, *results.failed]]
+    left.set_yticks(range(rows), labels)
+    left.set_ylim(max(rows, 1) - 0.4, -0.6)
     left.set_xlabel("test accuracy, %")
-    right.set_xlabel(f"difference from {base} with the same seed, points")
+    right.set_xlabel(f"difference from {_drawable.name(base)} with the same seed, points")
     right.axvline(0, color=FAINT, linewidth=1, zorder=0)
     teacher = f" (teacher {100 * results.teacher.accuracy:.2f} %)" if results.teacher else ""
     left.set_title(f"Accuracy after the last epoch{teacher}")
-    right.set_title(f"Paired with {base}")
+    right.set_title(f"Paired with {_drawable.name(base)}")
     for axes in (left, right):
         _frame(axes)
         axes.grid(axis="x")
         axes.tick_params(axis="y", length=0)
+    if not right.collections:  # the baseline alone is paired with nothing
+        right.set_visible(False)
+    if not left.collections:
+        left.set(xticks=[], xlabel="")
+    left.set_zorder(1)  # reasons reach into the right panel
+    left.patch.set_visible(False)
     text = "Dots: seeds; bar and diamond: mean and its 95 % interval, cut at the frame"
     _note(figure, results, text)
     return figure
@@ -100,16 +127,36 @@ def _row(
     axes.scatter(values, heights, s=16, color=color, alpha=0.45, linewidths=0)
     low, high = bounds
     if low is not None and high is not None:
-        ends = [100 * low, 100 * high]
-        axes.plot(ends, [row, row], color=color, linewidth=2.5, solid_capstyle="butt")
-    axes.scatter([100 * mean], [row], s=42, marker="D", color=color, edgecolors="white", zorder=3)
+        axes.plot(
+            percent([low, high]), [row, row], color=color, linewidth=2.5, solid_capstyle="butt"
+        )
+    axes.scatter(
+        percent([mean]), [row], s=42, marker="D", color=color, edgecolors="white", zorder=3
+    )
+
+
+def _reason(axes: Axes, row: int, reason: str, most: int) -> None:
+    """Why a method failed, in its row, over both panels."""
+    text = axes.text(
+        0.01,
+        row,
+        _drawable.lines(reason, 120, most),
+        transform=axes.get_yaxis_transform(),
+        va="center",
+        fontsize=8,
+        color=FAILED,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+    )
+    text.set_in_layout(False)  # the panels do not make room for it
 
 
 def _frame(axes: Axes) -> None:
     """Limit a panel to its seeds and half as much again on either side, if its bars go beyond."""
-    if not axes.collections:  # the baseline alone is paired with nothing
-        return axes.set_visible(False)
-    seeds = np.concatenate([np.asarray(dots.get_offsets())[:, 0] for dots in axes.collections])
+    places = [np.ma.getdata(dots.get_offsets())[:, 0] for dots in axes.collections]
+    seeds = np.concatenate([np.empty(0), *places])
+    seeds = seeds[np.isfinite(seeds)]
+    if not len(seeds):
+        return
     room = 0.5 * max(float(np.ptp(seeds)), 0.1)
     low, high = axes.get_xlim()
     axes.set_xlim(max(low, seeds.min() - room), min(high, seeds.max() + room))
@@ -131,10 +178,12 @@ def curves_together(results: Results) -> Figure:
         axes.set_title(title)
         axes.set_xlabel("epoch")
         axes.grid()
+        if not results.methods:
+            axes.set(xticks=[], yticks=[])
     ordered = _by_accuracy(results, f"{split}_accuracy")
     figure.legend(
         [handles[name] for name in ordered],
-        ordered,
+        [_drawable.name(name) for name in ordered],
         loc="outside right upper",
         frameon=False,
         title="by last accuracy",
@@ -144,24 +193,31 @@ def curves_together(results: Results) -> Figure:
 
 
 def curves_apart(results: Results) -> Figure:
-    """Accuracy over the epochs, a panel a method by its last accuracy, the baseline grey."""
+    """Accuracy over the epochs, a panel a method by its last accuracy, the baseline grey; then a
+    panel with the reason of each that failed."""
     split = _followed(results)
     metric = f"{split}_accuracy"
     names, columns = _by_accuracy(results, metric), 6
-    rows = -(-len(names) // columns)
+    number = len(names) + len(results.failed)
+    rows = -(-number // columns)
     figure = Figure(figsize=(11, 0.8 + 1.55 * rows), layout="constrained")
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flatten()
     for axes, name in zip(grid, names, strict=False):
         if results.baseline in results.methods:  # and did not diverge
             _curve(axes, results, results.baseline, metric, FAINT)
         _curve(axes, results, name, metric, _colors(results)[name])
-        last = 100 * np.mean(results.methods[name].last(metric))
-        axes.set_title(f"{name}  {last:.1f}", fontsize=9)
+        last = percent(results.methods[name].last(metric)).mean()
+        axes.set_title(f"{_drawable.name(name)}  {last:.1f}", fontsize=9)
         axes.grid()
-    for axes in grid[len(names) :]:
+    for axes, (name, failure) in zip(grid[len(names) :], results.failed.items(), strict=False):
+        axes.set_title(f"{_drawable.name(name)}  failed", fontsize=9, color=FAILED)
+        reason = _drawable.lines(failure.reason, 26, 8)
+        style = {"fontsize": 7, "color": FAILED, "va": "top"}
+        axes.text(0.03, 0.97, reason, transform=axes.transAxes, **style).set_in_layout(False)
+    for axes in grid[number:]:
         axes.remove()
     figure.supylabel(f"{split} accuracy, %", fontsize=10)
-    text = f"Over the epochs; grey: {results.baseline}; mean and range over seeds"
+    text = f"Over the epochs; grey: {_drawable.name(results.baseline)}; mean and range over seeds"
     _note(figure, results, text)
     return figure
 
@@ -172,7 +228,7 @@ def _followed(results: Results) -> str:
 
 
 def _curve(axes: Axes, results: Results, name: str, metric: str, color: Any) -> Line2D:
-    values = 100 * np.array(results.methods[name].curves[metric])
+    values = percent(results.methods[name].curves[metric])
     epochs = np.arange(1, len(values) + 1)
     low, high = values.min(1), values.max(1)
     axes.fill_between(epochs, low, high, color=color, alpha=0.12, linewidth=0)
@@ -184,8 +240,8 @@ def _curve(axes: Axes, results: Results, name: str, metric: str, color: Any) -> 
 
 def _by_accuracy(results: Results, metric: str) -> list[str]:
     """The methods from the highest mean of the last epoch to the lowest."""
-    methods = results.methods
-    return sorted(methods, key=lambda name: -np.mean(methods[name].last(metric)))
+    means = {name: percent(m.last(metric)).mean() for name, m in results.methods.items()}
+    return sorted(means, key=lambda name: -np.nan_to_num(means[name], nan=-np.inf))
 
 
 def _colors(results: Results) -> dict[str, Any]:
@@ -197,7 +253,13 @@ def _colors(results: Results) -> dict[str, Any]:
 
 
 def _note(figure: Figure, results: Results, text: str) -> None:
-    figure.supxlabel(f"{results.summary}. {text}.", fontsize=9, color=BASE)
+    """What is drawn, below the panels, and who could not be."""
+    note = [f"{results.summary}. {text}."]
+    if results.failed:
+        failed = [f"{_drawable.name(name)} ({x.word})" for name, x in results.failed.items()]
+        width = int(13 * figure.get_figwidth())  # characters of this size
+        note.append(_drawable.lines(f"Failed: {', '.join(failed)}", width, 3))
+    figure.supxlabel("\n".join(note), fontsize=9, color=BASE)
 
 
 def main(folders: Sequence[str]) -> None:

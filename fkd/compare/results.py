@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import json
-import os
+import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from fkd import checkpoint
+from fkd.compare._json import with_nan, with_null
 from fkd.compare.environment import environment
+from fkd.compare.failure import Failure, failure_of
 from fkd.statistics import Interval, Paired, interval, paired
 
 __all__ = [
     "DataSummary",
+    "Failure",
     "MethodResults",
     "Results",
     "SettingResults",
     "SweepResults",
     "TeacherResults",
     "environment",
+    "failure_of",
 ]
 
-Curves = dict[str, list[list[float]]]  # by metric: one list an epoch of one number a seed
+# By metric: one list an epoch of one number a seed, which may be NaN or infinite.
+Curves = dict[str, list[list[float]]]
 
 
 @dataclass(frozen=True)
@@ -61,7 +70,7 @@ class SettingResults:
     @property
     def diverged(self) -> bool:
         """Whether a seed did."""
-        return None in self.validation_accuracy
+        return any(x is None or not math.isfinite(x) for x in self.validation_accuracy)
 
 
 @dataclass(frozen=True)
@@ -105,7 +114,8 @@ class MethodResults:
 
         Where the metric is of the test split, this is what choosing the epoch on it would tell.
         """
-        return [max(column) for column in zip(*self.curves[metric], strict=True)]
+        columns = zip(*self.curves[metric], strict=True)
+        return [max(_numbers(column), default=math.nan) for column in columns]
 
 
 @dataclass
@@ -113,8 +123,8 @@ class Results:
     """A comparison as it stands: it is filled while the comparison runs.
 
     `config` is what was asked, in JSON's own types; `parameters` and `shapes` are by role,
-    `teacher` or `student`; `diverged` says of each method that has no results why. `complete` is
-    False until every method has results.
+    `teacher` or `student`; `failed` says of each method that has no results why. `complete`
+    is False until every method has results, and `resumed` is how often the run was gone on with.
     """
 
     config: dict[str, Any]
@@ -129,35 +139,40 @@ class Results:
     seconds: dict[str, float] = field(default_factory=dict)
     teacher: TeacherResults | None = None
     methods: dict[str, MethodResults] = field(default_factory=dict)
-    diverged: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, Failure] = field(default_factory=dict)
     complete: bool = False
+    resumed: int = 0
 
     def accuracy(self, method: str) -> Interval:
         """The mean test accuracy over seeds, and its interval."""
-        return interval(self.methods[method].last("test_accuracy"))
+        return _interval(self.methods[method].last("test_accuracy"))
 
     def best(self, method: str) -> Interval:
         """The mean test accuracy over seeds at each seed's best epoch, and its interval.
 
         It is told beside `accuracy` for what it hides: an epoch chosen on the test set.
         """
-        return interval(self.methods[method].best("test_accuracy"))
+        return _interval(self.methods[method].best("test_accuracy"))
 
     def average(self, method: str) -> Interval | None:
         """The mean test accuracy of the running averages of weights, where they were kept."""
         kept = "test_accuracy_of_average" in self.methods[method].curves
-        return interval(self.methods[method].last("test_accuracy_of_average")) if kept else None
+        return _interval(self.methods[method].last("test_accuracy_of_average")) if kept else None
 
     def agreement(self, method: str) -> Interval:
         """The mean share of test examples where student and teacher name the same class."""
-        return interval(self.methods[method].last("teacher_agreement"))
+        return _interval(self.methods[method].last("teacher_agreement"))
 
     def difference(self, method: str) -> Paired | None:
         """The test accuracy above that of the baseline, paired by seed; None without a pair."""
         if method == self.baseline or self.baseline not in self.methods:
             return None
         base = self.methods[self.baseline].last("test_accuracy")
-        return paired(self.methods[method].last("test_accuracy"), base)
+        own = self.methods[method].last("test_accuracy")
+        if len(_numbers([*own, *base])) < len([*own, *base]):
+            return Paired(math.nan, None, None, None)
+        with np.errstate(all="ignore"):
+            return paired(own, base)
 
     @property
     def summary(self) -> str:
@@ -167,13 +182,13 @@ class Results:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """The structure of results.json."""
+        """The structure of results.json, where None stands for a number that is not finite."""
         methods = {name: self._method_to_json(name) for name in self.methods}
         entry = asdict(self) | {"methods": methods}
-        for optional in ("networks", "diverged"):
+        for optional in ("networks", "failed"):
             if not entry[optional]:
                 del entry[optional]
-        return entry
+        return with_null(entry)
 
     def _method_to_json(self, name: str) -> dict[str, Any]:
         method = self.methods[name]
@@ -203,7 +218,6 @@ class Results:
             role: {name: tuple(shape) for name, shape in outputs.items()}
             for role, outputs in entry["shapes"].items()
         }
-        teacher = entry.get("teacher")
         return cls(
             config=entry["config"],
             environment=entry["environment"],
@@ -214,23 +228,24 @@ class Results:
             shapes=shapes,
             networks=entry.get("networks", {}),
             compiled=entry["compiled"],
-            seconds=entry["seconds"],
-            teacher=TeacherResults(**teacher) if teacher else None,
+            seconds=with_nan(entry["seconds"]),
+            teacher=_teacher(entry["teacher"]) if entry.get("teacher") else None,
             methods={name: _method(method) for name, method in entry["methods"].items()},
-            diverged=entry.get("diverged", {}),
+            failed=_failed(entry),
             complete=entry["complete"],
+            resumed=entry.get("resumed", 0),
         )
 
     def write(self, folder: str | Path) -> None:
-        """Write results.json and table.md, each whole or not at all.
+        """Write results.json and table.md in UTF-8, each whole or not at all.
 
         Raises OSError where the folder cannot be written.
         """
         from fkd.compare import table  # rich is loaded only for this
 
         text = json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n"
-        _replace(Path(folder) / "results.json", text)
-        _replace(Path(folder) / "table.md", table.markdown(self))
+        _write(Path(folder) / "results.json", text)
+        _write(Path(folder) / "table.md", table.markdown(self))
 
     @classmethod
     def read(cls, folder: str | Path) -> Results:
@@ -240,12 +255,14 @@ class Results:
         """
         path = Path(folder) / "results.json"
         try:
-            return cls.from_json(json.loads(path.read_text()))
+            return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError as error:
             raise ValueError(
                 f"Results.read: there is no file {path}; give the folder of a comparison"
             ) from error
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+        except OSError as error:
+            raise ValueError(f"Results.read: {path} cannot be read: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(
                 f"Results.read: {path} must hold the results of a comparison, but "
                 f"{type(error).__name__}: {error}"
@@ -258,16 +275,46 @@ class Results:
         figures.write(Path(folder), self)
 
 
+def _teacher(entry: dict[str, Any]) -> TeacherResults:
+    curves = entry.get("curves")
+    return TeacherResults(
+        accuracy=with_nan(entry["accuracy"]),
+        curves=None if curves is None else with_nan(curves),
+        live=entry.get("live", False),
+    )
+
+
 def _method(entry: dict[str, Any]) -> MethodResults:
     sweep = None
     if "sweep" in entry:
-        settings = [SettingResults(**setting) for setting in entry["sweep"]["settings"]]
+        settings = [
+            SettingResults(with_nan(setting["hyper"]), setting["validation_accuracy"])
+            for setting in entry["sweep"]["settings"]
+        ]
         sweep = SweepResults(settings, entry["sweep"]["chosen"])
     seeds = [row["seed"] for row in entry["seeds"]]
-    return MethodResults(seeds, entry["curves"], entry["seconds"], sweep)
+    return MethodResults(seeds, with_nan(entry["curves"]), with_nan(entry["seconds"]), sweep)
 
 
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+def _failed(entry: dict[str, Any]) -> dict[str, Failure]:
+    # An earlier version knew of divergence alone.
+    earlier = {name: Failure("diverged", why) for name, why in entry.get("diverged", {}).items()}
+    return earlier | {name: Failure(**why) for name, why in entry.get("failed", {}).items()}
+
+
+def _interval(values: Sequence[float]) -> Interval:
+    """The interval of a mean; of values that are not all numbers there is none."""
+    if len(_numbers(values)) < len(values):
+        return Interval(math.nan, None, None, None)
+    with np.errstate(all="ignore"):  # what overflows is infinite, and no error
+        return interval(values)
+
+
+def _numbers(values: Sequence[float]) -> list[float]:
+    return [value for value in values if math.isfinite(value)]
+
+
+def _write(path: Path, text: str) -> None:
+    # Names that are no text, of files that the system gave, are told by their bytes.
+    with checkpoint.whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -107,7 +107,7 @@ class Comparison:
         precision: str = "fp32",
         plan: Plan | None = None,
     ):
-        self.notes: list[str] = []
+        self.notes = list(data.notes)
         seconds: dict[str, float] = {}
         device = data.train.device
         check_arguments(methods, seeds, epochs, teacher_epochs, teacher_memory, order)
@@ -188,7 +188,7 @@ class Comparison:
         """
         begin = time.perf_counter()
         yield from self._run.progress()
-        self.results.complete = not self.results.diverged
+        self.results.complete = not self.results.failed
         self.results.environment["peak_memory"] = peak_memory()
         check = self.results.seconds.get("compiler_check", 0.0)
         self.results.seconds["total"] = check + time.perf_counter() - begin
@@ -254,7 +254,7 @@ def compare(
 ) -> Results:
     """Compare methods, and return what was measured: see `Comparison` for the arguments.
 
-    A method that diverged stands in the results' `diverged`, and `complete` is False. Raises
+    A method that failed stands in the results' `failed`, and `complete` is False. Raises
     ValueError, before any work, for what makes no sense, and FloatingPointError where the teacher
     diverges.
     """

@@ -1,6 +1,7 @@
 """Grids of hyperparameters: laid out as members, chosen from, and told."""
 
 import itertools
+import math
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
@@ -35,33 +36,32 @@ def members(
 def choose(
     grid: Sequence[Setting],
     accuracy: Sequence[float],
-    diverged: Sequence[bool],
+    finite: Sequence[bool],
     examples: int,
 ) -> SweepResults:
     """The best setting of all, from each member's accuracy on a validation split of `examples`.
 
     The best is the one whose seeds together have the most examples right, and the first of those
-    that are equal. A setting with a diverged member is never chosen. Raises FloatingPointError
-    where every setting has one.
+    that are equal. A setting with a member that is not finite, or whose accuracy is no number, is
+    never chosen. Raises FloatingPointError where every setting has one.
     """
-    seeds = len(accuracy) // len(grid)
-    finite = ~np.array(diverged).reshape(len(grid), seeds)
-    by_setting = np.array(accuracy).reshape(finite.shape)
+    by_setting = np.array(accuracy, dtype=float).reshape(len(grid), -1)
+    fine = np.array(finite).reshape(by_setting.shape) & np.isfinite(by_setting)
     # Whole numbers, for sums of rounded shares are not equal where they should be.
-    right = np.rint(np.where(finite, by_setting, 0) * examples).sum(1)
-    totals = np.where(finite.all(1), right, -1)
+    right = np.rint(np.where(fine, by_setting, 0) * examples).sum(1)
+    totals = np.where(fine.all(1), right, -1)
     chosen = int(totals.argmax())
     if totals[chosen] < 0:
         raise FloatingPointError(
-            f"of {len(grid)} settings each has a seed whose loss became infinite or no number; "
-            "sweep a lower learning rate or lower weights"
+            f"each of {len(grid)} settings has a seed that is not finite; sweep a lower learning "
+            "rate or lower weights"
         )
     rows = [
         SettingResults(
             setting,
-            [float(value) if fine else None for value, fine in zip(*columns, strict=True)],
+            [float(value) if good else None for value, good in zip(*columns, strict=True)],
         )
-        for setting, *columns in zip(grid, by_setting, finite, strict=True)
+        for setting, *columns in zip(grid, by_setting, fine, strict=True)
     ]
     return SweepResults(rows, chosen)
 
@@ -101,4 +101,7 @@ def tell(name: str, choice: SweepResults) -> list[str]:
 
 def mean(setting: SettingResults) -> float:
     """The mean validation accuracy over seeds; nan where one diverged."""
-    return float(np.mean(np.array(setting.validation_accuracy, dtype=float)))
+    if setting.diverged:
+        return math.nan
+    with np.errstate(over="ignore"):
+        return float(np.mean(np.array(setting.validation_accuracy, dtype=float)))

@@ -11,6 +11,8 @@ from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from fkd.compare import _drawable
+from fkd.compare._drawable import percent
 from fkd.compare.results import Results, SweepResults
 from fkd.compare.sweep import Setting, describe, mean
 from fkd.statistics import interval
@@ -31,11 +33,12 @@ def draw(results: Results, method: str) -> Figure:
     # From the most values to the fewest; a single value is no axis.
     names = [name for name, values in choice.axes.items() if len(values) > 1]
     names.sort(key=lambda name: -len(choice.axes[name]))
-    test = 100 * results.accuracy(method).mean
+    (test,) = percent([results.accuracy(method).mean])
+    (validation,) = percent([mean(choice.best)])
     figure, text = _line(choice, names[0]) if len(names) == 1 else _maps(choice, names)
     figure.suptitle(
-        f"{method}: {describe(choice.best.hyper)}\n"
-        f"chosen by its validation accuracy, {100 * mean(choice.best):.2f} %; "
+        f"{_drawable.name(method)}: {describe(choice.best.hyper)}\n"
+        f"chosen by its validation accuracy, {validation:.2f} %; "
         f"test accuracy {test:.2f} %",
         x=0.01,
         ha="left",
@@ -53,8 +56,7 @@ def _line(choice: SweepResults, name: str) -> tuple[Figure, str]:
     figure = Figure(figsize=(7, 4), layout="constrained")
     panel = figure.subplots()
     settings = sorted(choice.settings, key=lambda setting: setting.hyper[name])
-    rows = [setting.validation_accuracy for setting in settings]
-    values = 100 * np.array(rows, dtype=float)  # a None becomes a nan, which is not drawn
+    values = percent([setting.validation_accuracy for setting in settings])
     # The seeds stand beside one another, so that one seed can be followed.
     beside = np.linspace(-0.15, 0.15, values.shape[1]) if values.shape[1] > 1 else [0.0]
     for aside, seed in zip(beside, values.T, strict=True):
@@ -74,8 +76,9 @@ def _line(choice: SweepResults, name: str) -> tuple[Figure, str]:
             [place], [middle], s=42, marker="D", color=color, edgecolors="white", zorder=3
         )
     seen = values[np.isfinite(values)]
-    room = 0.5 * max(float(np.ptp(seen)), 0.1)
-    panel.set_ylim(seen.min() - room, min(seen.max() + room, 100.5))
+    if len(seen):
+        room = 0.5 * max(float(np.ptp(seen)), 0.1)
+        panel.set_ylim(seen.min() - room, min(seen.max() + room, 100.5))
     panel.set_xticks(range(len(settings)), [f"{setting.hyper[name]:g}" for setting in settings])
     panel.set_xlim(-0.5, len(settings) - 0.5)
     panel.set_xlabel(name)
@@ -88,10 +91,11 @@ def _maps(choice: SweepResults, names: Sequence[str]) -> tuple[Figure, str]:
     """Mean accuracy over two hyperparameters, in a panel for each setting of the others."""
     values = choice.axes
     across, up, *others = names
+    every = percent([mean(setting) for setting in choice.settings])
     means = {
-        _key(setting.hyper, names): 100 * mean(setting)
-        for setting in choice.settings
-        if not setting.diverged
+        _key(setting.hyper, names): float(value)
+        for setting, value in zip(choice.settings, every, strict=True)
+        if np.isfinite(value)
     }
     chosen = _key(choice.best.hyper, names)
     facets = [
@@ -102,7 +106,7 @@ def _maps(choice: SweepResults, names: Sequence[str]) -> tuple[Figure, str]:
     columns = len(values[others[-1]]) if others else 1
     cells = len(values[across]), len(values[up])
     figure, panels = _grid(len(facets) // columns, columns, cells)
-    scale = _scale(list(means.values()))
+    scale = _scale(list(means.values()) or [0.0])
     for panel, facet in zip(panels.flatten(), facets, strict=True):
         panel.set_title(describe(facet), fontsize=9, loc="center")
         panel.set_xticks(range(len(values[across])), [f"{v:g}" for v in values[across]])
@@ -123,7 +127,7 @@ def _maps(choice: SweepResults, names: Sequence[str]) -> tuple[Figure, str]:
         ScalarMappable(scale, COLORS),
         ax=panels,
         label="validation accuracy, %",
-        extend="min" if scale(min(means.values())) < 0 else "neither",
+        extend="min" if scale(min(means.values(), default=0.0)) < 0 else "neither",
     )
     bar.outline.set_visible(False)
     crossed = "; crossed out: a seed diverged" if len(means) < len(choice.settings) else ""

@@ -2,16 +2,20 @@
 
 import math
 import os
+import textwrap
+from functools import partial
 from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from fkd.compare import sweep
 from fkd.compare.results import Results
 from fkd.statistics import Interval, Paired
 
+WIDEST = 10_000  # characters of a row, which is never cut
 BEST = (
     "The best epoch is each seed's own on the test set, told for what choosing it there would add: "
     "no conclusion rests on it."
@@ -19,7 +23,8 @@ BEST = (
 
 
 def table(results: Results, style: box.Box = box.SIMPLE_HEAD, wide: bool = False) -> Table:
-    """A row a method: accuracy, how it differs from the baseline, agreement, seconds.
+    """A row a method: accuracy, how it differs from the baseline, agreement, seconds. Of one that
+    failed, it says how.
 
     With `wide`, also the accuracy at each seed's best epoch, how far that is above the last one's,
     and the accuracy of the running averages of weights, where they were kept.
@@ -27,7 +32,7 @@ def table(results: Results, style: box.Box = box.SIMPLE_HEAD, wide: bool = False
     # Without padding, four methods fit a terminal of 80 columns.
     rows = Table(box=style, padding=0 if style is box.SIMPLE_HEAD else (0, 1))
     rows.add_column("method", no_wrap=True)
-    against = f"− {results.baseline}"
+    against = f"− {_name(results.baseline, style)}"
     columns = ["accuracy %", "95 % interval", against, "95 % interval", "p", "agree", "s"]
     averages = wide and any(results.average(name) for name in results.methods)
     if wide:
@@ -35,7 +40,7 @@ def table(results: Results, style: box.Box = box.SIMPLE_HEAD, wide: bool = False
     if averages:
         columns.append("average %")
     for column in columns:
-        rows.add_column(column, justify="right", no_wrap=True)
+        rows.add_column(Text(column), justify="right", no_wrap=True)
     for name in results.methods:
         cells = _cells(results, name)
         if wide:
@@ -45,7 +50,9 @@ def table(results: Results, style: box.Box = box.SIMPLE_HEAD, wide: bool = False
         if averages:
             average = results.average(name)
             cells.append(_percent(average.mean if average else None))
-        rows.add_row(*cells)
+        rows.add_row(_name(name, style), *cells)
+    for name, failure in results.failed.items():
+        rows.add_row(_name(name, style), failure.word)
     return rows
 
 
@@ -58,7 +65,6 @@ def _cells(results: Results, name: str) -> list[str]:
         bounds, p = _range(difference, sign=True), _p(difference.p)
     seconds = results.methods[name].seconds
     return [
-        name,
         _percent(accuracy.mean) + spread,
         _range(accuracy),
         middle,
@@ -69,21 +75,36 @@ def _cells(results: Results, name: str) -> list[str]:
     ]
 
 
+def _name(name: str, style: box.Box) -> Text:
+    """A name in one line, whose brackets are no markup and whose bars part no columns."""
+    line = " ".join(name.split())
+    return Text(line.replace("|", "\\|") if style is box.MARKDOWN else line)
+
+
 def show(console: Console, rows: Table) -> None:
     """Print a table whole: past the edge of a narrow terminal rather than with figures cut."""
-    needed = console.measure(rows, options=console.options.update(max_width=400)).maximum
-    Console(width=max(needed, console.width)).print(rows)
+    needed = console.measure(rows, options=console.options.update(max_width=WIDEST)).maximum
+    Console(file=console.file, width=max(needed, console.width)).print(rows)
 
 
 def markdown(results: Results) -> str:
-    """The content of table.md: the rows, what a sweep chose, the caption."""
-    with open(os.devnull, "w") as nowhere:
-        console = Console(record=True, width=400, file=nowhere)
+    """The content of table.md: the rows, who failed and why, what a sweep chose, the caption."""
+    with open(os.devnull, "w", encoding="utf-8", errors="replace") as nowhere:
+        console = Console(record=True, width=WIDEST, file=nowhere)
         console.print(table(results, box.MARKDOWN, wide=True), markup=False)
         rows = [line.strip() for line in console.export_text().splitlines() if line.strip()]
-    items = [f"- {line}" for line in choices(results)]
+    items = [f"- {line}" for line in [*failures(results), *choices(results)]]
     lines = [*rows, "", *items, *([""] if items else []), f"{caption(results)} {BEST}"]
     return "\n".join(lines) + "\n"
+
+
+def failures(results: Results) -> list[str]:
+    """Who failed and why, in lines; the whole reason stands in results.json."""
+    short = partial(textwrap.shorten, width=300, placeholder=" …")
+    return [
+        f"{_name(name, box.SQUARE)} failed: {short(failure.reason)}"
+        for name, failure in results.failed.items()
+    ]
 
 
 def choices(results: Results) -> list[str]:
@@ -96,7 +117,7 @@ def caption(results: Results) -> str:
     """What the table's figures are, and where and when they were measured."""
     config, where, data = results.config, results.environment, results.data
     hardware = where["gpu"] if results.device == "cuda" else where["processor"]
-    state = "" if results.complete else "INCOMPLETE: a method diverged or the run was stopped. "
+    state = "" if results.complete else "INCOMPLETE: a method failed or the run was stopped. "
     teacher = results.teacher.accuracy if results.teacher else None
     return (
         f"{state}{data.name}: {data.train:,} training and {data.test:,} test {data.unit}; "
@@ -185,7 +206,7 @@ def _how_chosen(results: Results) -> str:
 
 
 def _percent(share: float | None, sign: bool = False) -> str:
-    if share is None:
+    if share is None or not math.isfinite(share):
         return "–"
     return f"{100 * share:{'+' if sign else ''}.2f}"
 

@@ -80,7 +80,10 @@ def _is_of_compiler(error: Exception) -> bool:
 
 
 def _line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0] or type(error).__name__
+    """The error in a line; of the compiler's own, which begin by a title, what it is about too."""
+    title, *rest = str(error).strip().split("\n")
+    about = [line.split(":", 1)[1].strip() for line in rest if "debug context:" in line]
+    return ": ".join([title or type(error).__name__, *filter(None, about)])
 
 
 def why_not_compile(device: torch.device) -> str | None:

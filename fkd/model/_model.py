@@ -139,7 +139,9 @@ def _apply(
     dtypes = nullcontext() if narrow is None else _BatchNormInFloat32()
     with dtypes, Draws(key, examples):
         positional, named = arguments(inputs, keywords)
-        outputs = functional_call(skeletons[train], tensors, positional, named, strict=True)
+        # No index, for torch 2.11 cannot compile one by a bool.
+        skeleton = skeletons[1] if train else skeletons[0]
+        outputs = functional_call(skeleton, tensors, positional, named, strict=True)
     # functional_call has put into `tensors` what the module has put in a buffer's place. A frozen
     # parameter that was cast is what it was before, with all its digits.
     kept = computed_with if narrow is not None else set()

@@ -4,20 +4,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from fkd import checkpoint
+from fkd._digest import digest
 from fkd.data import Resident
 from fkd.evaluate import Ask
 from fkd.model import Tensors
 from fkd.teachers._cached import ask_once, beside, check_request
 from fkd.teachers._compact import Form
-from fkd.teachers._digest import digest
 from fkd.teachers._several import Several
 from fkd.teachers._teacher import Teacher
 
-FORMAT = "outputs of a teacher, 1"
+FORMAT = "outputs of a teacher, 2"
 REMEDY = "delete it, and the teacher is asked anew"
 FEW = 8  # examples that the teacher is asked about again
 FAR = 0.05  # of the largest number: more than other hardware and bfloat16 make of one network
@@ -43,8 +42,8 @@ def kept(
     products (TF32) and the version of torch. But the teacher is asked anew about the first
     examples, and a file that is off by more than a twentieth of their largest number is refused.
 
-    A file is written whole or not at all, holds a checksum that is verified when it is read, and is
-    never written over.
+    A file is written whole or not at all, in safetensors with the checksums of `fkd.checkpoint`,
+    which are verified when it is read, and is never written over.
 
     Raises ValueError as `cached`; for a teacher that is neither `Teacher` nor `Several` of them,
     and a transform that is a lambda, a function within a function or an object without a
@@ -65,7 +64,7 @@ def kept(
     check_request("kept", source, names, top_k, storage)
     request = (sorted(set(names)), top_k, storage)
     key = digest((FORMAT, teacher, source.inputs, source.transform, request))
-    path = Path(folder) / f"{key.hex()}.pt"
+    path = Path(folder) / f"{key.hex()}.safetensors"
     if path.exists():
         held, forms = _read(path, key)
         few = source.subset(torch.arange(min(FEW, source.examples)))
@@ -94,36 +93,24 @@ def _check_teacher(teacher: Ask) -> None:
 
 
 def _write(path: Path, key: bytes, held: Tensors, forms: dict[str, Form]) -> None:
-    # A form as a tensor of no examples: its dtype and its classes.
-    like = {
-        name: torch.empty(0, form.classes or 0, dtype=form.dtype) for name, form in forms.items()
+    of_forms = {
+        name: {"dtype": str(form.dtype).removeprefix("torch."), "classes": form.classes}
+        for name, form in forms.items()
     }
-    tensors = {f"outputs.{name}": output for name, output in held.items()}
-    tensors |= {f"forms.{name}": form for name, form in like.items()}
-    checkpoint.save(path, tensors | {"checksum": _checksum(key, tensors)})
+    checkpoint.write(path, held, {"key": key.hex(), "forms": of_forms})
 
 
 def _read(path: Path, key: bytes) -> tuple[Tensors, dict[str, Form]]:
     """Raises ValueError for a file that is not what was written under this key."""
     try:
-        tensors = checkpoint.read(path)
+        held, about = checkpoint.read(path), checkpoint.about(path)
     except ValueError as error:
         raise ValueError(f"kept: {path} is damaged; {REMEDY}: {error}") from error
-    checksum = tensors.pop("checksum", torch.empty(0))
-    if not torch.equal(checksum, _checksum(key, tensors)):
-        raise ValueError(
-            f"kept: {path} is damaged, or was written for other outputs: its checksum is not that "
-            f"of its tensors; {REMEDY}"
-        )
-    held = {
-        name.removeprefix("outputs."): x
-        for name, x in tensors.items()
-        if name.startswith("outputs.")
-    }
+    if about.get("key") != key.hex():
+        raise ValueError(f"kept: {path} was written for other outputs; {REMEDY}")
     forms = {
-        name.removeprefix("forms."): Form(x.dtype, x.shape[1] or None)
-        for name, x in tensors.items()
-        if name.startswith("forms.")
+        name: Form(getattr(torch, form["dtype"]), form["classes"])
+        for name, form in about["forms"].items()
     }
     return held, forms
 
@@ -144,7 +131,3 @@ def _check_first(path: Path, held: Tensors, now: Tensors) -> None:
                 f"of the first examples is off by {(one - other).abs().max().item():g}, so the "
                 f"code of its module or transform was another; {REMEDY}"
             )
-
-
-def _checksum(key: bytes, tensors: Tensors) -> Tensor:
-    return torch.tensor(list(digest((key, tensors))), dtype=torch.uint8)

@@ -185,8 +185,9 @@ def test_a_second_run_does_not_overwrite_the_first(images, teacher):
 def test_a_teacher_is_trained_kept_and_can_be_given_again(images):
     out = run(*tiny(images, "train", "--methods", "ce", "--epochs", "1"))
     first = Results.read(out).teacher
-    DeepNN(2).load_state_dict(torch.load(out / "teacher.pt", weights_only=True))
-    again = tiny(images, out / "teacher.pt", "--methods", "ce", "--epochs", "1", "--output", "next")
+    DeepNN(2).load_state_dict(checkpoint.read(out / "teacher.safetensors"))
+    kept = out / "teacher.safetensors"
+    again = tiny(images, kept, "--methods", "ce", "--epochs", "1", "--output", "next")
     assert command.main(again) == 0
     second = Results.read("next").teacher
     assert first and second and second.accuracy == first.accuracy
@@ -233,7 +234,7 @@ def test_a_diverging_method_is_told_and_the_others_are_kept(images, teacher, cap
     message = "kd: member 0 (seed 3): the loss became infinite or no number in epoch 1, step 1 of 2"
     assert message in capsys.readouterr().err
     results = Results.read("out")
-    assert not results.complete and f"kd: {results.diverged['kd']}".startswith(message)
+    assert not results.complete and f"kd: {results.failed['kd'].reason}".startswith(message)
     assert list(results.methods) == ["ce", "cosine"]
     assert "INCOMPLETE" in Path("out/table.md").read_text()
 
@@ -303,13 +304,13 @@ def test_both_commands_are_the_command_line(module, monkeypatch, capsys):
         else:
             runpy.run_path(str(SCRIPT), run_name="__main__")
     assert stop.value.code == 2
-    assert "--epochs: epochs must be above zero" in capsys.readouterr().err
+    assert "--epochs: epochs must lie in [1, 2147483647]" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--epochs", "0"], "--epochs: epochs must be above zero"),
+        (["--epochs", "0"], "--epochs: epochs must lie in [1, 2147483647]"),
         (["--batch-size", "900"], "--batch-size: batch_size must lie in [1, 898], but it is 900"),
         (["--methods", "nowhere:mine"], "--methods: nowhere:mine cannot be imported"),
         (["--dataset", "folder"], "--dataset: folder: which folder"),
@@ -381,7 +382,10 @@ def test_a_whole_sweep(images, teacher):
 def test_a_method_whose_settings_all_diverge_is_told(images, teacher, capsys):
     swept = ["--methods", "kd", "ce", "--sweep", "kd.weight=2e38,3e38", "--output", "out"]
     assert command.main(tiny(images, teacher, *swept)) == 2
-    assert "kd: of 2 settings each has a seed whose loss became" in capsys.readouterr().err
+    assert (
+        "kd: each of 2 settings has a seed that diverged, the first member 0 (seed 3"
+        in capsys.readouterr().err
+    )
     assert list(Results.read("out").methods) == ["ce"]
 
 

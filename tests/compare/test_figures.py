@@ -1,8 +1,12 @@
 """The pictures: which are drawn, what stands in them, and that they are drawn anew from a file."""
 
+import os
+from tempfile import TemporaryDirectory
+
 import numpy as np
 import pytest
-from compare.comparison_records import method, record, swept
+from compare.comparison_records import method, record, results_of_any_numbers, swept
+from hypothesis import given, settings
 from PIL import Image
 
 from fkd.compare import figures
@@ -74,3 +78,11 @@ def test_pictures_are_drawn_anew_from_a_folder(tmp_path):
 def test_a_sweep_of_one_setting_has_no_picture(tmp_path):
     swept({"lr": (1.0,)}).draw(tmp_path)
     assert names(tmp_path) == ["accuracy.png", "curves.png"]
+
+
+@given(results_of_any_numbers())
+@settings(deadline=None, max_examples=20)
+def test_any_results_are_drawn(results):
+    with TemporaryDirectory() as folder:
+        results.draw(folder)
+        assert {"accuracy.png", "curves.png"} <= set(os.listdir(folder))

@@ -12,7 +12,10 @@ from fkd.methods import METHODS
 
 ROOT = Path(fkd.__file__).parent
 FILES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
-COMMAND_LINE = {Path(f"compare/{name}.py") for name in ("_named", "_parser", "command", "options")}
+COMMAND_LINE = {
+    Path(f"compare/{name}.py")
+    for name in ("_named", "_parser", "_resume", "_words", "command", "options")
+}
 RECIPES = Path("compare/recipes.py")  # the field's numbers of methods, as data
 FLAGS = [flag for flag in parser()._option_string_actions if flag.startswith("--")]
 FLAG = re.compile(rf"(?<![\w-])({'|'.join(FLAGS)})\b")

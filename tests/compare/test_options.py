@@ -80,8 +80,8 @@ def test_every_flag_is_read():
         "--image-size": "64",
         "--channels": "1",
         "--memory": "2",
-        "--mean": "0.5,0.4,0.3",
-        "--std": "0.2,0.2,0.1",
+        "--mean": "0.5",
+        "--std": "0.2",
         "--augment": "crop flip",
         "--batch-size": "16",
         "--order": "own",
@@ -113,6 +113,7 @@ def test_every_flag_is_read():
         "--sweep": "lr=1,2",
         "--validation": "0.3",
         "--output": "out",
+        "--checkpoint-minutes": "1.5",
     }
     words = [part for flag, value in flags.items() for part in (flag, *value.split())]
     config = options.parse([*words, "--nesterov"])
@@ -123,8 +124,8 @@ def test_every_flag_is_read():
         image_size=64,
         channels=1,
         memory=2.0,
-        mean=(0.5, 0.4, 0.3),
-        std=(0.2, 0.2, 0.1),
+        mean=(0.5,),
+        std=(0.2,),
         augment=("crop", "flip"),
         batch_size=16,
         order="own",
@@ -159,6 +160,7 @@ def test_every_flag_is_read():
         sweep={"lr": (1.0, 2.0)},
         validation=0.3,
         output="out",
+        checkpoint_minutes=1.5,
     )
     assert config.plan == Plan(layout="vmap", chunk=4, compile="step", graph=2)
     assert config.torch_device == torch.device("cpu")
@@ -190,23 +192,14 @@ def test_all_is_every_method():
     assert options.parse(["--methods", "all"]).methods == tuple(METHODS)
 
 
-def test_seeds_are_a_count_or_a_list():
-    assert options.parse_seeds("8") == tuple(range(8))
-    assert options.parse_seeds("3,5,8") == (3, 5, 8)
-    assert options.parse_seeds("3,") == (3,)
-
-
-def test_swept_items_become_values_by_name():
-    assert options.parse_sweep([]) == {}
-    items = ["lr=1e-4,0.001", "kd.temperature=4,"]
-    assert options.parse_sweep(items) == {"lr": (0.0001, 0.001), "kd.temperature": (4.0,)}
-
-
 @pytest.mark.plain
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--dataset", "mnits"], "--dataset: data set 'mnits' is not known; choose from digits"),
+        (["--methods=--"], "--methods: there are none; give at least one"),
+        (["--root=--"], "--root: it takes a value, but '--' is none"),
+        (["--resume=--"], "--resume: it takes a value, but '--' is none"),
         (["--methods", "ce", "kdd"], "--methods: method 'kdd' is not known; choose from ce"),
         (["--methods", "ce", "ce"], "--methods: each is to be named once"),
         (["--methods", "kd", "mine:kd"], "--methods: each is to be named once"),
@@ -218,24 +211,42 @@ def test_swept_items_become_values_by_name():
         ),
         (["--precision", "tf32", "--device", "cpu"], "--precision: tf32 is for a GPU"),
         (["--compile", "maybe"], "--compile: choice 'maybe' is not known; choose from auto, yes"),
-        (["--chunk", "0"], "--chunk: chunk must be above zero"),
-        (["--graph", "-1"], "--graph: graph must be zero or more"),
+        (["--chunk", "0"], "--chunk: chunk must lie in [1, 2147483647]"),
+        (["--graph", "-1"], "--graph: graph must lie in [0, 2147483647]"),
         (["--layout", "rows"], "--layout: layout 'rows' is not known; choose from auto, vmap"),
         (["--order", "any"], "--order: order 'any' is not known; choose from shared, own"),
         (["--teacher-memory", "-1"], "--teacher-memory: teacher_memory must be zero or more"),
         (["--seeds", "0"], "--seeds: it takes a count above zero (8) or a list of seeds (3,5,8)"),
         (["--seeds", "-3"], "--seeds: it takes a count above zero"),
         (["--seeds", "a"], "--seeds: it takes a count above zero"),
-        (["--seeds", "3,3"], "--seeds: each is to be named once"),
+        (
+            ["--seeds", "4294967296,"],
+            "each once and from 0 to 4294967295, but",
+        ),
+        (["--seeds", "99999999999"], "--seeds: there may be 1,048,576 at most, but got '9999999"),
+        (["--seeds", "3,3"], "--seeds: there must be at least one, each once and from 0"),
         (["--recipe", "cdr"], "--recipe: recipe 'cdr' is not known; choose from crd, imagenet"),
         (["--student-model", "resnet21"], "--student-model: network 'resnet21' is not known"),
         (["--teacher-model", "resnet21"], "--teacher-model: network 'resnet21' is not known"),
         (["--augment", "crop", "crop"], "--augment: each is to be named once"),
         (["--augment", "flop"], "--augment: augmentation 'flop' is not known; choose from crop"),
-        (["--image-size", "0"], "--image-size: image_size must be above zero"),
+        (["--image-size", "0"], "--image-size: image_size must lie in [1, 65535]"),
         (["--channels", "2"], "--channels: number '2' is not known; choose from 1, 3, 4"),
         (["--memory", "-1"], "--memory: memory must be zero or more"),
         (["--mean", "0.5"], "--mean: it goes with --std; give both or neither"),
+        (
+            ["--mean", "0.5", "--std", "1,1,1"],
+            "--mean: there must be one number for each of 3 channels, but there are 1",
+        ),
+        (["--mean", "1,1,nan", "--std", "1,1,1"], "--mean: value must be zero or from"),
+        (["--mean", "1,1,1", "--std", "1,0,1"], "--std: value must be above zero and finite"),
+        (["--image-size", "65536"], "--image-size: image_size must lie in [1, 65535]"),
+        (["--checkpoint-minutes", "0"], "--checkpoint-minutes: checkpoint_minutes must be above"),
+        (["--checkpoint-minutes", "inf"], "--checkpoint-minutes: checkpoint_minutes must be"),
+        (["--memory", "nan"], "--memory: memory must be zero or more and finite"),
+        (["--lr", "1e-40"], "--lr: lr must be zero or from 1.17549e-38 to 3.40282e+38 in size"),
+        (["--set", "lr=1e39"], "--set: 'lr=1e39': number must be zero or from"),
+        (["--methods", "mine:a/b"], "--methods: method 'mine:a/b' is not known"),
         (["--layer", "hidden"], "--layer: it takes items such as feature_map=layer3"),
         (["--teacher-layer", "a=b", "a=c"], "--teacher-layer: it takes items such as"),
         (
@@ -243,7 +254,7 @@ def test_swept_items_become_values_by_name():
             "--set: it takes items such as kd.weight=0.9, but got 'kd.weight'",
         ),
         (["--set", "lr=1,2"], "--set: lr is to have one value, but got 2; --sweep takes several"),
-        (["--teacher-epochs", "0"], "--teacher-epochs: teacher_epochs must be above zero"),
+        (["--teacher-epochs", "0"], "--teacher-epochs: teacher_epochs must lie in [1, 2147483647]"),
         (["--optimizer", "sdg"], "--optimizer: optimizer 'sdg' is not known; choose from adam"),
         (["--momentum", "0.9"], "--momentum: it is a number of sgd, but the optimizer is adam"),
         (["--optimizer", "sgd", "--nesterov"], "--nesterov: it needs momentum"),
@@ -254,18 +265,23 @@ def test_swept_items_become_values_by_name():
         (["--milestones", "0.5,1"], "--milestones: they are shares of the epochs"),
         (["--warmup-epochs", "-1"], "--warmup-epochs: warmup_epochs must be zero or more"),
         (["--warmup-epochs", "10"], "--warmup-epochs: the rate rises over 10 epochs, but there"),
-        (["--epochs", "0"], "--epochs: epochs must be above zero"),
-        (["--batch-size", "0"], "--batch-size: batch_size must be above zero"),
+        (["--epochs", "0"], "--epochs: epochs must lie in [1, 2147483647]"),
+        (["--batch-size", "0"], "--batch-size: batch_size must lie in [1, 2147483647]"),
         (["--lr", "-1"], "--lr: lr must be above zero"),
         (["--lr", "nan"], "--lr: lr must be above zero"),
-        (["--teacher", "nowhere.pt"], "--teacher: there is no file nowhere.pt"),
+        (["--teacher", "nowhere.pt"], "--teacher: there is no file nowhere.pt; give its path"),
         (["--sweep", "lr"], "--sweep: it takes items such as lr=1e-4,3e-4, but got 'lr'"),
         (["--sweep", "lr="], "--sweep: it takes items such as"),
         (["--sweep", "=1"], "--sweep: it takes items such as"),
         (["--sweep", "lr=high"], "--sweep: it takes items such as lr=1e-4,3e-4, but got 'lr=high'"),
         (["--sweep", "lr=inf"], "--sweep: it takes items such as"),
-        (["--sweep", "lr=1,1.0"], "--sweep: each name and value is to be given once"),
-        (["--sweep", "lr=1", "lr=2"], "--sweep: each name and value is to be given once"),
+        (["--sweep", "lr=1,1.0"], "--sweep: each name and value, in float32, is"),
+        (["--sweep", "lr=1,1.00000000001"], "--sweep: each name and value, in float32, is to"),
+        (["--sweep", "where=1", "lr=2,high"], "--sweep: it takes items such as"),
+        (
+            ["--sweep", "lr=1", "lr=2"],
+            "--sweep: each name and value, in float32, is",
+        ),
         (["--validation", "0"], "--validation: it is a share of the training set"),
         (["--validation", "1"], "--validation: it is a share of the training set"),
     ],

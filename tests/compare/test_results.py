@@ -2,18 +2,21 @@
 
 import json
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pytest
-from compare.comparison_records import method, record, swept
+from compare.comparison_records import method, record, results_of_any_numbers, swept
+from hypothesis import given, settings
 from scipy import stats
 
 from fkd.compare import environment
-from fkd.compare.results import Results
+from fkd.compare.results import Failure, Results
 
 COMMITTED = sorted((Path(__file__).parents[2] / "benchmarks" / "results").glob("*/results.json"))
 # What results.json did not have in earlier versions.
@@ -47,6 +50,7 @@ def test_committed_results_are_read_and_written_as_they_are(path, tmp_path):
     results.write(tmp_path)
     again = json.loads((tmp_path / "results.json").read_text())
     again["data"] = {name: again["data"][name] for name in entry["data"]}  # `unit` is new
+    assert again.pop("resumed") == entry.pop("resumed", 0)
     for name in again["methods"]:
         if "best" not in entry["methods"][name]:  # results from before it was told
             del again["methods"][name]["best"]
@@ -83,7 +87,9 @@ def test_what_is_derived_is_what_scipy_says():
 
 
 def test_there_is_no_difference_from_a_baseline_that_diverged():
-    results = record({"kd": method([0.5, 0.6])}, baseline="ce", diverged={"ce": "member 0"})
+    results = record(
+        {"kd": method([0.5, 0.6])}, baseline="ce", failed={"ce": Failure("diverged", "member 0")}
+    )
     assert results.difference("kd") is None
     assert "difference" not in results.to_json()["methods"]["kd"]
 
@@ -94,25 +100,56 @@ def test_the_structure_is_what_earlier_readers_know():
     assert kd["seeds"][1]["seed"] == 1 and kd["seeds"][1]["test_accuracy"] == 0.5
     assert kd["sweep"]["settings"][1]["hyper"] == {"lr": 2.0} and kd["sweep"]["chosen"] == 0
     assert set(kd["accuracy"]) == {"mean", "deviation", "low", "high"}
-    assert "diverged" not in entry and "networks" not in entry
+    assert "failed" not in entry and "networks" not in entry
 
 
 def test_a_record_reads_itself_back(tmp_path):
     results = swept({"lr": (1.0, 2.0, 3.0), "kd.weight": (0.1, 0.2)}, diverged=5)
-    results.diverged = {"hint": "member 0"}
+    results.failed = {"hint": Failure("disk", "the disk is full")}
+    results.resumed = 2
     results.write(tmp_path)
     assert Results.read(tmp_path) == results
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["results.json", "table.md"]
 
 
-def test_a_number_that_is_not_finite_is_never_written_over_the_last_results(tmp_path):
-    record({"ce": method([0.5, 0.6])}).write(tmp_path)
-    before = (tmp_path / "results.json").read_bytes()
-    broken = record({"ce": method([0.5, 0.6])})
-    broken.methods["ce"].curves["loss"][0][0] = float("nan")
-    with pytest.raises(ValueError, match="JSON"):
-        broken.write(tmp_path)
-    assert (tmp_path / "results.json").read_bytes() == before
+def test_divergence_as_an_earlier_version_wrote_it_is_read(tmp_path):
+    entry = record({"ce": method([0.5, 0.6])}).to_json() | {"diverged": {"kd": "member 0"}}
+    del entry["resumed"]
+    (tmp_path / "results.json").write_text(json.dumps(entry))
+    results = Results.read(tmp_path)
+    assert results.failed == {"kd": Failure("diverged", "member 0")} and results.resumed == 0
+
+
+def test_numbers_that_are_not_finite_are_null_and_read_back_as_nan(tmp_path):
+    results = record({"ce": method([0.5, 0.6])})
+    results.methods["ce"].curves["loss"] = [[0.5, math.inf], [math.nan, 0.25]]
+    results.write(tmp_path)
+    entry = json.loads((tmp_path / "results.json").read_text())
+    assert entry["methods"]["ce"]["curves"]["loss"] == [[0.5, None], [None, 0.25]]
+    again = Results.read(tmp_path).methods["ce"].curves["loss"]
+    assert np.array_equal(again, [[0.5, math.nan], [math.nan, 0.25]], equal_nan=True)
+
+
+@given(results_of_any_numbers())
+@settings(deadline=None)
+def test_any_results_are_written_and_read_back(results):
+    with TemporaryDirectory() as folder:
+        results.write(folder)
+        again = Results.read(folder)
+        assert again.to_json() == results.to_json()
+        assert sorted(os.listdir(folder)) == ["results.json", "table.md"]
+        text = Path(folder, "table.md").read_text(encoding="utf-8")
+    rows = [line for line in text.split("\n") if line.startswith("|")]
+    assert len(rows) == 2 + len(results.methods) + len(results.failed)
+
+
+def test_a_mean_of_what_is_not_finite_is_none():
+    results = record({"ce": method([0.5, 0.6]), "kd": method([0.5, 0.6])})
+    results.methods["kd"].curves["test_accuracy"][-1][0] = math.inf
+    assert math.isnan(results.accuracy("kd").mean) and results.accuracy("kd").low is None
+    difference = results.difference("kd")
+    assert difference and math.isnan(difference.difference) and difference.p is None
+    assert results.best("kd").mean == pytest.approx((0.25 + 0.6) / 2)
 
 
 @pytest.mark.plain

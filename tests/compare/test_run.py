@@ -39,7 +39,7 @@ def teacher_state() -> dict[str, Tensor]:
 
 def test_a_comparison_of_ones_own_networks_and_data(data):
     results = small(data)
-    assert results.complete and not results.diverged and not results.compiled
+    assert results.complete and not results.failed and not results.compiled
     assert list(results.methods) == ["ce", "kd"] and results.baseline == "ce"
     for method in results.methods.values():
         assert method.seeds == [3, 5]
@@ -151,8 +151,10 @@ def test_a_method_that_diverges_is_recorded_and_the_others_go_on(data, teacher_s
     chosen = {"ce": methods.ce(), "kd": methods.kd(weight=3e38), "reverse": methods.reverse_kd()}
     results = small(data, methods=chosen, teacher_state=teacher_state)
     assert not results.complete and list(results.methods) == ["ce", "reverse"]
-    assert results.diverged["kd"].startswith("member 0 (seed 3): the loss became infinite or no")
-    assert "in epoch 1, step 1 of 4" in results.diverged["kd"]
+    assert results.failed["kd"].reason.startswith(
+        "member 0 (seed 3): the loss became infinite or no"
+    )
+    assert "in epoch 1, step 1 of 4" in results.failed["kd"].reason
 
 
 def test_a_teacher_that_diverges_ends_the_comparison(data):
@@ -200,7 +202,7 @@ def test_a_validation_source_of_ones_own_leaves_the_training_set_whole(data, tea
 def test_settings_that_all_diverge_are_recorded(data, teacher_state):
     swept = {"kd.weight": (2e38, 3e38)}
     results = small(data, sweep=swept, teacher_state=teacher_state)
-    assert results.diverged["kd"].startswith("of 2 settings each has a seed whose loss became")
+    assert results.failed["kd"].reason.startswith("each of 2 settings has a seed that diverged")
     assert list(results.methods) == ["ce"]
 
 

@@ -27,7 +27,7 @@ def test_every_setting_has_every_seed():
 
 
 def test_the_setting_with_the_most_right_is_chosen():
-    choice = sweep.choose(GRID, [0.5, 0.5, 0.9, 0.5, 0.6, 0.6], [False] * 6, 10)
+    choice = sweep.choose(GRID, [0.5, 0.5, 0.9, 0.5, 0.6, 0.6], [True] * 6, 10)
     assert choice.chosen == 1
     assert choice.best.hyper == {"lr": 2.0}
     assert sweep.members_of(choice) == slice(2, 4)
@@ -39,18 +39,23 @@ def test_of_equals_the_first_is_chosen():
     # 0 + 7 and 3 + 4 of 10 examples, which as sums of float32 numbers are not equal
     accuracy = torch.tensor([0.1, 0.1, 0.0, 0.7, 0.3, 0.4]).tolist()
     assert sum(accuracy[4:6]) > sum(accuracy[2:4])
-    assert sweep.choose(GRID, accuracy, [False] * 6, 10).chosen == 1
+    assert sweep.choose(GRID, accuracy, [True] * 6, 10).chosen == 1
 
 
-def test_a_setting_with_a_diverged_seed_is_never_chosen():
-    diverged = [False, False, False, True, False, False]
-    accuracy = [0.1, 0.1, 0.9, float("nan"), 0.3, 0.3]
-    choice = sweep.choose(GRID, accuracy, diverged, 10)
+@pytest.mark.parametrize("lost", [0.9, float("nan")])
+def test_a_setting_with_a_seed_that_is_not_finite_is_never_chosen(lost):
+    finite = [True, True, True, False, True, True]
+    choice = sweep.choose(GRID, [0.1, 0.1, 0.9, lost, 0.3, 0.3], finite, 10)
     assert choice.chosen == 2
     assert choice.settings[1].validation_accuracy == [0.9, None]
     assert choice.settings[1].diverged and not choice.best.diverged
-    with pytest.raises(FloatingPointError, match="of 3 settings each has a seed"):
-        sweep.choose(GRID, [0.5] * 3, [True] * 3, 10)
+    with pytest.raises(FloatingPointError, match="each of 3 settings has a seed that is not"):
+        sweep.choose(GRID, [0.5] * 3, [False] * 3, 10)
+
+
+def test_an_accuracy_that_is_no_number_is_never_the_best():
+    accuracy = [0.1, 0.1, 0.9, float("nan"), 0.3, 0.3]
+    assert sweep.choose(GRID, accuracy, [True] * 6, 10).chosen == 2
 
 
 @pytest.mark.parametrize(
@@ -60,7 +65,7 @@ def test_a_setting_with_a_diverged_seed_is_never_chosen():
 def test_a_choice_at_the_edge_of_three_or_more_values_is_told(values, best, edge):
     accuracy = [0.5 + 0.4 * (k == best) for k in range(len(values))]
     grid = sweep.settings({"lr": values}, ["lr"])
-    choice = sweep.choose(grid, accuracy, [False] * len(grid), 10)
+    choice = sweep.choose(grid, accuracy, [True] * len(grid), 10)
     first, *warnings = sweep.tell("kd", choice)
     assert first == f"kd: lr {values[0]:g}: validation 90.00 %, the best of {len(values)} settings"
     assert len(warnings) == edge

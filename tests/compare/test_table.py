@@ -76,7 +76,7 @@ def test_the_caption_says_what_was_measured():
     results.seconds["first_steps"] = 4.0
     results.config |= {"order": "own", "precision": "bf16"}
     caption = table.caption(results)
-    assert caption.startswith("INCOMPLETE: a method diverged or the run was stopped. mine:")
+    assert caption.startswith("INCOMPLETE: a method failed or the run was stopped. mine:")
     assert "own order of batches" in caption and "Adam 0.001, bf16;" in caption
     assert "Of the run's 9.0 seconds, 4.0 were the first steps" in caption
 

@@ -1,4 +1,4 @@
-"""What a teacher, its data and its transform are, as one SHA-256 of their content."""
+"""What a thing is, tensors, data, a network or its transform, as one SHA-256 of its content."""
 
 import hashlib
 from collections.abc import Mapping
@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from fkd.checkpoint import checksum
 from fkd.model import Model, state_dict
 
-PIECE = 2**26  # bytes that leave the device at once
 PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device)
 
 
@@ -34,7 +34,7 @@ def digest(value: Any) -> bytes:
     if isinstance(value, PLAIN):
         return _sha(type(value).__name__, repr(value).encode())
     if isinstance(value, Tensor):
-        return _tensor(value)
+        return _sha("tensor", checksum("", value))
     if isinstance(value, Model):
         return _sha("model", _structure(_built(value)), digest(value.dtype))
     if isinstance(value, nn.Module):
@@ -65,14 +65,6 @@ def _sha(kind: str, *parts: bytes) -> bytes:
     for part in parts:
         sha.update(hashlib.sha256(part).digest())
     return sha.digest()
-
-
-def _tensor(x: Tensor) -> bytes:
-    sha = hashlib.sha256()
-    flat = x.detach().resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8)
-    for piece in flat.split(PIECE):
-        sha.update(piece.cpu().numpy().data)
-    return _sha("tensor", str(x.dtype).encode(), str(tuple(x.shape)).encode(), sha.digest())
 
 
 def _name(thing: Any) -> bytes:

@@ -1,0 +1,79 @@
+"""A `state_dict` that torch has written, of which nothing but tensors is unpickled."""
+
+import zipfile
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+
+def archive(path: str | Path) -> dict[str, Tensor]:
+    """The tensors in a file of torch's by name, on the CPU, each with memory of its own.
+
+    Raises ValueError for an archive whose content is damaged by its own CRC-32, or takes more than
+    the file, and for what is not a dict of dense tensors.
+    """
+    where = f"checkpoint {path}"
+    if zipfile.is_zipfile(path):
+        _check_zip(path, where)
+    try:
+        flat = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # an unpickler raises anything on bytes that are no pickle
+        reason = str(error).strip().split("\n")[0]
+        raise ValueError(
+            f"{where}: it cannot be read as a dict of tensors, as torch.save writes a module's "
+            f"state_dict ({reason or type(error).__name__})"
+        ) from error
+    if not isinstance(flat, dict) or not all(
+        isinstance(name, str) and isinstance(x, Tensor) for name, x in flat.items()
+    ):
+        raise ValueError(
+            f"{where}: it must hold a dict of tensors by name; save `module.state_dict()`, not the "
+            "module or a training script's whole state"
+        )
+    size = Path(path).stat().st_size
+    for name, x in flat.items():
+        if x.layout != torch.strided or x.is_quantized or x.device.type != "cpu":
+            raise ValueError(
+                f"{where}: {name} must be a dense tensor, but it is {x.layout} of {x.dtype} on "
+                f"{x.device}"
+            )
+        if x.nbytes > size:
+            raise ValueError(
+                f"{where}: {name} is {x.nbytes:,} bytes, more than its file of {size:,}"
+            )
+    return _apart(flat)
+
+
+def _check_zip(path: str | Path, where: str) -> None:
+    """Raise where an entry is compressed, larger than the file, or not what its CRC-32 says."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            entries = file.infolist()
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+                raise ValueError(
+                    f"{where}: it is a compressed archive, and torch.save compresses nothing; give "
+                    "the file that torch.save wrote"
+                )
+            unpacked, size = sum(entry.file_size for entry in entries), Path(path).stat().st_size
+            if unpacked > size:
+                raise ValueError(
+                    f"{where}: it unpacks to {unpacked:,} bytes, more than its own {size:,}"
+                )
+            damaged = file.testzip()
+    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError, EOFError) as error:
+        raise ValueError(f"{where}: it is a damaged archive ({error}); take a copy") from error
+    if damaged is not None:
+        raise ValueError(f"{where}: {damaged} in it is damaged by its CRC-32; take a copy")
+
+
+def _apart(flat: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors, those that share their memory or use a part of it copied."""
+    apart, memory = {}, set()
+    for name, x in flat.items():
+        storage = x.untyped_storage()
+        shared = storage.data_ptr() in memory or storage.nbytes() != x.nbytes
+        memory.add(storage.data_ptr())
+        x = x.detach()
+        apart[name] = x.clone(memory_format=torch.contiguous_format) if shared else x
+    return apart

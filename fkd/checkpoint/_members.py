@@ -1,0 +1,143 @@
+"""An ensemble's tree in a file by its members, so that each can be read alone."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from torch.utils._pytree import tree_structure, tree_unflatten
+
+from fkd import _check
+from fkd.checkpoint._file import write
+from fkd.checkpoint._read import opened
+from fkd.checkpoint._tree import flat, misfit, refuse
+
+
+def save_members(
+    path: str | Path, tree: Any, about: Mapping[str, Any] = {}, name: str = ""
+) -> None:
+    """Write a stacked tree to `path`, as `write` does, under the names that `by_member` gives."""
+    write(path, by_member(tree, name), about)
+
+
+def load_members(
+    path: str | Path, like: Any, members: Sequence[int] | None = None, name: str = ""
+) -> Any:
+    """The members in a file as one stacked tree, as `of_members` gives it; of a safetensors file no
+    other member is read.
+
+    Raises what `of_members` and `read` raise.
+    """
+    return _stacked(f"checkpoint {path}", opened(path), like, members, name)
+
+
+def by_member(tree: Any, name: str = "") -> dict[str, Tensor]:
+    """Every row of every leaf of a stacked tree by its name: views, written when they are saved.
+
+    A name is the member's number and the way to the leaf, `0003.params.student.fc.weight`, behind
+    `name` where it is given: `kd.0003.params.student.fc.weight`.
+
+    Raises ValueError for leaves that have not one member axis, and where two leaves have one name.
+
+    >>> import torch
+    >>> list(by_member({"w": torch.ones(2, 3)}, "kd"))
+    ['kd.0000.w', 'kd.0001.w']
+    """
+    leaves = flat(tree)
+    count = _count("by_member", leaves)
+    return {_key(name, k, way): leaf[k] for k in range(count) for way, leaf in leaves.items()}
+
+
+def of_members(
+    tensors: Mapping[str, Tensor], like: Any, members: Sequence[int] | None = None, name: str = ""
+) -> Any:
+    """The stacked tree whose rows `tensors` holds under the names of `by_member`, freshly stacked.
+
+    `like` is a stacked tree of the structure, the rows' shapes, the dtypes and the devices. With
+    `members` None the members are as many as in `like`, and all of them; otherwise they are those
+    of these numbers, in this order, and others are left aside. So are tensors under other names
+    than `name`. A row of another dtype is taken as `load` takes a leaf.
+
+    Raises ValueError that names every member and every leaf that is missing, not wanted, or of
+    another shape or dtype.
+
+    >>> import torch
+    >>> tree = {"w": torch.tensor([1, 2, 3])}
+    >>> of_members(by_member(tree), like=tree, members=[2, 0])
+    {'w': tensor([3, 1])}
+    """
+    return _stacked("of_members", tensors, like, members, name)
+
+
+def _stacked(
+    where: str,
+    tensors: Mapping[str, Tensor],
+    like: Any,
+    members: Sequence[int] | None,
+    name: str,
+) -> Any:
+    expected = flat(like)
+    count = _count(where, expected)
+    held, wrong = _held(tensors, name)
+    if members is None:
+        members = range(count)
+        wrong += [f"member {k} is not wanted" for k in sorted(held) if k >= count]
+    _check.whole(where, **{f"members[{n}]": k for n, k in enumerate(members)})
+    wanted = dict.fromkeys(members)
+    wrong += [f"member {k} is missing" for k in wanted if k not in held]
+    for k in wanted:
+        if k in held:
+            wrong += [f"{_key(name, k, w)} is missing" for w in expected if w not in held[k]]
+            wrong += [
+                f"{_key(name, k, w)} is not wanted" for w in sorted(held[k] - expected.keys())
+            ]
+    leaves = []
+    for way, leaf in expected.items():
+        stacked = leaf.new_empty(len(members), *leaf.shape[1:])
+        for n, k in enumerate(members):
+            if way in held.get(k, ()):
+                key = _key(name, k, way)
+                row = tensors[key]
+                unfit = misfit(key, row, leaf.shape[1:], leaf.dtype)
+                if not unfit:
+                    stacked[n] = row.to(leaf.dtype)
+                wrong += unfit
+        leaves.append(stacked)
+    refuse(where, list(dict.fromkeys(wrong)))
+    return tree_unflatten(leaves, tree_structure(like))
+
+
+def _held(tensors: Mapping[str, Tensor], name: str) -> tuple[dict[int, set[str]], list[str]]:
+    """The ways to the leaves of each member under a name, and the lines of what is none."""
+    prefix = f"{name}." if name else ""
+    held: dict[int, set[str]] = {}
+    wrong = []
+    for key in tensors:
+        if key.startswith(prefix):
+            parts = re.fullmatch(r"(\d{4}|[1-9]\d{4,})(?:\.(.+))?", key[len(prefix) :], re.DOTALL)
+            if parts:
+                held.setdefault(int(parts[1]), set()).add(parts[2] or "")
+            else:
+                wrong.append(f"{key} is not wanted")
+    return held, wrong
+
+
+def _key(name: str, member: int, way: str) -> str:
+    return ".".join(part for part in (name, f"{member:04d}", way) if part)
+
+
+def _count(where: str, leaves: Mapping[str, Tensor]) -> int:
+    """How many members the leaves hold, each on its first axis."""
+    if not leaves:
+        raise ValueError(f"{where}: the tree must hold a leaf, but it holds none")
+    sizes = {way: len(leaf) if leaf.ndim else None for way, leaf in leaves.items()}
+    first = next(iter(sizes.values()))
+    for way, size in sizes.items():
+        if size is None or size != first:
+            raise ValueError(
+                f"{where}: the first axis of every leaf must be the members', but {way} is "
+                f"{tuple(leaves[way].shape)} and {next(iter(leaves))} "
+                f"{tuple(next(iter(leaves.values())).shape)}"
+            )
+    return first or 0

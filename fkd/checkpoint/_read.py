@@ -1,0 +1,57 @@
+"""Whatever file holds tensors by name, by what it begins with."""
+
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from fkd.checkpoint._archive import archive
+from fkd.checkpoint._file import File
+
+
+def read(path: str | Path) -> dict[str, Tensor]:
+    """The tensors in a file by name, on the CPU, each with memory of its own.
+
+    The file is one of `write`'s, whose checksums are verified, any safetensors file, or a
+    `state_dict` that torch has saved, of which nothing but tensors is unpickled.
+
+    Raises ValueError where there is no file, or one that is damaged or holds anything else.
+    """
+    return dict(opened(path))
+
+
+def about(path: str | Path) -> dict[str, Any]:
+    """What `write` was told that the file is about, from its header alone; {} where it has none.
+
+    Raises ValueError where there is no file, and for a header that is damaged.
+    """
+    return File(path).about if _is_safetensors(path) else {}
+
+
+def opened(path: str | Path) -> Mapping[str, Tensor]:
+    """The tensors of a file by name, those of safetensors read when they are asked for."""
+    return File(path) if _is_safetensors(path) else archive(path)
+
+
+def _is_safetensors(path: str | Path) -> bool:
+    """Whether a file is safetensors, and not torch's; raises ValueError where it is neither."""
+    try:
+        if not stat.S_ISREG(Path(path).stat().st_mode):
+            raise ValueError(f"checkpoint {path}: it must be a file, but it is a folder or a pipe")
+        with open(path, "rb") as file:
+            first = file.read(9)
+    except FileNotFoundError as error:
+        raise ValueError(f"checkpoint {path}: there is no such file") from error
+    except OSError as error:
+        raise ValueError(f"checkpoint {path}: it cannot be read: {error.strerror}") from error
+    if first[8:] == b"{":  # after the header's length
+        return True
+    if first.startswith((b"PK", b"\x80")):  # an archive, or a bare pickle as torch once wrote
+        return False
+    what = "holds something else" if first else "is empty"
+    raise ValueError(
+        f"checkpoint {path}: it must be a safetensors file or a state_dict of torch's, "
+        f"but it {what}"
+    )

@@ -1,0 +1,118 @@
+"""A tree of tensors to a file and back, a leaf by the way to it."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import (
+    GetAttrKey,
+    MappingKey,
+    SequenceKey,
+    tree_flatten_with_path,
+    tree_structure,
+    tree_unflatten,
+)
+
+from fkd.checkpoint._file import write
+from fkd.checkpoint._read import opened
+
+
+def save(path: str | Path, tree: Any, about: Mapping[str, Any] = {}) -> None:
+    """Write a tree's leaves to `path`, as `write` does, each by the way to it
+    (`params.student.fc.weight`).
+
+    Raises what `write` raises, and ValueError where two leaves have one name.
+    """
+    write(path, flat(tree), about)
+
+
+def load(path: str | Path, like: Any) -> Any:
+    """The tree in a file, in the structure, dtypes and devices of `like`, with memory of its own.
+
+    A leaf of another dtype is taken where both are floating point, both complex, or both whole
+    numbers, and every one of its values is the same in the dtype of `like`: float32 goes into
+    float64, float64 into float32 where nothing is rounded.
+
+    Raises ValueError that names every leaf that is missing, not wanted, or of another shape or
+    dtype, and what `read` raises.
+    """
+    tensors, expected = opened(path), flat(like)
+    wrong = [f"{name} is missing" for name in expected if name not in tensors]
+    wrong += [f"{name} is not wanted" for name in tensors if name not in expected]
+    leaves = []
+    for name, leaf in expected.items():
+        if name in tensors:
+            x = tensors[name]
+            wrong += misfit(name, x, leaf.shape, leaf.dtype)
+            leaves.append(x)
+    refuse(f"checkpoint {path}", wrong)
+    leaves = [_placed(x, leaf) for x, leaf in zip(leaves, expected.values(), strict=True)]
+    return tree_unflatten(leaves, tree_structure(like))
+
+
+def flat(tree: Any) -> dict[str, Tensor]:
+    """A tree's leaves by the way to each; raises ValueError where two ways are one name."""
+    leaves, _ = tree_flatten_with_path(tree)
+    for where, leaf in leaves:
+        if not isinstance(leaf, Tensor):
+            raise ValueError(
+                f"checkpoint: a tree holds tensors, but its {name_of(where)} is a "
+                f"{type(leaf).__name__}"
+            )
+    names = [name_of(where) for where, _ in leaves]
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise ValueError(
+            f"checkpoint: two leaves have the name {twice[0]!r}; name a key without the dot, or "
+            "otherwise than by a number of the same digits"
+        )
+    return dict(zip(names, (leaf for _, leaf in leaves), strict=True))
+
+
+def name_of(way: Sequence[Any]) -> str:
+    """The way to a leaf, as `params.student.fc.weight`."""
+    parts = {MappingKey: "key", GetAttrKey: "name", SequenceKey: "idx"}
+    return ".".join(str(getattr(part, parts[type(part)])) for part in way)
+
+
+def misfit(name: str, x: Tensor, shape: Sequence[int], dtype: torch.dtype) -> list[str]:
+    """What is wrong with a tensor where one of this shape and dtype is wanted: no line or one."""
+    if tuple(x.shape) != tuple(shape):
+        return [f"{name} must be {tuple(shape)}, but is {tuple(x.shape)}"]
+    if x.dtype != dtype and not _is_same_in(x, dtype):
+        return [f"{name} must be {dtype}, but is {x.dtype}, and is not the same in {dtype}"]
+    return []
+
+
+def _is_same_in(x: Tensor, dtype: torch.dtype) -> bool:
+    """Whether every value of a tensor is the same in another dtype of its kind."""
+    if _kind(x.dtype) != _kind(dtype):
+        return False
+    cast = x.to(dtype)
+    if x.is_complex():
+        x, cast = torch.view_as_real(x), torch.view_as_real(cast)
+    if x.is_floating_point():
+        one, other = x.double(), cast.double()
+        return bool(((one == other) | (one.isnan() & other.isnan())).all())
+    return torch.equal(cast.to(x.dtype), x) and torch.equal(cast < 0, x < 0)
+
+
+def _kind(dtype: torch.dtype) -> str:
+    if dtype == torch.bool:
+        return "bool"
+    return "complex" if dtype.is_complex else "real" if dtype.is_floating_point else "whole"
+
+
+def _placed(x: Tensor, leaf: Tensor) -> Tensor:
+    """A tensor with the dtype, the device and the strides of a leaf."""
+    x = x.to(leaf.device, leaf.dtype)
+    return x if x.stride() == leaf.stride() else torch.empty_like(leaf).copy_(x)
+
+
+def refuse(where: str, wrong: Sequence[str]) -> None:
+    """Raise a ValueError of these lines where there are any."""
+    if wrong:
+        raise ValueError(f"{where}: its tensors do not fit:\n  " + "\n  ".join(wrong))

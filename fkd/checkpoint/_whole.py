@@ -1,0 +1,121 @@
+"""A file that is there whole or not at all."""
+
+import os
+import re
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+NAME_BYTES = 200  # of a file's name in its folder's: 255 is the most that file systems take
+
+
+@contextmanager
+def whole(path: str | Path) -> Iterator[Path]:
+    """A path to write, which takes the place of `path` at the end, flushed to the disk.
+
+    At every moment `path` is the old file or the new one, even if the power fails. Where the
+    writing raises, `path` stays as it was, and nothing is left beside it. Of a symbolic link it is
+    the target that is written, and the link stays. A new file has the permissions that the umask
+    gives, another those of the file that it replaces. Of several writers at once the last one's
+    file stays.
+
+    What is written lies in a folder of its own beside `path`, named `.NAME.RANDOM.fkd-partial`,
+    which is locked as long as the writer lives. So the next writer of `path` knows what one that
+    was killed has left, and removes it.
+
+    Raises ValueError where `path` is a folder, a pipe or a device, and OSError where the disk is
+    full or cannot be written.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with whole(Path(folder) / "notes.txt") as temporary:
+    ...         _ = temporary.write_text("whole")
+    ...     print((Path(folder) / "notes.txt").read_text())
+    whole
+    """
+    path = Path(os.path.realpath(path))
+    mode = _mode(path)
+    _remove_left_overs(path)
+    folder, lock = _own_folder(path)
+    try:
+        usual = stat.S_IMODE(folder.stat().st_mode)
+        folder.chmod(0o700)  # a private file stays private while it is written
+        temporary = folder / path.name
+        yield temporary
+        temporary.chmod(usual & 0o666 if mode is None else mode)
+        _flush(temporary)
+        os.replace(temporary, path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+    _flush(path.parent)
+
+
+def _mode(path: Path) -> int | None:
+    """The permissions of the file that is there; None where there is none."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError(
+            f"whole: {path} must be a file or a new name, but it is a folder, a pipe, a device or "
+            "a link to itself; name another"
+        )
+    return stat.S_IMODE(status.st_mode)
+
+
+def _own_folder(path: Path) -> tuple[Path, int]:
+    """A new folder beside `path`, and the handle that holds its lock."""
+    while True:
+        folder = path.parent / f".{_stem(path)}.{secrets.token_hex(4)}.fkd-partial"
+        with suppress(FileExistsError):
+            folder.mkdir()
+            lock = _locked(folder)
+            if lock is not None:
+                return folder, lock
+
+
+def _remove_left_overs(path: Path) -> None:
+    """Remove the folders of writers of `path` that are no more: nobody holds their lock."""
+    name = re.compile(re.escape(f".{_stem(path)}.") + r"[0-9a-f]{8}\.fkd-partial")
+    with suppress(PermissionError):  # a folder that may be written and not listed
+        for folder in path.parent.iterdir():
+            lock = _locked(folder) if name.fullmatch(folder.name) else None
+            if lock is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+                os.close(lock)
+
+
+def _locked(folder: Path) -> int | None:
+    """A handle that holds the folder's lock; None where it is another's, or the folder is gone."""
+    import fcntl
+
+    try:
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(lock), folder.lstat()):
+            return lock
+    except OSError:
+        pass
+    os.close(lock)
+    return None
+
+
+def _stem(path: Path) -> str:
+    return os.fsdecode(os.fsencode(path.name)[:NAME_BYTES])
+
+
+def _flush(path: Path) -> None:
+    """Have a file's bytes, or a folder's names, on the disk before going on."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,184 @@
+"""The console: what a comparison tells there, and signs and streams that may not be what they are.
+
+Nothing here stops the work behind it, but for a pipe whose reader has gone.
+"""
+
+import io
+import os
+import sys
+import time
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any, Self, TextIO, cast
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from fkd.compare.run import Comparison
+from fkd.compare.run import Progress as At
+
+# What stands for a sign that a console cannot show; for any other its number does.
+SIGNS = {"−": "-", "–": "-", "±": "+-", "…": "...", "★": "*", "×": "x", "≥": ">=", "²": "^2"}
+# The layers whose shapes are told, where a network has them.
+LAYERS = {"hidden": "hidden representation", "feature_map": "feature map"}
+READER_GONE = 141  # the exit code: 128 + SIGPIPE, as of any program that a closed pipe ends
+MINUTE = 60.0  # seconds; without a terminal a line tells how far it is at least so often
+
+
+class Stream(io.TextIOBase):
+    """A stream for a console that shows what it can, and raises nothing.
+
+    A sign that the encoding lacks becomes another. Once nothing can be written, for the reader of a
+    pipe has gone, a terminal has hung up or a disk is full, nothing more is.
+    """
+
+    def __init__(self, stream: TextIO):
+        self.stream = stream
+        self.lost = False
+        self.reader_gone = False
+
+    @property
+    def encoding(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.stream.encoding or "utf-8"
+
+    def write(self, text: str) -> int:
+        if not self.lost:
+            try:
+                self.stream.write(fitting(text, self.encoding))
+            except OSError as error:
+                self._lose(error)
+        return len(text)
+
+    def flush(self) -> None:
+        if not self.lost:
+            try:
+                self.stream.flush()
+            except OSError as error:
+                self._lose(error)
+
+    def isatty(self) -> bool:
+        return self.stream.isatty()
+
+    def fileno(self) -> int:
+        return self.stream.fileno()
+
+    def _lose(self, error: OSError) -> None:
+        self.lost, self.reader_gone = True, isinstance(error, BrokenPipeError)
+        # What is still in the buffer is written when Python ends, and must not fail then.
+        with suppress(OSError, ValueError):  # a stream that is no file has no number
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.stream.fileno())
+            os.close(nowhere)
+
+
+def fitting(text: str, encoding: str) -> str:
+    """The text in signs that an encoding has.
+
+    >>> fitting("97.2 ± 0.3 – café", "ascii")
+    '97.2 +- 0.3 - caf\\\\xe9'
+    """
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return "".join(_fitting(sign, encoding) for sign in text)
+    return text
+
+
+def _fitting(sign: str, encoding: str) -> str:
+    try:
+        sign.encode(encoding)
+    except UnicodeEncodeError:
+        return SIGNS.get(sign) or sign.encode("ascii", "backslashreplace").decode()
+    return sign
+
+
+def consoles() -> tuple[Console, Console]:
+    """The console for what is told, and the one for errors."""
+    told = console_on(sys.stdout)
+    return told, console_on(sys.stderr, stderr=True, style="bold red", soft_wrap=True)
+
+
+def console_on(stream: TextIO | None, **options: Any) -> Console:
+    """A console on a `Stream`; one that Python was started without is nowhere."""
+    return Console(file=None if stream is None else cast(TextIO, Stream(stream)), **options)
+
+
+def reader_gone(console: Console) -> bool:
+    """Whether nobody reads the console any more: it is a pipe that was closed, as by `| head`."""
+    return isinstance(console.file, Stream) and console.file.reader_gone
+
+
+def tell(comparison: Comparison, console: Console) -> None:
+    """Print what is compared, before it runs."""
+    results = comparison.results
+    for role, name in results.networks.items():
+        count = results.parameters[role]
+        console.print(f"{role.capitalize()} {name}: {count:,} parameters", highlight=False)
+    for layer, title in LAYERS.items():
+        for role, shapes in results.shapes.items():
+            if layer in shapes:
+                console.print(f"Shape of the {role}'s {title}: {shapes[layer]}")
+    for note in comparison.notes:
+        console.print(note, markup=False)
+
+
+class Display:
+    """How far a comparison is, as long as it is entered: a bar for all that goes on one after the
+    other on a terminal, and elsewhere a line at each tenth of it and at least each minute."""
+
+    def __init__(self, console: Console):
+        self.console = console
+        on_terminal = console.file.isatty() and console.is_terminal and not console.is_dumb_terminal
+        self.bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("steps, left"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not on_terminal,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._last: tuple[TaskID, int] | None = None  # what the last line told: which tenth of what
+        self._told = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.bar.stop()
+
+    def show(self, at: At) -> None:
+        """Show how far it is; raises BrokenPipeError where nobody reads it any more."""
+        if at.what not in self._tasks:
+            self._tasks[at.what] = self.bar.add_task(at.what, total=at.steps)
+        number = self._tasks[at.what]
+        what = f"{at.what}, compiling" if at.compiling else at.what
+        self.bar.update(number, completed=at.step, description=what)
+        if self.bar.disable:
+            self._tell(next(task for task in self.bar.tasks if task.id == number))
+        if reader_gone(self.console):
+            raise BrokenPipeError("the reader of the console has gone")
+
+    def _tell(self, task: Task) -> None:
+        tenth = (task.id, int(task.percentage // 10))
+        if tenth == self._last and time.monotonic() - self._told < MINUTE:
+            return
+        self._last, self._told = tenth, time.monotonic()
+        left = task.time_remaining
+        when = "" if left is None or task.finished else f", {timedelta(seconds=round(left))} left"
+        self.console.print(
+            f"{task.description}: {task.completed:g} of {task.total:g} steps{when}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )

@@ -1,0 +1,30 @@
+"""Numbers as JSON holds them, which has no word for NaN and infinity: both are null there."""
+
+import math
+from typing import Any
+
+
+def with_null(value: Any) -> Any:
+    """A structure of dicts, lists and tuples with None for every number that is not finite.
+
+    >>> with_null({"loss": [(0.5, math.inf)]})
+    {'loss': [[0.5, None]]}
+    """
+    if isinstance(value, dict):
+        return {key: with_null(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [with_null(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def with_nan(value: Any) -> Any:
+    """A structure of numbers with NaN for every None.
+
+    >>> with_nan({"loss": [[0.5, None]]})
+    {'loss': [[0.5, nan]]}
+    """
+    if isinstance(value, dict):
+        return {key: with_nan(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [with_nan(inner) for inner in value]
+    return math.nan if value is None else value

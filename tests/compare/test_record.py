@@ -1,0 +1,73 @@
+"""A student is finite when its parameters and its logits are after the last update."""
+
+import math
+from functools import partial
+
+import pytest
+import torch
+from compare.small_comparisons import ALL, small, trained_elsewhere, vectors
+from torch import Tensor
+
+from fkd import methods, optim
+from fkd.compare import Results
+from fkd.data import Data, Resident
+
+
+def at_the_last_step(factor: float, step: Tensor) -> Tensor:
+    """A schedule that spoils the last of eight updates, after which no loss is taken."""
+    return torch.where(step == 7, factor, 1.0)
+
+
+def spoiled(factor: float, **options) -> Results:
+    schedules = {"lr": partial(at_the_last_step, factor)}
+    return small(vectors(), schedules=schedules, teacher_state=trained_elsewhere(), **options)
+
+
+# Adam's step is about as long as the learning rate: 0.01 times 1e37 leaves finite parameters whose
+# products are not.
+@pytest.mark.parametrize(
+    ("factor", "what"), [(math.inf, "parameter first.weight"), (1e37, "logits")]
+)
+def test_a_student_that_its_last_update_broke_is_no_result(factor, what):
+    results = spoiled(factor)
+    assert not results.methods and not results.complete
+    for failure in results.failed.values():
+        assert failure.kind == "diverged"
+        assert failure.reason == (
+            f"member 0 (seed 3): {what} not finite after the last update; "
+            "a lower learning rate may help"
+        )
+
+
+def test_a_setting_that_the_last_update_broke_is_never_chosen():
+    swept = {"lr": (1e-2, 1e2)}
+    results = spoiled(1e36, sweep=swept, methods={"ce": ALL["ce"]})  # 1e34 and 1e38
+    reason = results.failed["ce"].reason
+    assert reason.startswith("each of 2 settings has a seed that diverged, the first member 0 (se")
+    results = spoiled(1e18, sweep=swept, methods={"ce": ALL["ce"]})  # 1e16 squared is finite
+    choice = results.methods["ce"].sweep
+    assert choice and choice.chosen == 0 and choice.settings[1].validation_accuracy == [None, None]
+
+
+def test_a_teacher_that_the_last_update_broke_ends_the_comparison():
+    schedules = {"lr": partial(at_the_last_step, math.inf)}
+    with pytest.raises(FloatingPointError, match=r"teacher: member 0 \(seed 42\): parameter first"):
+        small(vectors(), schedules=schedules)
+
+
+def test_a_student_that_overflows_on_the_test_split_alone_is_no_result():
+    data = vectors()
+    inputs, labels = data.test.inputs.clone(), data.test.targets["labels"]
+    inputs[4] = math.inf
+    data = Data(data.name, data.classes, data.train, Resident(inputs, {"labels": labels}))
+    chosen = {"ce": methods.ce()}
+    results = small(
+        data,
+        sweep={"lr": (0.1, 0.2)},
+        methods=chosen,
+        optimizer=optim.sgd(0.1),
+        teacher_state=trained_elsewhere(),
+    )
+    failure = results.failed["ce"]
+    assert failure.kind == "diverged"
+    assert "logits not finite after the last update" in failure.reason
