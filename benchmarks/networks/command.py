@@ -80,13 +80,15 @@ def sides(values: argparse.Namespace) -> list[Side]:
 
 
 def rows(timings: Mapping[Side, Timing]) -> list[dict[str, Any]]:
-    """Each side by a student's step, and how it stands to the plain loop of its network.
+    """Each side by a student's step, and how it stands to the plain loop of its network, if that
+    ran.
 
     `epoch_s` are the seconds that a student's epoch over CIFAR-10's images would take.
     """
     entries = []
     for side, timing in timings.items():
-        base = next(s for s in timings if s.loop == "plain" and s.network == side.network)
+        bases = [s for s in timings if s.loop == "plain" and s.network == side.network]
+        ratios = [timed.ratio(timing, timings[base]) / side.members for base in bases]
         entries.append(
             {
                 "side": str(side),
@@ -94,7 +96,7 @@ def rows(timings: Mapping[Side, Timing]) -> list[dict[str, Any]]:
                 "members": side.members,
                 "ms": timing.ms / side.members,
                 "epoch_s": timing.ms / side.members / 1e3 * steps_per_epoch(IMAGES, side.batch),
-                "of_plain": timed.ratio(timing, timings[base]) / side.members,
+                "of_plain": ratios[0] if ratios else None,
                 "first_step": timing.first_step,
                 "peak": timing.peak,
                 "rounds": [ms / side.members for ms in timing.rounds],
@@ -117,7 +119,7 @@ def table(entries: Sequence[Mapping[str, Any]]) -> Table:
             entry["side"],
             f"{entry['ms']:.2f}",
             f"{entry['epoch_s']:.1f}",
-            f"{entry['of_plain']:.2f}",
+            "" if entry["of_plain"] is None else f"{entry['of_plain']:.2f}",
             f"{entry['first_step']:.1f}",
             f"{entry['peak']:.0f}",
         )
@@ -131,16 +133,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         values = parse(arguments)
         folder = new_folder(values.output, "networks")
         with console.status("measuring"):
-            timings, _ = timed.alternate(
+            timings, left_out = timed.alternate(
                 sides(values), make, peak, rounds=values.rounds, seconds=values.seconds
             )
-    except (ValueError, timed.SideFailed) as error:
+    except ValueError as error:
         errors.print(f"networks: {error}", markup=False)
         return 2
     entries = rows(timings)
     setting = {key: value for key, value in vars(values).items() if key != "output"}
-    whole = {"setting": setting, "environment": environment(), "sides": entries}
+    whole = {
+        "setting": setting,
+        "environment": environment(),
+        "sides": entries,
+        "left_out": {str(side): str(why) for side, why in left_out.items()},
+    }
     (Path(folder) / "networks.json").write_text(json.dumps(whole, indent=1) + "\n")
     show(console, table(entries))
+    for why in left_out.values():
+        errors.print(f"networks: {why}", markup=False)
     console.print(f"Written to {folder}", soft_wrap=True)
-    return 0
+    return 2 if left_out else 0

@@ -58,13 +58,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         errors.print(str(error), markup=False)
         return 2
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as unpacked:
-        images = Path(values.root).absolute() if values.root else None
-        archive = images if images and images.is_file() else None
-        images = Path(unpacked) if archive else images
+        root = Path(values.root).absolute() if values.root else None
+        images = Path(unpacked) / "images" if root and root.is_file() else root
         every = [
             one
-            for one in stages(folder, values.rehearse, archive, images)
-            if one.name in (*values.stages, "images")
+            for one in stages(folder, values.rehearse, root, images)
+            if one.name in values.stages
         ]
         # What was compiled or decoded for one stage is there for the next.
         os.environ.setdefault("FKD_CACHE", str(Path(unpacked) / "cache"))
@@ -74,6 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             why = f": {outcome.why}" if outcome.why else ""
             told = f"{outcome.name}: {outcome.ended}, {outcome.seconds:.0f} s{why}"
             console.print(told, markup=False, soft_wrap=True, highlight=False)
+            if outcome.ended in ("failed", "out of time"):
+                lines = stage.tail(folder / f"{outcome.name}.log")
+                console.print("\n".join(lines), markup=False, soft_wrap=True, highlight=False)
             try:
                 summary.write(folder, outcomes, values.minutes, values.rehearse)
             except Exception as error:  # what is told is no reason to measure nothing more

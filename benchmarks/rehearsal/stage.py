@@ -6,7 +6,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -17,13 +19,15 @@ GRACE = 5.0  # seconds that a process has from being told to end until it is kil
 class Stage:
     """What is run: `python` with these arguments, in the repository's root.
 
-    `seconds` are its limit. Where `missing` says what it would need, it is left out.
+    `seconds` are its limit. Where `missing` says what it would need, it is left out. Neighbours
+    that are not `timed`, for they time nothing, run side by side.
     """
 
     name: str
     arguments: tuple[str, ...]
     seconds: float
     missing: str = ""
+    timed: bool = True
 
 
 @dataclass(frozen=True)
@@ -43,14 +47,23 @@ def run(stages: Sequence[Stage], folder: Path, seconds: float) -> Iterator[Outco
     What a stage prints is in `folder/NAME.log`.
     """
     end = time.monotonic() + seconds
-    for stage in stages:
-        limit = min(stage.seconds, end - time.monotonic())
-        if stage.missing:
-            yield Outcome(stage.name, "left out", why=stage.missing)
-        elif limit <= 0:
-            yield Outcome(stage.name, "left out", why="no time is left")
-        else:
-            yield _run(stage, folder / f"{stage.name}.log", limit)
+    for timed, group in groupby(stages, lambda stage: stage.timed):
+        if timed:
+            yield from (_within(stage, folder, end) for stage in group)
+            continue
+        beside = list(group)
+        with ThreadPoolExecutor(len(beside)) as threads:
+            futures = [threads.submit(_within, stage, folder, end) for stage in beside]
+            yield from (future.result() for future in as_completed(futures))
+
+
+def _within(stage: Stage, folder: Path, end: float) -> Outcome:
+    limit = min(stage.seconds, end - time.monotonic())
+    if stage.missing:
+        return Outcome(stage.name, "left out", why=stage.missing)
+    if limit <= 0:
+        return Outcome(stage.name, "left out", why="no time is left")
+    return _run(stage, folder / f"{stage.name}.log", limit)
 
 
 def _run(stage: Stage, log: Path, limit: float) -> Outcome:
@@ -103,5 +116,9 @@ def _signal(process: subprocess.Popen, number: int) -> bool:
 
 
 def _last_line(log: Path) -> str:
-    lines = log.read_text(errors="replace").splitlines()
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return next((line.strip() for line in reversed(tail(log)) if line.strip()), "")
+
+
+def tail(log: Path, lines: int = 15) -> list[str]:
+    """The last lines of what a stage printed."""
+    return log.read_text(errors="replace").splitlines()[-lines:]

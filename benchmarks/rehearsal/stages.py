@@ -9,8 +9,13 @@ from benchmarks.rehearsal.stage import Stage
 NO_IMAGES = "no images were given; --root takes a folder of them, or an archive of one"
 LADDER = "--device cuda --parts steps floor --groups fkd --members 1 8 32 128 --rounds 3"
 RIVALS = "--device cuda --parts steps --members 8 32 128 --jax-members 1 8 32 --rounds 3"
-FEW = "--parts steps --members 2 --jax-members 1 --rounds 1 --precisions fp32 --no-compile"
+FEW = (
+    "--parts steps --members 2 --jax-members 1 --rounds 1 --seconds 0.01 --precisions fp32 "
+    "--no-compile"
+)
 TABLE = "--methods ce kd cosine hint --dataset folder"
+COMPILED = "--methods ce kd cosine hint --device cuda --teacher-epochs 1"
+COMPILED_FEW = "--methods ce --device cpu --teacher-epochs 1 --epochs 1 --seeds 1 --no-compile"
 TABLE_OF_FEW = f"{TABLE} --device cpu --seeds 2 --epochs 1 --batch-size 4 --no-compile"
 
 
@@ -24,22 +29,51 @@ class Planned(NamedTuple):
     measured: str
     rehearsed: str
     needs_images: bool = False
+    timed: bool = True
 
 
 PLAN = (
     Planned(
+        "images",
+        "benchmarks.rehearsal.images",
+        120,
+        "",
+        "",
+        needs_images=True,
+        timed=False,
+    ),
+    Planned(
         "suite",
         "benchmarks.rehearsal.suite",
-        90,
+        120,
         "--only 'gpu or captur or candidate'",
         "--only captured",
+        timed=False,
     ),
     Planned(
         "correctness",
         "benchmarks.rehearsal.correctness",
         150,
-        "--device cuda",
+        "--device cuda --processes 6",
         "--methods kd --members 2 --batch 4 --steps 2 --processes 1 --no-compile",
+        timed=False,
+    ),
+    # The steps of the tables are the same on any images: so they are compiled beside the rest.
+    Planned(
+        "compile-bf16",
+        "fkd.compare",
+        150,
+        f"{COMPILED} --seeds 32 --epochs 16 --precision bf16",
+        COMPILED_FEW,
+        timed=False,
+    ),
+    Planned(
+        "compile-fp32",
+        "fkd.compare",
+        150,
+        f"{COMPILED} --seeds 8 --epochs 63",
+        COMPILED_FEW,
+        timed=False,
     ),
     Planned(
         "table-bf16",
@@ -50,14 +84,6 @@ PLAN = (
         needs_images=True,
     ),
     Planned(
-        "table-fp32",
-        "fkd.compare",
-        200,
-        f"{TABLE} --device cuda --seeds 8",
-        TABLE_OF_FEW,
-        needs_images=True,
-    ),
-    Planned(
         "ladder-bf16",
         "benchmarks.speed",
         120,
@@ -65,11 +91,19 @@ PLAN = (
         f"{FEW} --groups fkd",
     ),
     Planned(
-        "ladder-fp32",
-        "benchmarks.speed",
-        120,
-        f"{LADDER} --precisions fp32",
-        f"{FEW} --groups fkd",
+        "kernels",
+        "benchmarks.rehearsal.kernels",
+        90,
+        "--device cuda --members 32 --precision bf16",
+        "--members 2 --precision fp32 --steps 2 --no-compile",
+    ),
+    Planned(
+        "table-fp32",
+        "fkd.compare",
+        200,
+        f"{TABLE} --device cuda --seeds 8",
+        TABLE_OF_FEW,
+        needs_images=True,
     ),
     Planned(
         "fused-by-hand",
@@ -93,13 +127,6 @@ PLAN = (
         "--members 2 --precisions fp32 --batch 2 --rounds 1",
     ),
     Planned(
-        "kernels",
-        "benchmarks.rehearsal.kernels",
-        90,
-        "--device cuda --members 32 --precision bf16",
-        "--members 2 --precision fp32 --steps 2 --no-compile",
-    ),
-    Planned(
         "memory",
         "benchmarks.rehearsal.memory",
         150,
@@ -113,6 +140,13 @@ PLAN = (
         "--device cuda --members 8 32 --precision bf16 --augment --rounds 3 --seconds 1",
         "--networks resnet8 --members 2 --batch-size 4 --augment --rounds 1 --seconds 0.05 "
         "--no-compile",
+    ),
+    Planned(
+        "ladder-fp32",
+        "benchmarks.speed",
+        120,
+        f"{LADDER} --precisions fp32",
+        f"{FEW} --groups fkd",
     ),
     Planned(
         "losses",
@@ -138,23 +172,23 @@ PLAN = (
 )
 
 
-def stages(folder: Path, rehearse: bool, archive: Path | None, images: Path | None) -> list[Stage]:
+def stages(folder: Path, rehearse: bool, root: Path | None, images: Path | None) -> list[Stage]:
     """The stages, each of which writes into a folder of its own in `folder`.
 
-    Those that need images read them from `images`, and are left out without. An `archive` of them
-    is unpacked there first, with what Python brings along.
+    `root` is a folder of images or an archive of one, which the first stage unpacks into `images`.
+    Where there is none, the stages that need it are left out.
     """
     every = []
-    if archive is not None:
-        unpack = ("-m", "tarfile", "--extract", str(archive), str(images))
-        every.append(Stage("images", unpack, 60.0))
     for planned in PLAN:
         options = shlex.split(planned.rehearsed if rehearse else planned.measured)
-        arguments = ["-m", planned.module, *options, "--output", str(folder / planned.name)]
+        arguments = ["-m", planned.module, *options]
         missing = ""
         if planned.needs_images and images is None:
             missing = NO_IMAGES
+        elif planned.name == "images":
+            arguments += ["--root", str(root), "--into", str(images)]
         elif planned.needs_images:
             arguments += ["--root", str(images)]
-        every.append(Stage(planned.name, tuple(arguments), planned.seconds, missing))
+        arguments += ["--output", str(folder / planned.name)]
+        every.append(Stage(planned.name, tuple(arguments), planned.seconds, missing, planned.timed))
     return every

@@ -64,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     noted = Noted(new_folder(values.output, "suite") / "tests.json")
     noted.write()
     flags = ["--quiet", "--continue-on-collection-errors", "-k", values.only]
+    # Not this project's, and each gives a warning on some machines, which is an error here.
+    flags += ["-p", "no:benchmark", "-p", "no:cacheprovider", "-W", "ignore:TensorFloat32"]
     return int(pytest.main([*flags, *files(Path(values.tests))], [noted]))
 
 

@@ -118,7 +118,7 @@ def _speed(results: Mapping[str, Any], folder: Path) -> list[str]:
                 row["precision"],
                 str(row["members"]),
                 f"{row['ms']:.4f}",
-                f"{row['ratios'][0]:.3f}",
+                f"{row['ratios'][0]:.3f}" if row["ratios"] else "",
                 *(f"{100 * shares[n]:.0f}" if shares else "" for n in ("unfused", "fused")),
                 f"{row['peak_mib']:.0f}",
                 f"{row['first_step_s']:.1f}",
@@ -188,20 +188,22 @@ def _networks(results: Mapping[str, Any], folder: Path) -> list[str]:
             row["side"],
             f"{row['ms']:.3f}",
             f"{row['epoch_s']:.2f}",
-            f"{row['of_plain']:.3f}",
+            "" if row["of_plain"] is None else f"{row['of_plain']:.3f}",
             f"{row['peak']:.0f}",
         ]
         for row in results["sides"]
     ]
-    return rows(["side", "ms a student's step", "s an epoch", "of plain", "peak MiB"], body)
+    head = ["side", "ms a student's step", "s an epoch", "of plain", "peak MiB"]
+    left_out = [f"- left out: {side}: {why}" for side, why in results["left_out"].items()]
+    return [*rows(head, body), *([""] if left_out else []), *left_out]
 
 
 def _losses(results: Mapping[str, Any], folder: Path) -> list[str]:
-    body = [
-        [name, f"{ours['forward_ms']:.3f}", f"{ours['gradient_ms']:.3f}"]
-        + [f"{ours['gradient_peak_mib']:.1f}"]
-        for name, ours in ((name, entry["fkd"]) for name, entry in results["losses"].items())
-    ]
+    body = []
+    for name, entry in results["losses"].items():
+        ours = entry["fkd"]
+        times = f"{ours['forward_ms']:.3f}", f"{ours['gradient_ms']:.3f}"
+        body.append([name, *times, f"{ours['gradient_peak_mib']:.1f}"])
     return rows(["loss", "forward ms", "with gradient", "peak MiB"], body)
 
 

@@ -53,12 +53,14 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[Options, str | None]:
     )
     parser.add_argument("--no-compile", action="store_true", help="fkd's steps there as they are")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=0.5, help="of a side in a round")
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS)
     parser.add_argument("--output", help="a new folder for the results (default: runs/speed-DATE)")
     values = parser.parse_args(arguments)
     _check_counts("--members", values.members)
     _check_counts("--jax-members", values.jax_members)
     _check.positive("--rounds", rounds=values.rounds)
+    _check.positive("--seconds", seconds=values.seconds)
     if values.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device: cuda was asked for, but torch finds no GPU; use cpu")
     if values.device == "cpu" and "tf32" in (values.precisions or ()):
@@ -68,6 +70,7 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[Options, str | None]:
         values.members,
         values.jax_members,
         values.rounds,
+        values.seconds,
         values.parts,
         values.precisions or precisions(values.device),
         values.groups,
@@ -102,7 +105,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         errors.print(f"speed: {error}", markup=False)
         return 2
     _show(console, comparison.results, folder)
-    return 0
+    for failure in comparison.failed:
+        errors.print(f"speed: {failure}", markup=False)
+    return 2 if comparison.failed else 0
 
 
 def _show(console: Console, results: Results, folder: Path) -> None:

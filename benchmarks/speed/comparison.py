@@ -28,6 +28,7 @@ class Options:
     members: Sequence[int]
     jax_members: Sequence[int]
     rounds: int
+    seconds: float
     parts: Sequence[str]
     precisions: Sequence[str]
     groups: Sequence[str]
@@ -39,6 +40,7 @@ class Comparison:
 
     def __init__(self, options: Options, folder: Path, console: Console):
         self.options, self.folder, self.console = options, folder, console
+        self.failed: list[timed.SideFailed] = []
         self.results: Results = {
             "environment": environment() | _rivals(),
             "setting": {
@@ -66,7 +68,8 @@ class Comparison:
         rows = self.results["steps"] = []
         for group in step_groups(self.options):
             timings = self.alternate("steps", group)
-            bases = [timings[side] for side in group if side.loop == "tutorial" and side.cached]
+            loops = [side for side in group if side.loop == "tutorial" and side.cached]
+            bases = [timings[side] for side in loops if side in timings]
             rows += [_row(side, timing, bases) for side, timing in timings.items()]
             self.write()
         if self.options.device == "cpu":  # of each process's memory, what holds its libraries
@@ -77,6 +80,8 @@ class Comparison:
         timings: dict[Side, Timing] = {}
         for group in whole.sides(self.options.device, self.options.precisions):
             timings |= self.alternate("table", group, afresh=True)
+        if self.failed:  # a sum without a part would be no sum
+            raise self.failed[0]
         self.results["table"] = whole.totals(timings)
 
     def measure_floor(self) -> None:
@@ -91,11 +96,17 @@ class Comparison:
         # A line and no bar, which would be drawn while sides are timed.
         self.console.print(f"{what}: {len(group)} sides in turn")
         timings, left_out = timed.alternate(
-            group, sides.make, sides.peak, rounds=self.options.rounds, afresh=afresh
+            group,
+            sides.make,
+            sides.peak,
+            rounds=self.options.rounds,
+            seconds=self.options.seconds,
+            afresh=afresh,
         )
         for side, why in left_out.items():
             self.console.print(f"Left out: {side}: {why}", markup=False, soft_wrap=True)
-            self.results["left_out"][str(side)] = why
+            self.results["left_out"][str(side)] = str(why)
+            self.failed += [why] if isinstance(why, timed.SideFailed) else []
         return timings
 
     def write(self) -> None:

@@ -60,6 +60,26 @@ def test_what_lacks_something_is_left_out(tmp_path):
     assert not (tmp_path / "a.log").exists()
 
 
+def test_neighbours_that_time_nothing_run_side_by_side(tmp_path):
+    meet = (
+        "import pathlib, sys, time\n"
+        "mine, other = map(pathlib.Path, sys.argv[1:])\n"
+        "mine.touch()\n"
+        "while not other.exists(): time.sleep(0.05)"
+    )
+    a, b = str(tmp_path / "a"), str(tmp_path / "b")
+    stages = [
+        python("first", meet, a, b, timed=False),
+        python("second", meet, b, a, timed=False),
+        python("after", "pass"),
+    ]
+    outcomes = list(run(stages, tmp_path, 60.0))
+    assert {outcome.name: outcome.ended for outcome in outcomes} == dict.fromkeys(
+        ["first", "second", "after"], "done"
+    )
+    assert outcomes[-1].name == "after"
+
+
 def test_without_time_nothing_is_started(tmp_path):
     (only,) = run([python("a", "pass")], tmp_path, 0.0)
     assert (only.ended, only.why) == ("left out", "no time is left")

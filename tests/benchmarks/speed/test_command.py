@@ -16,14 +16,15 @@ ROOT = Path(__file__).parents[3]
 RATES = {"bytes_a_second": 1e12, "flops_a_second": {"fp32": 1e12, "bf16": 2e12}}
 
 
-def in_turn(group, make, peak, *, rounds, afresh=False):
+def in_turn(group, make, peak, *, rounds, seconds, afresh=False):
     """In place of `timed.alternate`: 16 ms a step of the tutorial, 2 a member of others."""
     timings = {}
     for side in group:
         if side.loop != "jax":
             ms = 16.0 if side.loop == "tutorial" else 2.0 * side.members
             timings[side] = timed.Timing(7.0, 1, [ms] * rounds, 100.0)
-    return timings, {side: "jax is not here" for side in group if side.loop == "jax"}
+    absent = timed.Unavailable("jax is not here")
+    return timings, {side: absent for side in group if side.loop == "jax"}
 
 
 class Here:
@@ -101,13 +102,20 @@ def test_bfloat16_is_left_out_where_it_is_slow(fake, tmp_path, capsys, monkeypat
     assert "bf16 is left out" in capsys.readouterr().out
 
 
-def test_a_side_that_fails_ends_the_run(fake, tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize(("part", "others"), [("steps", True), ("table", False)])
+def test_a_side_that_fails_is_told(fake, part, others, tmp_path, capsys, monkeypatch):
     def failing(group, make, peak, **options):
-        raise timed.SideFailed("fkd: ValueError: no")
+        timings, left_out = in_turn(group, make, peak, **options)
+        bad = next((side for side in group if side.loop == "fkd"), group[0])
+        del timings[bad]
+        return timings, left_out | {bad: timed.SideFailed("fkd: ValueError: no")}
 
     monkeypatch.setattr(timed, "alternate", failing)
-    assert command.main(["--output", str(tmp_path / "none")]) == 2
+    flags = ["--parts", part, "--groups", "fkd", "--members", "1", "2"]
+    assert command.main(["--output", str(tmp_path / "out"), *flags]) == 2
     assert "speed: fkd: ValueError: no" in capsys.readouterr().err
+    # the steps of the others stand, where a sum without a part would be no sum
+    assert (tmp_path / "out" / "speed.json").exists() == others
 
 
 @pytest.mark.parametrize(
@@ -117,6 +125,7 @@ def test_a_side_that_fails_ends_the_run(fake, tmp_path, capsys, monkeypatch):
         (["--members", "2", "2"], "--members: each is to be named once"),
         (["--jax-members", "-1"], "--jax-members: count must be above zero"),
         (["--precisions", "tf32"], "--precisions: tf32 is a GPU's, but the device is cpu"),
+        (["--seconds", "0"], "--seconds: seconds must be above zero"),
         (["--rounds", "0"], "--rounds: rounds must be above zero"),
     ],
 )

@@ -8,7 +8,7 @@ from benchmarks.speed.sides import Side
 
 @pytest.mark.parametrize("fast", [["fp32"], ["fp32", "bf16"]])
 def test_every_group_of_steps_is_led_by_the_plain_loop(fast):
-    options = Options("cpu", [1, 8], [2], 1, list(PARTS), fast, GROUPS, "step")
+    options = Options("cpu", [1, 8], [2], 1, 0.5, list(PARTS), fast, GROUPS, "step")
     groups = list(step_groups(options))
     assert all(group[0] == Side("tutorial") for group in groups)
     for loop, members in (("fkd", [1, 8]), ("jax", [2]), ("hfta", [1, 8])):
