@@ -33,10 +33,10 @@ from fkd.execution._plan import STEPS_PER_GRAPH
 SHOWN = 25
 # A kernel is of the first kind of which its name has a part.
 KINDS = {
+    "fused by the compiler": ("triton_",),
     "convolution": ("conv", "wgrad", "dgrad", "fprop", "implicit"),
     "pooling": ("pool",),
     "matrix product": ("gemm", "gemv", "splitk", "nvjet", "cutlass", "bmm", "addmm", "linear"),
-    "fused by the compiler": ("triton",),
     "layout": ("nchw", "nhwc", "transpose"),
     "copy": ("memcpy", "memset", "copy", "cat"),
 }

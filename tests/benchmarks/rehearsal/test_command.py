@@ -1,0 +1,133 @@
+"""The whole rehearsal on a CPU; what is told and written; what is refused."""
+
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from benchmarks.rehearsal import command
+from benchmarks.rehearsal.stage import Stage
+from benchmarks.rehearsal.stages import PLAN, stages
+
+WRITTEN = {  # by a stage's module
+    "benchmarks.rehearsal.images": "images.json",
+    "benchmarks.rehearsal.suite": "tests.json",
+    "benchmarks.rehearsal.correctness": "correctness.json",
+    "benchmarks.rehearsal.kernels": "kernels.json",
+    "benchmarks.rehearsal.memory": "memory.json",
+    "benchmarks.convolutions": "convolutions.json",
+    "benchmarks.losses": "losses.json",
+    "benchmarks.networks": "networks.json",
+    "benchmarks.speed": "speed.json",
+    "fkd.compare": "results.json",
+}
+
+
+@pytest.fixture
+def archive(tmp_path) -> Path:
+    """A few images of three classes, as an archive."""
+    generator = np.random.default_rng(0)
+    for split, count in (("train", 8), ("test", 4)):
+        for name in "abc":
+            folder = tmp_path / "images" / split / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                pixels = generator.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{number}.jpg")
+    with tarfile.open(tmp_path / "images.tar.xz", "w:xz") as archive:
+        for split in ("train", "test"):
+            archive.add(tmp_path / "images" / split, split)
+    return tmp_path / "images.tar.xz"
+
+
+@pytest.mark.slow
+def test_every_stage_runs_and_writes(archive, tmp_path):
+    out = tmp_path / "out"
+    flags = ["--rehearse", "--root", str(archive), "--output", str(out)]
+    assert command.main(flags) == 0
+    ended = json.loads((out / "summary.json").read_text())["stages"]
+    assert {stage["name"]: stage["ended"] for stage in ended} == {
+        planned.name: "done" for planned in PLAN
+    }
+    for planned in PLAN:
+        results = json.loads((out / planned.name / WRITTEN[planned.module]).read_text())
+        assert results
+    told = (out / "summary.md").read_text()
+    assert "Rehearsed, which measures nothing" in told
+    assert all(f"## {planned.name}" in told for planned in PLAN if planned.name != "images")
+    assert (out / "scaling.png").stat().st_size > 0
+
+
+def test_a_stage_that_fails_is_told_with_its_last_lines_and_stops_no_other(
+    tmp_path, monkeypatch, capsys
+):
+    plan = [
+        Stage("first", ("-c", "print('one'); raise ValueError('no kernel')"), 60.0),
+        Stage("second", ("-c", "pass"), 60.0),
+    ]
+    monkeypatch.setattr(command, "stages", lambda *arguments: plan)
+    monkeypatch.setattr(command, "PLAN", plan)
+    out = tmp_path / "out"
+    assert command.main(["--rehearse", "--output", str(out)]) == 1
+    ended = json.loads((out / "summary.json").read_text())["stages"]
+    assert [(stage["ended"], stage["why"]) for stage in ended] == [
+        ("failed", "ValueError: no kernel"),
+        ("done", ""),
+    ]
+    told = capsys.readouterr().out
+    assert "first: failed" in told and "Traceback" in told and "second: done" in told
+    assert "| first | failed |" in (out / "summary.md").read_text()
+
+
+def test_a_summary_that_fails_stops_nothing(tmp_path, monkeypatch, capsys):
+    plan = [Stage(name, ("-c", "pass"), 60.0) for name in ("first", "second")]
+    monkeypatch.setattr(command, "stages", lambda *arguments: plan)
+    monkeypatch.setattr(command, "PLAN", plan)
+    monkeypatch.setattr(command.summary, "write", lambda *arguments: 1 / 0)
+    assert command.main(["--rehearse", "--output", str(tmp_path / "out")]) == 0
+    both = capsys.readouterr()
+    assert "second: done" in both.out and "summary: ZeroDivisionError" in both.err
+
+
+def test_stages_that_need_images_say_so_and_the_others_are_asked_for_a_gpu():
+    every = stages(Path("/out"), rehearse=False, root=None, images=None)
+    assert [stage.name for stage in every] == [planned.name for planned in PLAN]
+    without = {stage.name for stage in every if stage.missing}
+    assert without == {"images", "table-bf16", "table-fp32"}
+    for stage in every:
+        assert stage.arguments[-2:] == ("--output", f"/out/{stage.name}")
+        if stage.name not in ("images", "suite"):
+            assert stage.arguments[stage.arguments.index("--device") + 1] == "cuda"
+
+
+def test_an_archive_is_unpacked_once_and_read_by_the_others():
+    root, images = Path("/a.tar.xz"), Path("/tmp/unpacked")
+    every = {stage.name: stage for stage in stages(Path("/out"), True, root, images)}
+    first = every["images"].arguments
+    assert first[first.index("--root") + 1] == str(root)
+    assert first[first.index("--into") + 1] == str(images)
+    table = every["table-bf16"].arguments
+    assert table[table.index("--root") + 1] == str(images)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--rehearse", "--minutes", "0"], "--minutes: minutes must be above zero"),
+        (["--rehearse", "--root", "/nowhere"], "--root: there is no /nowhere"),
+        pytest.param(
+            [],
+            "torch finds no GPU here; use --rehearse",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU"),
+        ),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_any_work(arguments, text, tmp_path, capsys):
+    out = tmp_path / "none"
+    assert command.main([*arguments, "--output", str(out)]) == 2
+    assert text in capsys.readouterr().err
+    assert not out.exists()
