@@ -36,7 +36,7 @@ PLAN = (
     Planned(
         "images",
         "benchmarks.rehearsal.images",
-        120,
+        90,
         "",
         "",
         needs_images=True,
@@ -45,7 +45,7 @@ PLAN = (
     Planned(
         "suite",
         "benchmarks.rehearsal.suite",
-        120,
+        90,
         "--only 'gpu or captur or candidate'",
         "--only captured",
         timed=False,
@@ -53,8 +53,8 @@ PLAN = (
     Planned(
         "correctness",
         "benchmarks.rehearsal.correctness",
-        150,
-        "--device cuda --processes 6",
+        90,
+        "--device cuda --processes 8",
         "--methods kd --members 2 --batch 4 --steps 2 --processes 1 --no-compile",
         timed=False,
     ),
@@ -62,7 +62,7 @@ PLAN = (
     Planned(
         "compile-bf16",
         "fkd.compare",
-        150,
+        90,
         f"{COMPILED} --seeds 32 --epochs 16 --precision bf16",
         COMPILED_FEW,
         timed=False,
@@ -70,7 +70,7 @@ PLAN = (
     Planned(
         "compile-fp32",
         "fkd.compare",
-        150,
+        90,
         f"{COMPILED} --seeds 8 --epochs 63",
         COMPILED_FEW,
         timed=False,

@@ -74,7 +74,7 @@ def test_a_way_that_fails_is_a_row_and_stops_no_other(monkeypatch):
 
     monkeypatch.setattr(correctness, "ProcessPoolExecutor", Pool)
     size = Size("cpu", members=1, batch=4, steps=2)
-    rows = correctness.rows(size, ["ce"], compiles=False, processes=1)
+    rows = list(correctness.rows(size, ["ce"], compiles=False, processes=1))
     by_way = {(row["way"], row["precision"]): row for row in rows}
     assert by_way["loop", "fp64"]["error"] == "RuntimeError: CUDA error: illegal"
     assert not by_way["loop", "fp64"]["holds"] and by_way["vmap", "fp64"]["holds"]
