@@ -203,8 +203,8 @@ def table(entries: Sequence[dict[str, Any]]) -> Table:
     return whole
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Train and compare; return 0 where every bound holds, and else 1."""
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """What is asked for; raises ValueError for what makes no sense."""
     parser = argparse.ArgumentParser(
         prog="benchmarks/rehearsal/correctness",
         description="Whether the same students come out, however their steps lie on the hardware.",
@@ -221,6 +221,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     values = parser.parse_args(arguments)
     counts = ("members", "batch", "steps", "processes")
     _check.positive("correctness", **{name: getattr(values, name) for name in counts})
+    return values
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train and compare; return 0 where every bound holds, and else 1."""
+    values = parse(arguments)
     folder = new_folder(values.output, "correctness")
     size = Size(values.device, values.members, values.batch, values.steps)
     # Each process compiles by itself, so that helpers of its own would be too many.

@@ -16,15 +16,20 @@ from benchmarks._output import new_folder
 from fkd.data import datasets
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Unpack and decode; return 0."""
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """What is asked for."""
     parser = argparse.ArgumentParser(
         prog="benchmarks/rehearsal/images", description="Unpack and decode images."
     )
     parser.add_argument("--root", type=Path, required=True, help="a folder, or an archive of it")
     parser.add_argument("--into", type=Path, help="where an archive is unpacked")
     parser.add_argument("--output", help="a new folder for what it took")
-    values = parser.parse_args(arguments)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Unpack and decode; return 0."""
+    values = parse(arguments)
     folder, root = new_folder(values.output, "images"), values.root
     seconds = {}
     begin = time.perf_counter()

@@ -108,8 +108,8 @@ def table(results: dict[str, Any]) -> Table:
     return rows
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Profile; return 0."""
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """What is asked for; raises ValueError for what makes no sense."""
     parser = argparse.ArgumentParser(
         prog="benchmarks/rehearsal/kernels",
         description="Which kernels a step of training consists of, and the share of each.",
@@ -124,6 +124,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", help="a new folder for the results")
     values = parser.parse_args(arguments)
     _check.positive("kernels", members=values.members, steps=values.steps)
+    return values
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Profile; return 0."""
+    values = parse(arguments)
     folder = new_folder(values.output, "kernels")
     side = Side(
         "fkd",

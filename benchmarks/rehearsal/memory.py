@@ -58,8 +58,8 @@ def table(rows: Sequence[dict[str, Any]]) -> Table:
     return whole
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure; return 0."""
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """What is asked for; raises ValueError for what makes no sense."""
     parser = argparse.ArgumentParser(
         prog="benchmarks/rehearsal/memory",
         description="How much memory students take, by their number.",
@@ -74,6 +74,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     values = parser.parse_args(arguments)
     for members in values.members:
         _check.positive("memory", members=members, at_once=values.at_once)
+    return values
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure; return 0."""
+    values = parse(arguments)
     names = values.precisions or precisions(values.device)
     every = [
         Side("fkd", "kd", precision, members, device=values.device, compile=compile)

@@ -52,15 +52,20 @@ def files(folder: Path) -> list[str]:
     return [str(path) for path in paths if KNOWS in path.read_text()]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run them; return pytest's code, which is 0 where all passed."""
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """What is asked for."""
     parser = argparse.ArgumentParser(
         prog="benchmarks/rehearsal/suite", description="The tests that know of a GPU."
     )
     parser.add_argument("--tests", default=str(ROOT / "tests"), help="the folder of tests")
     parser.add_argument("--only", default="", help="pytest's -k")
     parser.add_argument("--output", help="a new folder for the results")
-    values = parser.parse_args(arguments)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run them; return pytest's code, which is 0 where all passed."""
+    values = parse(arguments)
     noted = Noted(new_folder(values.output, "suite") / "tests.json")
     noted.write()
     flags = ["--quiet", "--continue-on-collection-errors", "-k", values.only]
