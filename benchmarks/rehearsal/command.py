@@ -31,7 +31,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "train and test",
     )
     parser.add_argument(
-        "--stages", nargs="+", default=names, choices=names, help="in the order of worth"
+        "--stages",
+        nargs="+",
+        default=names,
+        choices=names,
+        metavar="NAME",
+        help="some of them, run in the order of worth",
     )
     parser.add_argument(
         "--rehearse", action="store_true", help="on the CPU, with everything shrunk"
