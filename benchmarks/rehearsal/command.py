@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import tarfile
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,6 +43,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--rehearse", action="store_true", help="on the CPU, with everything shrunk"
     )
     parser.add_argument("--output", help="a new folder for the results (default: runs/gpu-DATE)")
+    parser.add_argument(
+        "--archive", type=Path, help="a .tar.gz of the results without weights, after each stage"
+    )
     values = parser.parse_args(arguments)
     _check.positive("--minutes", minutes=values.minutes)
     if not values.rehearse and not torch.cuda.is_available():
@@ -51,6 +55,16 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
             f"--root: there is no {values.root}; give a folder of images or an archive"
         )
     return values
+
+
+def pack(folder: Path, archive: Path) -> None:
+    """All files but the students' and teachers' weights in one, whole or as it was before."""
+    part = archive.with_name(f"{archive.name}.part")
+    with tarfile.open(part, "w:gz") as packed:
+        for file in sorted(folder.rglob("*")):
+            if file.is_file() and file.suffix != ".safetensors":
+                packed.add(file, file.relative_to(folder))
+    part.replace(archive)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -83,6 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 console.print("\n".join(lines), markup=False, soft_wrap=True, highlight=False)
             try:
                 summary.write(folder, outcomes, values.minutes, values.rehearse)
+                if values.archive is not None:
+                    pack(folder, values.archive)
             except Exception as error:  # what is told is no reason to measure nothing more
                 errors.print(f"summary: {type(error).__name__}: {error}", markup=False)
     console.print(f"Written to {folder}", soft_wrap=True)

@@ -114,6 +114,22 @@ def test_a_stage_that_fails_is_told_with_its_last_lines_and_stops_no_other(
     assert "| first | failed |" in (out / "summary.md").read_text()
 
 
+def test_results_are_packed_without_weights(tmp_path, monkeypatch):
+    writes = (
+        "import pathlib, sys; out = pathlib.Path(sys.argv[1]); out.mkdir();"
+        "(out / 'results.txt').touch(); (out / 'teacher.safetensors').touch()"
+    )
+    out, packed = tmp_path / "out", tmp_path / "packed.tar.gz"
+    plan = [Stage("first", ("-c", writes, str(out / "first")), 60.0)]
+    monkeypatch.setattr(command, "stages", lambda *arguments: plan)
+    monkeypatch.setattr(command, "PLAN", plan)
+    assert command.main(["--rehearse", "--output", str(out), "--archive", str(packed)]) == 0
+    with tarfile.open(packed) as archive:
+        names = archive.getnames()
+    assert names == ["first/results.txt", "first.log", "summary.json", "summary.md"]
+    assert not packed.with_name("packed.tar.gz.part").exists()
+
+
 def test_a_summary_that_fails_stops_nothing(tmp_path, monkeypatch, capsys):
     plan = [Stage(name, ("-c", "pass"), 60.0) for name in ("first", "second")]
     monkeypatch.setattr(command, "stages", lambda *arguments: plan)
