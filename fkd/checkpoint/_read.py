@@ -38,14 +38,16 @@ def opened(path: str | Path) -> Mapping[str, Tensor]:
 def _is_safetensors(path: str | Path) -> bool:
     """Whether a file is safetensors, and not torch's; raises ValueError where it is neither."""
     try:
-        if not stat.S_ISREG(Path(path).stat().st_mode):
-            raise ValueError(f"checkpoint {path}: it must be a file, but it is a folder or a pipe")
-        with open(path, "rb") as file:
-            first = file.read(9)
+        is_file = stat.S_ISREG(Path(path).stat().st_mode)
+        first = _first(path) if is_file else b""
     except FileNotFoundError as error:
         raise ValueError(f"checkpoint {path}: there is no such file") from error
-    except OSError as error:
-        raise ValueError(f"checkpoint {path}: it cannot be read: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # ValueError of a name that no file can have
+        raise ValueError(f"checkpoint {path}: it cannot be read: {error}") from error
+    if not is_file:
+        raise ValueError(
+            f"checkpoint {path}: it must be a file, but it is a folder, a pipe or a device"
+        )
     if first[8:] == b"{":  # after the header's length
         return True
     if first.startswith((b"PK", b"\x80")):  # an archive, or a bare pickle as torch once wrote
@@ -55,3 +57,9 @@ def _is_safetensors(path: str | Path) -> bool:
         f"checkpoint {path}: it must be a safetensors file or a state_dict of torch's, "
         f"but it {what}"
     )
+
+
+def _first(path: str | Path) -> bytes:
+    """The first bytes of a file: the length of a header, and what it begins with."""
+    with open(path, "rb") as file:
+        return file.read(9)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-NAME_BYTES = 200  # of a file's name in its folder's: 255 is the most that file systems take
+NAME = 50  # characters of a file's name in its folder's, which may take 255 bytes
 
 
 @contextmanager
@@ -26,8 +26,8 @@ def whole(path: str | Path) -> Iterator[Path]:
     which is locked as long as the writer lives. So the next writer of `path` knows what one that
     was killed has left, and removes it.
 
-    Raises ValueError where `path` is a folder, a pipe or a device, and OSError where the disk is
-    full or cannot be written.
+    Raises ValueError where `path` is a folder, a pipe or a device, or where the writer leaves
+    another number of files than one, and OSError where the disk is full or cannot be written.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -45,6 +45,7 @@ def whole(path: str | Path) -> Iterator[Path]:
         folder.chmod(0o700)  # a private file stays private while it is written
         temporary = folder / path.name
         yield temporary
+        _check_alone(temporary, path)
         temporary.chmod(usual & 0o666 if mode is None else mode)
         _flush(temporary)
         os.replace(temporary, path)
@@ -52,6 +53,16 @@ def whole(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
     _flush(path.parent)
+
+
+def _check_alone(temporary: Path, path: Path) -> None:
+    """Raise where the writer has left other files than the one that it was to write."""
+    written = sorted(file.name for file in temporary.parent.iterdir())
+    if written != [temporary.name]:
+        raise ValueError(
+            f"whole: {path} must be written as one file, but its writer left "
+            f"{', '.join(written) or 'none'}"
+        )
 
 
 def _mode(path: Path) -> int | None:
@@ -71,7 +82,7 @@ def _mode(path: Path) -> int | None:
 def _own_folder(path: Path) -> tuple[Path, int]:
     """A new folder beside `path`, and the handle that holds its lock."""
     while True:
-        folder = path.parent / f".{_stem(path)}.{secrets.token_hex(4)}.fkd-partial"
+        folder = path.parent / f".{path.name[:NAME]}.{secrets.token_hex(4)}.fkd-partial"
         with suppress(FileExistsError):
             folder.mkdir()
             lock = _locked(folder)
@@ -81,7 +92,7 @@ def _own_folder(path: Path) -> tuple[Path, int]:
 
 def _remove_left_overs(path: Path) -> None:
     """Remove the folders of writers of `path` that are no more: nobody holds their lock."""
-    name = re.compile(re.escape(f".{_stem(path)}.") + r"[0-9a-f]{8}\.fkd-partial")
+    name = re.compile(re.escape(f".{path.name[:NAME]}.") + r"[0-9a-f]{8}\.fkd-partial")
     with suppress(PermissionError):  # a folder that may be written and not listed
         for folder in path.parent.iterdir():
             lock = _locked(folder) if name.fullmatch(folder.name) else None
@@ -92,7 +103,7 @@ def _remove_left_overs(path: Path) -> None:
 
 def _locked(folder: Path) -> int | None:
     """A handle that holds the folder's lock; None where it is another's, or the folder is gone."""
-    import fcntl
+    import fcntl  # which Windows has not: there files can be read alone
 
     try:
         lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
@@ -106,10 +117,6 @@ def _locked(folder: Path) -> int | None:
         pass
     os.close(lock)
     return None
-
-
-def _stem(path: Path) -> str:
-    return os.fsdecode(os.fsencode(path.name)[:NAME_BYTES])
 
 
 def _flush(path: Path) -> None:
