@@ -107,11 +107,13 @@ class File(Mapping[str, Tensor]):
                 "or take a copy"
             ) from error
         self.about: dict[str, Any] = {}
-        self._checksums: dict[str, str] | None = None
+        self._checksums: dict[str, str] = {}
         if any(key.startswith("fkd.") for key in metadata):
             self._check(metadata)
             self.about = json.loads(metadata["fkd.about"])
             self._checksums = json.loads(metadata["fkd.tensors"])
+            if self._checksums.keys() != self._names.keys():
+                raise self._damaged("its header")
 
     def _check(self, metadata: Mapping[str, str]) -> None:
         version = metadata.get("fkd.format")
@@ -121,8 +123,6 @@ class File(Mapping[str, Tensor]):
                 f"format {FORMAT}; take the fkd that wrote it, or a newer one"
             )
         if not set(OURS) <= metadata.keys() or metadata["fkd.checksum"] != _over(metadata):
-            raise self._damaged("its header")
-        if json.loads(metadata["fkd.tensors"]).keys() != self._names.keys():
             raise self._damaged("its header")
 
     def _damaged(self, what: str) -> ValueError:
@@ -138,7 +138,7 @@ class File(Mapping[str, Tensor]):
             x = self._file.get_tensor(name)
         except (SafetensorError, OSError) as error:
             raise ValueError(f"{self._where}: {name} cannot be read ({error})") from error
-        if self._checksums is not None and checksum(name, x).hex() != self._checksums[name]:
+        if self._checksums and checksum(name, x).hex() != self._checksums[name]:
             raise self._damaged(name)
         return x
 

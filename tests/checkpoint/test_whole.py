@@ -219,6 +219,24 @@ def test_a_living_writer_is_left_alone(tmp_path):
     assert names(tmp_path) == ["x"]
 
 
+@pytest.mark.parametrize("owner", ["a sweeper", "no one"])
+def test_where_nothing_can_be_locked_nothing_is_taken_for_a_left_over(owner, tmp_path, monkeypatch):
+    """A file system without locks; or another writer that is just looking at the new folder."""
+    (tmp_path / ".x.01234567.fkd-partial").mkdir()
+    answers = iter([OSError(errno.ENOLCK, "no locks")] * 2)
+    if owner == "a sweeper":
+        answers = iter([BlockingIOError(), BlockingIOError(), OSError(errno.ENOLCK, "no locks")])
+
+    def flock(*_: object) -> None:
+        raise next(answers)
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    put(tmp_path / "x", "new")
+    left = [name for name in names(tmp_path) if name != "x"]
+    assert ".x.01234567.fkd-partial" in left and (tmp_path / "x").read_text() == "new"
+    assert len(left) == (2 if owner == "a sweeper" else 1)  # which that writer removes
+
+
 def test_what_only_looks_like_a_left_over_stays(tmp_path):
     mine = [".x.fkd-partial", ".x.0123456.fkd-partial", ".y.01234567.fkd-partial", "x.01234567"]
     for name in mine:
