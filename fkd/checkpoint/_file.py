@@ -88,7 +88,7 @@ def write(path: str | Path, tensors: Mapping[str, Tensor], about: Mapping[str, A
             raise _refused(error, path) from error
 
 
-class File(Mapping[str, Tensor]):
+class File:
     """The tensors of a safetensors file by name, each read and verified when it is asked for.
 
     `about` is what the file says about itself. Raises ValueError for a file that is damaged, and
@@ -148,8 +148,8 @@ class File(Mapping[str, Tensor]):
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
 
-    def __len__(self) -> int:
-        return len(self._names)
+    def keys(self) -> Iterator[str]:
+        return iter(self._names)
 
 
 def _check_tensors(tensors: Mapping[str, Tensor]) -> None:

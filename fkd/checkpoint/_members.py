@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_structure, tree_unflatten
 
 from fkd import _check
-from fkd.checkpoint._file import write
+from fkd.checkpoint._file import File, write
 from fkd.checkpoint._read import opened
 from fkd.checkpoint._tree import flat, misfit, refuse
 
@@ -73,7 +73,7 @@ def of_members(
 
 def _stacked(
     where: str,
-    tensors: Mapping[str, Tensor],
+    tensors: File | Mapping[str, Tensor],
     like: Any,
     members: Sequence[int] | None,
     name: str,
@@ -107,7 +107,7 @@ def _stacked(
     return tree_unflatten(list(stacked.values()), tree_structure(like))
 
 
-def _held(tensors: Mapping[str, Tensor], name: str) -> tuple[dict[int, set[str]], list[str]]:
+def _held(tensors: File | Mapping[str, Tensor], name: str) -> tuple[dict[int, set[str]], list[str]]:
     """The ways to the leaves of each member under a name, and the lines of what is none."""
     prefix = f"{name}." if name else ""
     held: dict[int, set[str]] = {}

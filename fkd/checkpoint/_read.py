@@ -1,7 +1,6 @@
 """Whatever file holds tensors by name, by what it begins with."""
 
 import stat
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ def about(path: str | Path) -> dict[str, Any]:
     return File(path).about if _is_safetensors(path) else {}
 
 
-def opened(path: str | Path) -> Mapping[str, Tensor]:
+def opened(path: str | Path) -> File | dict[str, Tensor]:
     """The tensors of a file by name, those of safetensors read when they are asked for."""
     return File(path) if _is_safetensors(path) else archive(path)
 
