@@ -14,7 +14,9 @@ def read(path: str | Path) -> dict[str, Tensor]:
     """The tensors in a file by name, on the CPU, each with memory of its own.
 
     The file is one of `write`'s, whose checksums are verified, any safetensors file, or a
-    `state_dict` that torch has saved, of which nothing but tensors is unpickled.
+    `state_dict` that torch has saved, of which nothing but tensors is unpickled. One of torch's
+    archives is verified by its CRC-32; the safetensors files of others, and what torch wrote before
+    its version 1.6, hold no checksum.
 
     Raises ValueError where there is no file, or one that is damaged or holds anything else.
     """

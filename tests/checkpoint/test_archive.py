@@ -77,6 +77,25 @@ def test_a_flipped_bit_is_found_or_changes_nothing(tmp_path):
             checkpoint.read(path)
 
 
+def test_stretches_of_noise_are_found_or_change_nothing(tmp_path):
+    path = tmp_path / "x.pt"
+    tensors = {"weight": torch.randn(64, 8), "bias": torch.randn(8)}
+    torch.save(tensors, path)
+    whole, draw, found = path.read_bytes(), random.Random(1), 0
+    for k in range(500):
+        length = draw.choice([2, 8, 64])
+        start = draw.randrange(len(whole) - length)
+        stretch = draw.randbytes(length) if k % 2 else bytes(length)
+        path.write_bytes(whole[:start] + stretch + whole[start + length :])
+        try:
+            read = checkpoint.read(path)
+        except ValueError:
+            found += 1
+        else:
+            torch.testing.assert_close(read, tensors, rtol=0, atol=0)
+    assert found > 250
+
+
 def test_a_number_that_was_changed_is_told_as_damage(tmp_path):
     torch.save({"x": torch.ones(100)}, tmp_path / "x.pt")
     whole = (tmp_path / "x.pt").read_bytes()

@@ -1,5 +1,6 @@
 """A file that is damaged, or no checkpoint at all, is refused in our words and never used."""
 
+import json
 import os
 import random
 import signal
@@ -138,6 +139,34 @@ def test_what_is_read_is_no_part_of_the_file(tmp_path):
     read = checkpoint.read(path)
     path.write_bytes(bytes(path.stat().st_size))
     assert all(torch.equal(x, read[name]) for name, x in tensors().items())
+
+
+def header(dtype: object = "F32", shape: object = (1,), offsets: object = (0, 4)) -> object:
+    return {"x": {"dtype": dtype, "shape": shape, "data_offsets": offsets}}
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize(
+    "head",
+    [
+        [],
+        {"x": 1},
+        {"__metadata__": {"a": 1}},
+        header(shape=(2,)),
+        header(shape=(-1,)),
+        header(shape=(2**40, 2**40)),
+        header(offsets=(4, 0)),
+        header(offsets=(0, 2**62)),
+        header(dtype="F33"),
+        header(dtype="F4", shape=(8,)),  # two numbers a byte, which torch has by halves
+    ],
+    ids=str,
+)
+def test_a_header_that_makes_no_sense_is_refused(head, tmp_path):
+    text = json.dumps(head).encode().ljust(128)
+    text = b"{" + text[1:]
+    (tmp_path / "x.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + bytes(4))
+    assert_refused(tmp_path / "x.safetensors")
 
 
 KINDS: dict[str, tuple[Callable[[Path], object], str]] = {
