@@ -63,8 +63,6 @@ def _opened(path: str) -> Iterator[Image.Image]:
         with Image.open(path, formats=FORMATS) as file:
             _check_size(file)
             yield file
-    except MemoryError:  # which says nothing of the file
-        raise
     except Exception as error:  # PIL's decoders raise anything on bytes that are no image
         raise ValueError(f"{shown(path)}: {_reason(error)}") from error
 
@@ -85,6 +83,8 @@ def _reason(error: Exception) -> str:
             f"it unpacks to more than {Image.MAX_IMAGE_PIXELS:,} pixels; if it is meant to, set "
             "PIL.Image.MAX_IMAGE_PIXELS higher"
         )
+    if isinstance(error, MemoryError):
+        return "there is not memory enough to decode it"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error).strip().split("\n")[0] or type(error).__name__

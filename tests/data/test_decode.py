@@ -276,6 +276,9 @@ def test_what_is_no_image_or_too_large_is_named(tmp_path, monkeypatch):
                 read(str(tmp_path / name))
     with pytest.raises(ValueError, match=r"none.png: No such file"):
         header(str(tmp_path / "none.png"))
+    with monkeypatch.context() as patch, pytest.raises(ValueError, match=r"x.png: .* not memory"):
+        patch.setattr(Image, "open", lambda *a, **k: (_ for _ in ()).throw(MemoryError))
+        header(str(tmp_path / "x.png"))
     path = saved(tmp_path, Image.new("L", (5, 4)))
     for most in (19, 9):  # beyond the limit PIL warns, beyond twice the limit it refuses
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", most)

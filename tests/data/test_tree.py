@@ -172,6 +172,22 @@ def test_what_is_no_folder_is_refused(tmp_path, make, reason):
     check_folder("root", tmp_path, "give one")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="of another user")
+def test_a_folder_of_another_user_is_refused(tmp_path):
+    tmp_path.chmod(0)
+    own = os.geteuid()
+    if own == 0:  # to whom all is permitted
+        os.seteuid(65534)
+    try:
+        with pytest.raises(
+            ValueError, match=r"is not to be read, for you have no permission; give"
+        ):
+            check_folder("root", tmp_path, "give one")
+    finally:
+        os.seteuid(own)
+        tmp_path.chmod(0o700)
+
+
 def test_a_path_that_is_too_long_or_leads_through_a_file_is_refused(tmp_path):
     touch(tmp_path / "x")
     with pytest.raises(ValueError, match=r"is a name of 300 signs in a path of .*: too long; give"):
