@@ -159,7 +159,7 @@ def test_what_is_not_finite_is_left_out_of_a_picture(tmp_path):
     left, _ = figures.accuracy(results).axes
     seeds = np.ma.filled(left.collections[0].get_offsets(), np.nan)[:, 0]
     assert np.array_equal(seeds, [np.nan, 50], equal_nan=True)
-    assert left.get_xlim() == pytest.approx((49.95, 60.05))  # of the seeds that there are
+    assert left.get_xlim() == pytest.approx((49.5, 60.5))  # of the seeds that there are
 
 
 @pytest.mark.slow
