@@ -155,7 +155,8 @@ def test_a_mean_of_what_is_not_finite_is_none():
 WRITE = """
 import sys
 from compare.comparison_records import method, record
-record({"ce": method([0.5, 0.6]), "gr\\u00f6\\u00dfe \\udce9": method([0.5, 0.6])}).write(sys.argv[1])
+names = "ce", "gr\\u00f6\\u00dfe \\udce9"
+record({name: method([0.5, 0.6]) for name in names}).write(sys.argv[1])
 """
 
 
