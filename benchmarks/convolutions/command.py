@@ -103,7 +103,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for case in track(cases, "racing"):
         rows += race(case, options.candidates, options.rounds, options.memory, options.compile)
         # After every race, so that a GPU that fails for good takes only what comes after.
-        (folder / "convolutions.json").write_text(json.dumps(results, indent=1) + "\n")
+        (folder / "convolutions.json").write_text(
+            json.dumps(results, indent=1) + "\n", encoding="utf-8"
+        )
     # Past the edge of a narrow terminal rather than with notes a word wide.
     Console(width=max(140, console.width)).print(table(rows))
     console.print(f"Written to {folder}", soft_wrap=True)

@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for name in track(options.losses, "measuring")
         },
     }
-    (folder / "losses.json").write_text(json.dumps(results, indent=1) + "\n")
+    (folder / "losses.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     console.print(table(results))
     console.print(f"Written to {folder}", soft_wrap=True)
     return 0

@@ -116,6 +116,10 @@ def test_a_terminal_of_any_width_has_a_bar_and_one_that_cannot_move_has_lines(te
 COMMAND = [sys.executable, "-m", "fkd.compare", "--methods", "ce", "--epochs", "1", "--seeds", "1"]
 
 
+# A terminal of 40 columns, in a locale where Python opens files in ASCII unless it is told.
+NARROW = {"COLUMNS": "40", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
 def quick(folder: Path, encoding: str = "utf-8", **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [*COMMAND, "--no-compile", "--output", str(folder)],
@@ -139,10 +143,21 @@ def test_a_reader_that_goes_ends_the_run_quietly(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_a_run_ends_well_where_signs_are_lacking(tmp_path, encoding):
-    process = quick(tmp_path / "out", encoding, PYTHONIOENCODING=encoding, COLUMNS="40")
+    process = quick(tmp_path / "out", encoding, PYTHONIOENCODING=encoding, **NARROW)
     out, err = process.communicate()
     assert (process.returncode, err) == (0, "")
     assert "Written to" in out and ("mean ± deviation" in " ".join(out.split())) == (
         encoding == "latin-1"
     )
     assert "deviation" in (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_help_that_nobody_reads_is_quiet():
+    with subprocess.Popen(
+        [*COMMAND, "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout and process.stderr
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 0

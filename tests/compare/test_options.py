@@ -262,6 +262,12 @@ def test_all_is_every_method():
         (["--clip-norm", "0"], "--clip-norm: clip_norm must be above zero"),
         (["--ema", "1"], "--ema: it is a decay in [0, 1), such as 0.999, but it is 1.0"),
         (["--schedule", "line"], "--schedule: schedule 'line' is not known; choose from constant"),
+        (
+            ["--ema", "0.99999999999"],
+            "--ema: it is a decay in [0, 1), such as 0.999, but it is 0.9",
+        ),
+        (["--ema", "1e-46"], "--ema: ema must be zero or from 1.17549e-38"),
+        (["--milestones", "0.75,0.5"], "--milestones: they are shares of the epochs between 0"),
         (["--milestones", "0.5,1"], "--milestones: they are shares of the epochs"),
         (["--warmup-epochs", "-1"], "--warmup-epochs: warmup_epochs must be zero or more"),
         (["--warmup-epochs", "10"], "--warmup-epochs: the rate rises over 10 epochs, but there"),
