@@ -1,5 +1,6 @@
 """What a measurement depends on beside its configuration, and a new folder for what it gives."""
 
+import math
 import os
 import platform
 import subprocess
@@ -41,6 +42,14 @@ def peak_memory() -> float | None:
     whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     most = max(resource.getrusage(who).ru_maxrss for who in whose)
     return most / (2**30 if sys.platform == "darwin" else 2**20)
+
+
+def installed_memory() -> float:
+    """The memory of this machine in GiB; infinite where the system does not tell."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    except (AttributeError, ValueError, OSError):  # Windows
+        return math.inf
 
 
 def new_folder(path: str | Path) -> Path:

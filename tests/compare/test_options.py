@@ -240,6 +240,10 @@ def test_all_is_every_method():
         ),
         (["--mean", "1,1,nan", "--std", "1,1,1"], "--mean: value must be zero or from"),
         (["--mean", "1,1,1", "--std", "1,0,1"], "--std: value must be above zero and finite"),
+        (
+            ["--image-size", "65535", "--batch-size", "1000"],
+            "--image-size: a batch of 1000 images of 65535 x 65535 pixels takes 47,999 GiB, and",
+        ),
         (["--image-size", "65536"], "--image-size: image_size must lie in [1, 65535]"),
         (["--checkpoint-minutes", "0"], "--checkpoint-minutes: checkpoint_minutes must be above"),
         (["--checkpoint-minutes", "inf"], "--checkpoint-minutes: checkpoint_minutes must be"),
