@@ -29,6 +29,10 @@ def test_a_sign_that_a_console_lacks_is_another(encoding, shown):
     assert raw.getvalue().decode(encoding) == f"{shown}\n"
 
 
+def test_what_turns_while_one_waits_is_a_star():
+    assert fitting("⠋ reading digits", "ascii") == "* reading digits"
+
+
 def test_a_name_that_is_no_text_is_told_by_its_numbers():
     assert fitting(os.fsdecode(b"\xff"), "utf-8") == "\\udcff"
 
