@@ -70,6 +70,19 @@ def test_a_log_on_a_full_disk_ends_and_the_run_goes_on():
     assert not reader_gone(console)
 
 
+def test_a_terminal_that_hangs_up_ends_and_the_run_goes_on():
+    master, slave = os.openpty()
+    with open(slave, "w", encoding="utf-8") as terminal:
+        console = console_on(terminal, _environ={"TERM": "xterm"})
+        with Display(console) as display:
+            display.show(at(1))
+            assert b"/100" in os.read(master, 1 << 16)
+            os.close(master)
+            display.show(at(2))
+        console.print("the last line")
+    assert not reader_gone(console)
+
+
 def test_a_console_that_is_not_there_is_none(monkeypatch):
     monkeypatch.setattr(sys, "stdout", None)
     console, _ = consoles()
