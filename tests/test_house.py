@@ -20,6 +20,7 @@ PARTS = [
     "statistics",
     "checkpoint",
     "model",
+    "_digest",
     "models",
     "heads",
     "schedules",

@@ -264,6 +264,9 @@ def test_any_source_will_do():
         def in_order(self, batch_size):
             raise NotImplementedError
 
+        def digest(self) -> str:
+            return self.source.digest()
+
         def to(self, device):
             return self
 

@@ -1,17 +1,20 @@
 """A comparison that runs: the teacher, what it says, then each method's students."""
 
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+import traceback
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from fkd import evaluate, methods
 from fkd.compare import sweep
 from fkd.compare._record import Exam, Record, timed
+from fkd.compare._standing import Saved, Standing
 from fkd.compare._task import Candidates, Task
-from fkd.compare.failure import failure_of
+from fkd.compare.environment import peak_memory
+from fkd.compare.failure import Failure, failure_of
 from fkd.compare.results import MethodResults, Results, TeacherResults
 from fkd.data import Source
-from fkd.distillation import student_of
+from fkd.distillation import State, student_of
 from fkd.ensemble import member, part
 from fkd.methods import Context
 from fkd.teachers import Teacher, cached, module_of
@@ -25,7 +28,8 @@ class Progress:
     """How far a comparison is: of what is going on now, `step` of `steps` steps are taken.
 
     `compiling` is True while the step that compiles is under way. `results` is the comparison's
-    record, which holds all that is known.
+    record, which holds all that is known. `standing` is that of the students in training, from
+    which the training can go on, valid until the next step.
     """
 
     what: str
@@ -33,42 +37,67 @@ class Progress:
     steps: int
     compiling: bool
     results: Results
+    standing: Standing | None = None
 
 
 @dataclass
 class Run:
     """One run of a task: what is known so far, and how it goes on.
 
-    `teacher` is None before it is trained here; `context` holds it as a module.
+    `teacher` is None before it is trained here; `context` holds it as a module. `saved` is the
+    checkpoint that a training goes on from. `students` are those of the methods that ended last,
+    and `tracebacks` tell of those that failed by an error. `spent` is the seconds that the run took
+    before it was gone on with, and `troubles` what could not be written of it.
     """
 
     task: Task
     context: Context
     results: Results
     teacher: Teacher | None = None
+    teacher_curves: dict[str, list[float]] | None = None
+    saved: Saved | None = None
+    students: dict[str, State] = field(default_factory=dict)
+    tracebacks: dict[str, str] = field(default_factory=dict)
+    spent: float = 0.0
+    troubles: list[str] = field(default_factory=list)
 
-    def progress(self) -> Iterator[Progress]:
-        """Do everything, and say how far it is."""
-        curves = None
+    def progress(self) -> Generator[Progress]:
+        """Do everything that is not done, and say how far it is."""
+        begin, results = time.perf_counter(), self.results
+        if not all(map(self.has_ended, self.task.methods)):
+            for progress in self._progress():
+                results.seconds["total"] = self.spent + time.perf_counter() - begin
+                yield progress
+        results.complete = not results.failed
+        results.environment["peak_memory"] = peak_memory()
+
+    def _progress(self) -> Generator[Progress]:
         if self.teacher is None:
-            record = Record(self.task.teacher.model, [self.task.teacher_seed], [{}])
-            yield from self._train_teacher(record)
-            curves = {name: [row[0] for row in curve] for name, curve in record.curves.items()}
+            yield from self._train_teacher()
         reading = "the teacher reads each example once"
         yield Progress(reading, 0, 1, False, self.results)
-        source, exam = self._ask_teacher(curves)
+        source, exam = self._ask_teacher()
         yield Progress(reading, 1, 1, False, self.results)
         groups = self.task.groups
-        for number, names in enumerate(groups, start=1):
-            students = f"{self.task.members(names)} students"
-            what = f"{', '.join(names)} ({number} of {len(groups)}): {students}"
-            candidates = {name: self._candidates(name) for name in names}
-            yield from self._compare(what, candidates, source, exam)
+        for number, group in enumerate(groups, start=1):
+            names = [name for name in group if not self.has_ended(name)]
+            if names:
+                where = f"({number} of {len(groups)})"
+                yield from self._compare_alone(where, names, source, exam)
 
-    def _train_teacher(self, record: Record) -> Iterator[Progress]:
+    def has_ended(self, name: str) -> bool:
+        """Whether a method was trained to its end, or failed."""
+        return name in self.results.methods or name in self.results.failed
+
+    def set_teacher(self, teacher: Teacher, curves: dict[str, list[float]] | None) -> None:
+        """Take the teacher that was trained here."""
+        self.teacher, self.teacher_curves = teacher, curves
+        self.context = replace(self.context, teacher=module_of(teacher))
+
+    def _train_teacher(self) -> Generator[Progress]:
         """Raises FloatingPointError where it diverges, for then nothing can be compared."""
-        begin = time.perf_counter()
         task = self.task
+        record = Record(task.teacher.model, [task.teacher_seed], [{}])
         teacher = task.teacher_recipe.students(task.teacher, methods.ce(), self.context)
         exam = Exam("test", task.data.test, task.test_labels)
         yield from self._train(
@@ -83,11 +112,11 @@ class Run:
             raise FloatingPointError(f"{TEACHER}: {reason}")
         assert record.state is not None
         params, buffers = member(student_of(record.state), 0)
-        self.teacher = Teacher(task.teacher.model, params, buffers)
-        self.context = replace(self.context, teacher=module_of(self.teacher))
-        self.results.seconds["teacher_training"] = time.perf_counter() - begin
+        curves = {name: [row[0] for row in curve] for name, curve in record.curves.items()}
+        self.set_teacher(Teacher(task.teacher.model, params, buffers), curves)
+        self.results.seconds["teacher_training"] = sum(record.seconds.values())
 
-    def _ask_teacher(self, curves: dict[str, list[float]] | None) -> tuple[Source, Exam]:
+    def _ask_teacher(self) -> tuple[Source, Exam]:
         """The training source, with what methods match of the teacher's outputs if they are kept;
         and the test. The teacher's accuracy goes into the results."""
         assert self.teacher is not None
@@ -99,7 +128,7 @@ class Run:
         labels = task.test_labels
         logits = evaluate.predict(self.teacher, task.data.test)["logits"]
         accuracy = evaluate.accuracy(logits, labels).item()
-        self.results.teacher = TeacherResults(accuracy, curves, task.live)
+        self.results.teacher = TeacherResults(accuracy, self.teacher_curves, task.live)
         self.results.seconds["teacher_outputs"] = time.perf_counter() - begin
         return source, Exam("test", task.data.test, labels, logits)
 
@@ -107,11 +136,31 @@ class Run:
         task = self.task
         return task.recipe.students(task.student, task.methods[name], self.context)
 
+    def _compare_alone(
+        self, where: str, names: Sequence[str], source: Source, exam: Exam
+    ) -> Generator[Progress]:
+        """Compare methods so that one's fault is its own: those that were trained side by side are
+        trained one by one where that fails, for whose fault it was shows alone."""
+        apart = len(names) > 1 and self.saved is not None and self.saved.names != names
+        if not apart:
+            try:
+                yield from self._compare(where, names, source, exam)
+            except Exception as error:  # whatever it is, the other methods are worth knowing
+                apart = len(names) > 1
+                if not apart:
+                    self.results.failed[names[0]] = failure_of(error)
+                    self.tracebacks[names[0]] = traceback.format_exc()
+                    yield Progress(f"{names[0]} {where}: failed", 1, 1, False, self.results)
+        for name in names if apart else ():
+            yield from self._compare_alone(where, [name], source, exam)
+
     def _compare(
-        self, what: str, candidates: Mapping[str, Candidates], source: Source, test: Exam
-    ) -> Iterator[Progress]:
+        self, where: str, names: Sequence[str], source: Source, test: Exam
+    ) -> Generator[Progress]:
         """Train methods side by side, and put each into the results."""
         task = self.task
+        what = f"{', '.join(names)} {where}: {task.members(names)} students"
+        candidates = {name: self._candidates(name) for name in names}
         records = {
             name: Record(one.model, task.seeds, one.grid) for name, one in candidates.items()
         }
@@ -121,13 +170,19 @@ class Run:
             exam = Exam("validation", task.validation, task.validation_labels)
         teacher = self.teacher if task.live else None
         yield from self._train(what, task.epochs, candidates, records, source, exam, teacher)
+        ended: dict[str, MethodResults] = {}
+        failed: dict[str, Failure] = {}
+        students: dict[str, State] = {}
         for name, record in records.items():
             try:
-                method = concluded(record, test, task.validation, task.steps)
+                ended[name], students[name] = concluded(record, test, task.validation, task.steps)
             except FloatingPointError as error:  # the other methods are still worth knowing
-                self.results.failed[name] = failure_of(error)
-                continue
-            self.results.methods[name] = method
+                failed[name] = failure_of(error)
+        # All at once, for their checkpoint is one.
+        self.students = students
+        known = self.results.methods | ended
+        self.results.methods = {name: known[name] for name in task.methods if name in known}
+        self.results.failed |= failed
         steps = task.epochs * task.steps
         yield Progress(what, steps, steps, False, self.results)
 
@@ -140,7 +195,7 @@ class Run:
         source: Source,
         exam: Exam,
         teacher: Teacher | None = None,
-    ) -> Iterator[Progress]:
+    ) -> Generator[Progress]:
         """Train students side by side into their records."""
         task, results = self.task, self.results
         students, members = {}, 0
@@ -150,7 +205,12 @@ class Run:
             members += len(seeds)
         total = epochs * task.steps
         compiles = task.plan_of(members, epochs).compile != "none"
-        yield Progress(what, 0, total, compiles, results)
+        start = None
+        if self.saved is not None and self.saved.names == list(records):
+            start = self.saved.restored(students, records, source.device)
+            self.saved = None
+        first = 0 if start is None else start.epoch * start.steps + start.step
+        yield Progress(what, first, total, compiles, results)
         training = train(
             students,
             source,
@@ -158,25 +218,28 @@ class Run:
             plan=task.plan,
             teacher=teacher,
             order=task.order,
+            start=start,
         )
         for at in timed(training, records.values(), source.device):
             for name, record in records.items():
                 record.state = at.states[name]
                 if at.epoch_ended:
                     record.end_epoch(name, at, exam)
-            yield Progress(what, at.epoch * at.steps + at.step, total, False, results)
+            standing = Standing(at, records)
+            yield Progress(what, at.epoch * at.steps + at.step, total, False, results, standing)
             if all(record.hopeless for record in records.values()):
                 break
         if compiles:
             results.compiled = True
-            first = sum(record.seconds["first_step"] for record in records.values())
-            results.seconds["first_steps"] = results.seconds.get("first_steps", 0.0) + first
+            taken = sum(record.seconds["first_step"] for record in records.values())
+            results.seconds["first_steps"] = results.seconds.get("first_steps", 0.0) + taken
 
 
 def concluded(
     record: Record, test: Exam, validation: Source | None, steps_per_epoch: int
-) -> MethodResults:
-    """A method's results after its last epoch; of a sweep, those of the chosen setting, tested.
+) -> tuple[MethodResults, State]:
+    """A method's results and students after its last epoch; of a sweep, those of the chosen
+    setting, tested.
 
     Raises FloatingPointError where no setting can be chosen, and where a student that is tested is
     not finite.
@@ -197,4 +260,4 @@ def concluded(
         if any(tested.broken):
             raise FloatingPointError(record.why_broken(tested.broken, own.start))
         curves = curves | {name: [row.tolist()] for name, row in tested.metrics.items()}
-    return MethodResults(list(record.seeds), curves, record.seconds, choice)
+    return MethodResults(list(record.seeds), curves, record.seconds, choice), state

@@ -1,11 +1,10 @@
 """The command line: a comparison of the tutorial's networks, told on the console and in files."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from datetime import datetime
 from pathlib import Path
 
-import torch
 from rich.console import Console
 
 from fkd import checkpoint
@@ -15,51 +14,84 @@ from fkd.compare._compiled_cache import keep_compiled
 from fkd.compare._console import READER_GONE, Display, consoles, reader_gone, tell
 from fkd.compare._named import method, method_name, network
 from fkd.compare._parser import BASELINE
+from fkd.compare._resume import differences, kept_options
+from fkd.compare._signals import Stop
 from fkd.compare.environment import new_folder
+from fkd.compare.failure import failure_of
 from fkd.compare.options import Config, in_flags, parse
-from fkd.compare.run import Comparison
+from fkd.compare.run import Comparison, Progress
 from fkd.data import Data, augmentations, built, datasets
-from fkd.model import state_dict
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the comparison; return 0, or 2 where it was refused, stopped or diverged, or 141 where
-    nobody reads the console any more."""
+    """Run the comparison. Return 0; 1 where a method failed otherwise than by divergence, 2 where
+    the comparison was refused, 3 where a method diverged, 128 and its number where a signal stopped
+    it (130 of Ctrl-C, 143 of SIGTERM, 129 of SIGHUP), or 141 where nobody reads the console."""
     console, errors = consoles()
     begin = time.perf_counter()
     try:
         config = parse(arguments)
+        folder = _folder(config)
         comparison = prepare(config, console)
-        folder = _new_folder(config)
+        folder = folder or _new_folder(config)
+        minutes = config.checkpoint_minutes
+        training = comparison.run(folder, checkpoint_minutes=minutes, options=config.raw)
     except ValueError as error:
         errors.print(f"compare: {in_flags(str(error))}", markup=False)
         return 2
+    except KeyboardInterrupt:
+        errors.print("compare: stopped before it began", markup=False)
+        return 130
     results = comparison.results
-    try:
-        follow(comparison, folder, console)
-    except BrokenPipeError:
-        pass  # told by the exit code alone
-    except (FloatingPointError, KeyboardInterrupt) as error:
-        errors.print(f"compare: {str(error) or 'stopped'}", markup=False)
-    except torch.OutOfMemoryError as error:
-        text = "the GPU's memory is full; --chunk takes fewer members at once"
-        errors.print(f"compare: {text}: {error}", markup=False)
+    # The library does not know of what went before it.
+    before = time.perf_counter() - begin
+    code = 0
+    with Stop() as stop:
+        try:
+            follow(comparison, training, console, stop)
+        except BrokenPipeError:
+            pass  # told by the exit code alone
+        except Exception as error:  # in the teacher's training, so that nothing can be compared
+            failure = failure_of(error)
+            errors.print(f"compare: {failure.reason}", markup=False)
+            code = 3 if failure.kind == "diverged" else 1
+        finally:
+            training.close()  # and so saves where it stands
+    for trouble in comparison.troubles:
+        errors.print(f"compare: {trouble}", markup=False)
     for name, failure in results.failed.items():
-        errors.print(f"compare: {name}: {failure.reason}", markup=False)
-    results.seconds["total"] = time.perf_counter() - begin
+        hint = "; --chunk takes fewer members at once" if failure.kind == "memory" else ""
+        errors.print(f"compare: {name}: {failure.reason}{hint}", markup=False)
+    results.seconds["total"] = results.seconds.get("total", 0.0) + before
     if results.methods:  # of a run that was cut short, what was finished
-        results.write(folder)
-        results.draw(folder)
-        table.show(console, table.table(results))
-        for line in table.choices(results):
-            console.print(line, markup=False, highlight=False)
-        console.print(table.caption(results))
+        code = code or _show(comparison, folder, console, errors)
     if peak := results.environment.get("peak_memory"):
         console.print(f"Peak memory: {peak:.2f} GiB", highlight=False)
     console.print(f"Written to {folder}", soft_wrap=True)
+    if stop.signal is not None:
+        text = f"stopped by {stop.signal.name}; to go on: python -m fkd.compare --resume {folder}"
+        errors.print(f"compare: {text}", markup=False)
+        return stop.code
     if reader_gone(console):
         return READER_GONE
-    return 0 if results.complete else 2
+    kinds = {failure.kind for failure in results.failed.values()}
+    return code or (0 if not kinds else 3 if kinds == {"diverged"} else 1)
+
+
+def _show(comparison: Comparison, folder: Path, console: Console, errors: Console) -> int:
+    """Write, draw and print what was measured; return 1 where it cannot be written."""
+    results, code = comparison.results, 0
+    try:
+        results.write(folder)
+        results.draw(folder)
+    except OSError as error:
+        errors.print(f"compare: the results cannot be written: {error}", markup=False)
+        code = 1
+    table.show(console, table.table(results))
+    for line in table.choices(results):
+        console.print(line, markup=False, highlight=False)
+    console.print(table.caption(results))
+    return code
 
 
 def prepare(config: Config, console: Console) -> Comparison:
@@ -137,33 +169,47 @@ def _read(config: Config) -> Data:
     return data.to(config.torch_device).batched(config.batch_size)
 
 
+def _folder(config: Config) -> Path | None:
+    """The folder that was named, with its run held against the options; None where none was."""
+    if config.resume is not None:
+        return config.resume
+    if config.output is None:
+        return None
+    folder = Path(config.output).expanduser()
+    if (folder / "run.json").exists():
+        differing = differences(kept_options(folder), config.raw)
+        if differing:
+            raise ValueError(
+                f"--output: {folder} holds another run: {'; '.join(differing)}; ask for the same "
+                "to go on with it, or give another folder"
+            )
+    return folder
+
+
 def _new_folder(config: Config) -> Path:
     name = config.dataset if config.data is None else config.data.partition(":")[2]
-    path = config.output or f"runs/{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    path = f"runs/{name}-{datetime.now():%Y%m%d-%H%M%S}"
     try:
         return new_folder(path)
     except OSError as error:
         raise ValueError(f"--output: {path} cannot be made: {error}") from error
 
 
-def follow(comparison: Comparison, folder: Path, console: Console) -> None:
-    """Run the comparison with a bar, and write what is finished."""
+def follow(
+    comparison: Comparison, training: Generator[Progress], console: Console, stop: Stop
+) -> None:
+    """Show how far the comparison is, until its end or a signal."""
     results = comparison.results
     tell(comparison, console)
-    saved = comparison.teacher is not None  # it is the user's own file
-    accuracy_told, count = False, 0
+    accuracy_told, troubles = False, 0
     with Display(console) as display:
-        for progress in comparison.run():
+        for progress in training:
             display.show(progress)
-            if comparison.teacher and not saved:
-                teacher = comparison.teacher
-                checkpoint.save(
-                    folder / "teacher.safetensors", state_dict(teacher.params, teacher.buffers)
-                )
-                saved = True
             if results.teacher and not accuracy_told:
                 console.print(f"Teacher accuracy: {100 * results.teacher.accuracy:.2f} %")
                 accuracy_told = True
-            if len(results.methods) > count:
-                results.write(folder)
-                count = len(results.methods)
+            for trouble in comparison.troubles[troubles:]:
+                console.print(trouble, markup=False)
+            troubles = len(comparison.troubles)
+            if stop.signal is not None:
+                return

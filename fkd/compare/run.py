@@ -5,8 +5,9 @@ batches. The accuracy is that of the last epoch; no epoch is chosen on the test 
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +15,9 @@ from torch import Tensor, nn
 
 from fkd import _check, optim
 from fkd.compare._asked import check_arguments, check_precision, config, hold_out, summary
+from fkd.compare._folder import RunFolder
+from fkd.compare._identity import identity
+from fkd.compare._keep import go_on, kept
 from fkd.compare._reading import (
     example_batch,
     gibibytes,
@@ -34,7 +38,7 @@ from fkd.compare._task import (
     with_numbers,
     without_teacher,
 )
-from fkd.compare.environment import environment, peak_memory
+from fkd.compare.environment import environment
 from fkd.compare.results import Results
 from fkd.data import Batch, Data, Mix, Source, Transform, steps_per_epoch
 from fkd.ensemble import Order
@@ -107,7 +111,7 @@ class Comparison:
         precision: str = "fp32",
         plan: Plan | None = None,
     ):
-        self.notes: list[str] = []
+        self.notes = list(data.notes)
         seconds: dict[str, float] = {}
         device = data.train.device
         check_arguments(methods, seeds, epochs, teacher_epochs, teacher_memory, order)
@@ -173,6 +177,7 @@ class Comparison:
         trained = None
         if teacher_state is not None:
             trained = teacher_of(task.teacher.model, teacher_state, device)
+        self._config, self._teacher_state = dict(self.results.config), teacher_state
         self._run = Run(task, context, self.results, trained)
 
     @property
@@ -180,18 +185,42 @@ class Comparison:
         """The trained teacher, once there is one."""
         return self._run.teacher
 
-    def run(self) -> Iterator[Progress]:
+    def run(
+        self,
+        folder: str | Path | None = None,
+        *,
+        checkpoint_minutes: float = 5.0,
+        options: Mapping[str, Any] | None = None,
+    ) -> Generator[Progress]:
         """Train all there is to train, and put into `results` what is known as it comes.
 
-        Each value says how far it is. A method that diverges is recorded, and the others go on.
-        Raises FloatingPointError where the teacher diverges, for then nothing can be compared.
+        Each value says how far it is. A method that diverges or fails is recorded, and the others
+        go on. In a `folder` all is kept as it comes, and where training stands each
+        `checkpoint_minutes` and when the iterator is closed. A folder that holds the same run, cut
+        short at whatever moment, goes on where that stood, and ends as it would have, bit for bit
+        on the same machine; what was finished is not done again, and a method that failed otherwise
+        than by divergence is tried again. `options` are kept beside, for whoever started the run.
+
+        Raises ValueError, before any work, where the folder holds another run or anything else, or
+        is in use, and FloatingPointError where the teacher diverges, for then nothing can be
+        compared.
         """
-        begin = time.perf_counter()
-        yield from self._run.progress()
-        self.results.complete = not self.results.failed
-        self.results.environment["peak_memory"] = peak_memory()
-        check = self.results.seconds.get("compiler_check", 0.0)
-        self.results.seconds["total"] = check + time.perf_counter() - begin
+        if folder is None:
+            return self._run.progress()
+        _check.positive("checkpoint_minutes", checkpoint_minutes=checkpoint_minutes)
+        asked = identity(self._run.task, self._config, self._teacher_state)
+        place = RunFolder(folder, asked, options)
+        try:
+            self.notes += place.notes + go_on(self._run, place)
+        except BaseException:
+            place.close()
+            raise
+        return kept(self._run, place, checkpoint_minutes)
+
+    @property
+    def troubles(self) -> list[str]:
+        """What could not be written so far, for each time that it could not."""
+        return self._run.troubles
 
     def _choose_live(self, task: Task, outputs: Tensors, memory: float) -> Task:
         """Whether the teacher's outputs are kept, or it is asked about each batch."""
@@ -251,8 +280,11 @@ def compare(
     order: Order = "shared",
     precision: str = "fp32",
     plan: Plan | None = None,
+    folder: str | Path | None = None,
+    checkpoint_minutes: float = 5.0,
 ) -> Results:
-    """Compare methods, and return what was measured: see `Comparison` for the arguments.
+    """Compare methods, and return what was measured: see `Comparison` for the arguments, and
+    `Comparison.run` for `folder`, in which a run is kept and gone on with.
 
     A method that failed stands in the results' `failed`, and `complete` is False. Raises
     ValueError, before any work, for what makes no sense, and FloatingPointError where the teacher
@@ -281,7 +313,7 @@ def compare(
         precision=precision,
         plan=plan,
     )
-    for _ in comparison.run():
+    for _ in comparison.run(folder, checkpoint_minutes=checkpoint_minutes):
         pass
     return comparison.results
 

@@ -24,7 +24,7 @@ class Data(Generic[Kind]):
     (`Resident`) it is checked that labels are int64 and lie within the classes, or are a
     probability of each class, and that the inputs of both have one structure, with the same dtypes
     and shapes of an example. Dense labels [examples, ...] may be -100 where a place has no class.
-    Raises ValueError otherwise.
+    Raises ValueError otherwise. `notes` say what a user should know of what was read.
 
     >>> train = Resident(torch.zeros(8, 3), {"labels": torch.arange(8) % 2})
     >>> data = Data("mine", ("even", "odd"), train, test=train.subset(torch.tensor([0, 1])))
@@ -37,6 +37,7 @@ class Data(Generic[Kind]):
     classes: tuple[str, ...]
     train: Kind
     test: Kind
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for split, source in (("train", self.train), ("test", self.test)):

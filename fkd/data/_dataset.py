@@ -73,7 +73,7 @@ def from_dataset(
         for key, source in numbered.items():
             if _reads_alike(where[key], source):
                 sources[key] = _whole(where[key], source)
-    return Data(name, tuple(classes), **sources)
+    return Data(name, tuple(classes), sources["train"], sources["test"])
 
 
 def built(

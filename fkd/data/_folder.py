@@ -1,157 +1,131 @@
-"""A folder of images, decoded one by one, or all at once into tensors that are kept."""
+"""A folder of images by class, decoded when they are asked for."""
 
-import hashlib
 import os
-import warnings
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 import torch
 from jaxtyping import UInt8
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
-from torchvision import datasets as tv
-from torchvision.datasets.folder import IMG_EXTENSIONS
-from torchvision.transforms.v2 import functional as tvf
 
-from fkd import _check, checkpoint
+from fkd import _check
+from fkd._digest import digest
+from fkd.data._decode import MODES, Header, decode, header
+from fkd.data._files import contents, of_each
+from fkd.data._tree import EXTENSIONS, Tree, check_folder, check_readable, listed, shown, tree
 
-MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # PIL's, by the number of channels
-# A colour has 8 bits in all of PIL's modes but these, which it would cut off at 255.
-TOO_DEEP = ("I", "F")
+SPLITS = ("train", "test")
+REMEDY = "it holds train/<class>/* and test/<class>/*"
 
 
 class Images(Dataset):
     """The images of one split, decoded when they are asked for: (uint8 [channels, side, side],
-    class). Raises ValueError that names the file for one that cannot be read."""
+    class). Raises ValueError that names the file for one that cannot be read.
 
-    def __init__(self, images: tv.ImageFolder, side: int, channels: int):
-        self.paths = [path for path, _ in images.samples]
-        self.targets = torch.tensor(images.targets)
-        self.classes = tuple(images.classes)
+    `skipped` are the files that were passed over (see `Tree`).
+    """
+
+    def __init__(self, folder: Path, tree: Tree, side: int, channels: int):
+        self.folder = folder
+        self.paths = tree.files
+        self.targets = torch.tensor(tree.labels)
+        self.classes = tree.classes
+        self.skipped = tree.skipped
         self.shape = (channels, side, side)
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, number: int) -> tuple[UInt8[Tensor, "channels side side"], Tensor]:
-        return decode(self.paths[number], *self.shape[:2]), self.targets[number]
+        try:
+            return decode(self.paths[number], *self.shape[:2]), self.targets[number]
+        except ValueError as error:
+            raise ValueError(f"folder: {error}; mend or remove it") from error
 
+    @property
+    def names(self) -> bytes:
+        """The files' paths within the split's folder, as the disk has them."""
+        return os.fsencode("\0".join(map(self.within, self.paths)))
 
-def decode(path: str, channels: int, side: int) -> UInt8[Tensor, "channels side side"]:
-    """The image in a file. Raises ValueError that names the file where it cannot be read."""
-    try:
-        with Image.open(path) as file:
-            if file.mode.startswith(TOO_DEEP):
-                raise ValueError(f"it has more than 8 bits a colour (mode {file.mode})")
-            image = tvf.pil_to_tensor(file.convert(MODES[channels]))
-    except (OSError, SyntaxError, ValueError) as error:  # whatever PIL's decoders raise
-        raise ValueError(f"{path}: {error}") from error
-    if image.shape[1:] == (side, side):
-        return image
-    return tvf.resize(image, [side, side], antialias=True)
+    def within(self, path: str) -> str:
+        """A path of this folder, from it on."""
+        return path[len(str(self.folder)) + 1 :]
+
+    def digest(self) -> str:
+        """The SHA-256 of the classes, the images' shape, and each file's name, label, size and
+        first and last 4,096 bytes. What changes in the middle of a longer file is not seen.
+
+        Raises ValueError that names the files that cannot be read.
+        """
+        ends = contents(self.paths, whole=False)
+        return digest((self.classes, self.shape, self.names, self.targets, ends)).hex()
 
 
 def splits(root: Path, side: int, channels: int) -> dict[str, Images]:
-    """The images in ROOT/train/<class>/* and ROOT/test/<class>/*.
+    """The images in ROOT/train/<class>/* and ROOT/test/<class>/*, however deep.
 
-    Raises ValueError for a missing or empty folder, and for classes that differ.
+    Raises ValueError for what is no folder, holds no images or what `tree` refuses, and for classes
+    that differ.
     """
     _check.known("folder", "number of channels", str(channels), map(str, MODES))
+    check_folder("root", root, REMEDY)
     root = root.resolve()
-    images = {split: Images(_split(root, split), side, channels) for split in ("train", "test")}
-    train, test = (set(one.classes) for one in images.values())
+    trees = {split: _split(root, split) for split in SPLITS}
+    if os.path.samefile(root / "train", root / "test"):
+        raise ValueError(f"folder: train/ and test/ in {shown(root)} must be two folders, not one")
+    check_readable([reason for one in trees.values() for reason in one.refused])
+    train, test = (set(one.classes) for one in trees.values())
     if train != test:
         raise ValueError(
-            f"folder: {root} must hold the same classes in train/ and test/, but "
-            f"{sorted(train - test) or 'none'} are only in train and "
-            f"{sorted(test - train) or 'none'} only in test"
+            f"folder: {shown(root)} must hold the same classes in train/ and test/, but "
+            f"{listed(sorted(train - test)) or 'none'} are only in train and "
+            f"{listed(sorted(test - train)) or 'none'} only in test"
         )
-    return images
+    return {split: Images(root / split, one, side, channels) for split, one in trees.items()}
 
 
-def _split(root: Path, split: str) -> tv.ImageFolder:
+def _split(root: Path, split: str) -> Tree:
     where = root / split
-    if not where.is_dir():
+    check_folder(f"{split}/ in root", where, REMEDY)
+    found = tree(where, root)
+    full = set(found.labels)
+    empty = [name for label, name in enumerate(found.classes) if label not in full]
+    if not found.refused and (empty or not found.classes):
+        reason = f"none are in {shown(listed(empty))}" if empty else "it holds no folder"
         raise ValueError(
-            f"folder: {where} is missing; {root} must hold train/<class>/ and test/<class>/"
+            f"folder: {shown(where)} must hold a folder of images for each class "
+            f"(of {', '.join(EXTENSIONS)}), but {reason}"
         )
-    try:
-        return tv.ImageFolder(str(where))
-    except FileNotFoundError as error:
-        raise ValueError(
-            f"folder: {where} must hold a folder of images for each class "
-            f"(of {', '.join(IMG_EXTENSIONS)}): {error}"
-        ) from error
+    return found
 
 
-def tensors(root: Path, images: Mapping[str, Images], cache: Path) -> dict[str, Tensor]:
-    """All images of each split, uint8 [examples, channels, side, side], by the split's name.
+def headers(images: Mapping[str, Images]) -> dict[str, list[Header]]:
+    """What the images say of themselves before they are decoded, by split.
 
-    They are kept in the folder `cache`, and decoded anew when a file was added, removed or changed.
-    Raises ValueError for images that cannot be read, by name.
+    Raises ValueError that names those which cannot be read or are refused.
     """
-    shape = next(iter(images.values())).shape
-    key = hashlib.sha256(f"{root.resolve()}\0{shape}".encode()).hexdigest()[:16]
-    file = cache / f"{key}-{_fingerprint(images)}.pt"
-    try:
-        return checkpoint.read(file)
-    except ValueError:  # there is none, or a broken one
-        decoded = _decode(images)
-    _keep(file, decoded, stale=f"{key}-*.pt")
-    return decoded
+    found = iter(of_each(header, [path for one in images.values() for path in one.paths]))
+    return {split: list(islice(found, len(one))) for split, one in images.items()}
 
 
-def _fingerprint(images: Mapping[str, Images]) -> str:
-    digest = hashlib.sha256()
-    for split in images.values():
-        for path, label in zip(split.paths, split.targets.tolist(), strict=True):
-            status = os.stat(path)
-            digest.update(f"{path}\0{label}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
-    return digest.hexdigest()[:16]
-
-
-def _decode(images: Mapping[str, Images]) -> dict[str, Tensor]:
-    """Every image once, straight into the tensor that it is for."""
-    decoded: dict[str, Tensor] = {}
-    unreadable: list[str] = []
-    with ThreadPoolExecutor() as pool:
-        for split, one in images.items():
-            decoded[split] = torch.empty(len(one), *one.shape, dtype=torch.uint8)
-            errors = pool.map(partial(_decode_into, decoded[split], one), range(len(one)))
-            unreadable += [error for error in errors if error]
-    if unreadable:
-        few = "\n  ".join(unreadable[:10])
-        more = f"\n  and {len(unreadable) - 10} more" if len(unreadable) > 10 else ""
-        raise ValueError(
-            f"folder: {len(unreadable)} images cannot be read; mend or remove them:\n  {few}{more}"
+def notes(images: Mapping[str, Images], frames: Mapping[str, Sequence[bool]]) -> tuple[str, ...]:
+    """What a user should know: which files are passed over, and of which only a part is taken."""
+    skipped, several = [], []
+    for split, one in images.items():
+        skipped += [f"{split}/{shown(one.within(path))}" for path in one.skipped]
+        more = [path for path, more in zip(one.paths, frames[split], strict=True) if more]
+        several += [f"{split}/{shown(one.within(path))}" for path in more]
+    told = []
+    if skipped:
+        told.append(
+            f"{len(skipped)} files or folders are passed over, for they are hidden, no images by "
+            f"their names or in no class: {listed(skipped)}"
         )
-    return decoded
-
-
-def _decode_into(whole: Tensor, images: Images, number: int) -> str | None:
-    """Put one image where it belongs, or say why it cannot be read."""
-    try:
-        whole[number] = images[number][0]
-    except ValueError as error:
-        return str(error)
-    return None
-
-
-def _keep(file: Path, decoded: dict[str, Tensor], stale: str) -> None:
-    """Write the cache and drop what it replaces; a cache that cannot be written costs only time."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        checkpoint.save(file, decoded)
-        for old in file.parent.glob(stale):
-            if old != file:
-                old.unlink()
-    except (OSError, RuntimeError) as error:
-        warnings.warn(
-            f"the decoded images could not be cached ({error}); they will be decoded again next "
-            "time. Set FKD_CACHE to a folder that can be written",
-            stacklevel=2,
+    if several:
+        told.append(
+            f"{len(several)} images hold several frames, of which the first is taken: "
+            f"{listed(several)}"
         )
+    return tuple(told)

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
 from fkd import _check
+from fkd._digest import digest
 from fkd._random import Key
 from fkd.data._order import check_rows, order, steps_per_epoch
 from fkd.data._source import (
@@ -107,6 +108,10 @@ class Resident:
     def _targets(self, rows: Tensor | slice) -> dict[str, Tensor]:
         targets = {name: target[rows] for name, target in self.targets.items()}
         return targets if self.expand is None else self.expand(targets)
+
+    def digest(self) -> str:
+        """The SHA-256 of the inputs and targets: names, dtypes, shapes and every byte."""
+        return digest(named_leaves(self.inputs, self.targets)).hex()
 
     def subset(self, rows: Int[Tensor, " rows"]) -> "Resident":
         """The examples with these numbers, in this order; their own numbers count from 0 anew.

@@ -48,6 +48,15 @@ class Checked(Protocol):
 
 
 @runtime_checkable
+class Digested(Protocol):
+    """A data set that says what its examples are."""
+
+    def digest(self) -> str:
+        """The SHA-256 of the examples' content, the same in every process."""
+        ...
+
+
+@runtime_checkable
 class Source(Protocol):
     """Where batches come from. A source is never changed: a step's batch is a pure function of it,
     (seed, epoch, step), and the key."""
@@ -84,6 +93,14 @@ class Source(Protocol):
 
     def in_order(self, batch_size: int) -> Iterator[Batch]:
         """Every example once, in order, in batches of which the last may be smaller."""
+        ...
+
+    def digest(self) -> str:
+        """The SHA-256 of the examples' content, the same in every process and on every device.
+
+        What changes the examples changes it; how they are read, in which batches, transformed or
+        augmented, does not.
+        """
         ...
 
     def to(self, device: torch.device | str) -> "Source":

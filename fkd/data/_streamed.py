@@ -9,27 +9,26 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
-from torch.utils.data import (
-    DataLoader,
-    IterableDataset,
-    RandomSampler,
-    SequentialSampler,
-    Subset,
-)
+from torch.utils.data import DataLoader, Subset
 
 from fkd import _check, _random
+from fkd._digest import digest
 from fkd._random import Key
+from fkd.data._loader import Rows, anew, batches, check_loader, is_iterable
 from fkd.data._order import check_rows, order, steps_per_epoch
 from fkd.data._source import (
     Batch,
+    Digested,
     Mix,
     Transform,
     check_batch,
     check_index_is_free,
     check_shown,
+    named_leaves,
     show,
     unchanged,
 )
+from fkd.model._module import seeded
 
 Split = Callable[[Any], tuple[Any, Mapping[str, Tensor]]]
 """`split(batch) -> (inputs, targets)`: which part of a loader's batch is which."""
@@ -86,9 +85,10 @@ class Streamed:
     The data set then says how many `examples` an epoch has, or the argument does.
 
     Each epoch starts its workers anew, and seeds them by (seed, epoch, step it starts from), or by
-    (seed, epoch) over an `IterableDataset`; `persistent_workers` is ignored. What a data set draws
-    by itself is not part of the state: put what must come back the same after a resumed run into
-    `transform`, which has the key.
+    (seed, epoch) over an `IterableDataset`; `persistent_workers` is ignored. Workers leave Ctrl-C
+    and the end of the terminal to the process that trains, and what one refuses by a ValueError is
+    raised here in its own words. What a data set draws by itself is not part of the state: put what
+    must come back the same after a resumed run into `transform`, which has the key.
 
     Raises ValueError for a loader whose sampler or batch sampler is not torch's own, or that drops
     the last batch, for a batch size or a number of examples that is not known, and in `feeds` for a
@@ -113,7 +113,7 @@ class Streamed:
         batch_size: int | None = None,
         device: torch.device | str = "cpu",
     ):
-        _check_loader(loader)
+        check_loader(loader)
         self.loader = loader
         self.split = split
         self.transform = transform
@@ -129,7 +129,7 @@ class Streamed:
         _check.between("Streamed.feeds", 0, steps, start=start)
         _check.between("Streamed.feeds", 1, self.examples, batch_size=self.batch_size)
         key = _random.fold(torch.tensor(seed), epoch)
-        if _is_iterable(self.loader):
+        if is_iterable(self.loader):
             even = _even(self._stream(int(key)), self.batch_size, self.examples)
             return map(self._move, islice(_filled(even, self.batch_size), start, None))
         rows = order(seed, epoch, self.examples, self.batch_size)[start:].unbind()
@@ -142,7 +142,7 @@ class Streamed:
     def in_order(self, batch_size: int) -> Iterator[Batch]:
         """Every example once, in order; the transform is given no key."""
         _check.positive("Streamed.in_order", batch_size=batch_size)
-        if _is_iterable(self.loader):
+        if is_iterable(self.loader):
             batches = _even(self._stream(0), batch_size, self.examples)
         else:
             batches = self._at(torch.arange(self.examples).split(batch_size), 0)
@@ -182,7 +182,7 @@ class Streamed:
     @property
     def numbered(self) -> bool:
         """Whether examples have numbers: those of a map-style data set, not of a stream."""
-        return not _is_iterable(self.loader)
+        return not is_iterable(self.loader)
 
     def subset(self, rows: Int[Tensor, " rows"]) -> "Streamed":
         """The examples with these numbers, in this order; their own numbers count from 0 anew.
@@ -194,17 +194,48 @@ class Streamed:
             raise ValueError("subset: the examples of an IterableDataset have no numbers")
         check_rows(rows, self.examples)
         source = copy(self)
-        source.loader = _anew(self.loader, Subset(self.loader.dataset, rows.tolist()))
+        source.loader = anew(self.loader, Subset(self.loader.dataset, rows.tolist()))
         source.examples = _examples(source.loader, None)
         return source
+
+    def digest(self) -> str:
+        """The SHA-256 of how many examples there are and of what they are.
+
+        A data set that has a `digest()` of its own, as a folder of images, says what they are, and
+        a `Subset` adds its numbers. Of any other with numbers the first and the last example count,
+        by every byte of what `split` makes of them; but one that differs when it is read twice, as
+        where it has a generator of its own, by dtypes and shapes. An example in between that
+        changes is not seen. Of an `IterableDataset` nothing is read.
+        """
+        dataset, rows = self.loader.dataset, []
+        while isinstance(dataset, Subset):
+            rows.append(torch.tensor(list(dataset.indices)))
+            dataset = dataset.dataset
+        if isinstance(dataset, Digested):
+            content: Any = dataset.digest()
+        else:
+            content = self._ends() if self.numbered else None
+        return digest((self.examples, rows, content)).hex()
+
+    def _ends(self) -> dict[str, Any]:
+        """The first and the last example, leaf by leaf."""
+        one, other = self._read_ends(), self._read_ends()
+        same = digest(one) == digest(other)
+        return one if same else {name: _form(leaf) for name, leaf in one.items()}
+
+    def _read_ends(self) -> dict[str, Any]:
+        dataset: Any = self.loader.dataset
+        with seeded(0):
+            ends = self.loader.collate_fn([dataset[number] for number in (0, self.examples - 1)])
+        return {name: _plain(leaf) for name, leaf in named_leaves(*self.split(ends)).items()}
 
     def _move(self, batch: Batch) -> Batch:
         return tree_map(lambda leaf: leaf.to(self.device, non_blocking=True), batch)
 
     def _at(self, rows: Sequence[Tensor], worker_seed: int) -> Iterator[Batch]:
         """The examples with the numbers of each row, in a batch a row."""
-        loader = _anew(self.loader, self.loader.dataset, worker_seed, _Rows(rows))
-        for numbers, raw in zip(rows, loader, strict=True):
+        loader = anew(self.loader, self.loader.dataset, worker_seed, Rows(rows))
+        for numbers, raw in zip(rows, batches(loader), strict=True):
             inputs, targets = self.split(raw)
             check_index_is_free("Streamed", targets)
             examples = self._checked(inputs, targets)
@@ -217,85 +248,10 @@ class Streamed:
 
     def _stream(self, worker_seed: int) -> Iterator[Batch]:
         """The loader's own batches, of whatever size."""
-        for raw in _anew(self.loader, self.loader.dataset, worker_seed):
+        for raw in batches(anew(self.loader, self.loader.dataset, worker_seed)):
             inputs, targets = self.split(raw)
             self._checked(inputs, targets)
             yield Batch(inputs, dict(targets))
-
-
-class _Rows:
-    """A batch sampler that hands out the numbers of each row."""
-
-    def __init__(self, rows: Sequence[Tensor]):
-        self.rows = rows
-
-    def __iter__(self) -> Iterator[list[int]]:
-        return (row.tolist() for row in self.rows)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-
-def _anew(
-    loader: DataLoader, dataset: Any, worker_seed: int = 0, rows: _Rows | None = None
-) -> DataLoader:
-    """A loader like this one of a data set, of batches by `rows` where there are any, with its
-    workers' seed its own."""
-    generator = torch.Generator()
-    generator.manual_seed(worker_seed)
-    return DataLoader(
-        dataset,
-        batch_size=1 if rows else loader.batch_size,
-        batch_sampler=rows,
-        num_workers=loader.num_workers,
-        collate_fn=loader.collate_fn,
-        pin_memory=loader.pin_memory,
-        timeout=loader.timeout,
-        worker_init_fn=loader.worker_init_fn,
-        multiprocessing_context=loader.multiprocessing_context,
-        generator=generator,
-        prefetch_factor=loader.prefetch_factor,
-    )
-
-
-def _is_iterable(loader: DataLoader) -> bool:
-    return isinstance(loader.dataset, IterableDataset)
-
-
-def _check_loader(loader: DataLoader) -> None:
-    if loader.drop_last:
-        raise ValueError(
-            "Streamed: the loader must have drop_last=False, for an epoch shows every example, and "
-            "its last batch is filled up to the size of the others"
-        )
-    if _is_iterable(loader):
-        return
-    if loader.batch_sampler is None:
-        raise ValueError(
-            "Streamed: over a map-style data set the loader must put examples into batches, but it "
-            "has batch_size=None; give it a batch_size"
-        )
-    if loader.batch_size is None:
-        raise ValueError(
-            "Streamed: the order of a map-style data set is the source's own, but the loader has "
-            f"a {type(loader.batch_sampler).__name__} for batch_sampler; give it a batch_size "
-            "instead"
-        )
-    if not _shows_each_once(loader):
-        raise ValueError(
-            "Streamed: the order of a map-style data set is the source's own, each example once an "
-            f"epoch, but the loader has a {type(loader.sampler).__name__} of its own for sampler; "
-            "leave sampler out, or put the choice into the data set (torch.utils.data.Subset)"
-        )
-
-
-def _shows_each_once(loader: DataLoader) -> bool:
-    """Whether the sampler is what `shuffle` makes, True or False."""
-    sampler = loader.sampler
-    if type(sampler) is RandomSampler:
-        whole = sampler.num_samples == len(sampler.data_source)
-        return sampler.data_source is loader.dataset and not sampler.replacement and whole
-    return type(sampler) is SequentialSampler and sampler.data_source is loader.dataset
 
 
 def _examples(loader: DataLoader, examples: int | None) -> int:
@@ -307,7 +263,7 @@ def _examples(loader: DataLoader, examples: int | None) -> int:
         raise ValueError(
             "Streamed: the data set does not say how many examples an epoch has; give examples="
         )
-    if not _is_iterable(loader) and examples not in (None, length):
+    if not is_iterable(loader) and examples not in (None, length):
         raise ValueError(
             f"Streamed: the data set has {length} examples and an epoch shows each, but examples "
             f"is {examples}; leave it out"
@@ -355,6 +311,15 @@ def _filled(batches: Iterable[Batch], size: int) -> Iterator[Batch]:
         first = first or batch
         missing = size - _length(batch)
         yield _join(batch, _part(first, 0, missing)) if missing else batch
+
+
+def _plain(leaf: Any) -> Any:
+    """A leaf, or the name of its class where it is neither a tensor nor a number or a word."""
+    return leaf if isinstance(leaf, Tensor | bool | int | float | str) else type(leaf).__qualname__
+
+
+def _form(leaf: Any) -> str:
+    return f"{leaf.dtype} {tuple(leaf.shape)}" if isinstance(leaf, Tensor) else type(leaf).__name__
 
 
 def _length(batch: Batch) -> int:

@@ -20,6 +20,7 @@ from torchvision import datasets as tv
 from fkd import _check
 from fkd.data import _folder
 from fkd.data._data import Data
+from fkd.data._decoded import decoded
 from fkd.data._resident import Resident
 from fkd.data._resize import resize_then, resized, with_channels
 from fkd.data._source import Source
@@ -93,7 +94,26 @@ def load(
     _check.not_negative("load", memory=memory, workers=workers)
     normalize = _normalize(channels, mean, std)
     form = Form(image_size, channels, memory, workers, normalize)
-    return DATASETS[name](None if root is None else Path(root).expanduser(), form)
+    return DATASETS[name](None if root is None else _path(root), form)
+
+
+def _path(root: str | Path) -> Path:
+    """The path that `root` means. Raises ValueError for what means none."""
+    text = str(root)
+    if not isinstance(root, str | Path) or not text or "\0" in text:
+        raise ValueError(f"load: root must be the path of a folder, but it is {root!r:.100}")
+    try:
+        text.encode()
+        return Path(root).expanduser()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"load: root must be written in UTF-8, but it is {root!r:.300}; give a link to it by "
+            "another name"
+        ) from error
+    except RuntimeError as error:
+        raise ValueError(
+            f"load: root must begin with a home that there is, but {root!r:.100} does not: {error}"
+        ) from error
 
 
 def _normalize(
@@ -138,24 +158,31 @@ def digits(root: Path | None, form: Form) -> Data[Resident]:
 def folder(root: Path | None, form: Form) -> Data[Any]:
     """Any `ROOT/train/<class>/*` and `ROOT/test/<class>/*` of images.
 
-    Where they fit into memory they are decoded once; the tensors are kept in `cache_dir()`, never
-    beside the images, and decoded anew when a file was added, removed or changed. Raises ValueError
-    for a missing or empty folder, for classes that differ between the splits, and for images that
-    cannot be read or have more than 8 bits a colour, by name: before any work where they are held,
-    else when they are read.
+    `fkd.data._decode.decode` says what becomes of each kind. Where they fit into memory they are
+    decoded once; the tensors are kept in `cache_dir()`, never beside the images, and decoded anew
+    when a file was added, removed or changed. Otherwise their headers are read, and each worker
+    decodes one image at a time. Files that are hidden, no images by their names (`EXTENSIONS`) or
+    in no class are passed over, and told in the data's `notes`, as are images of several frames.
+
+    Raises ValueError, with the first ten names and their number, for a root that is no folder that
+    can be read, for links that lead nowhere or to an ancestor, pipes, sockets and devices, for a
+    class without images, for classes that differ between the splits, and for images that cannot be
+    read or are refused: before any work where they are held. Where they are not, what the header
+    does not show is found when the image is read.
     """
     if root is None:
         raise ValueError("folder: which folder? give it as root=; it holds train/ and test/")
     images = _folder.splits(root, form.side, form.channels)
     if form.fits(sum(map(len, images.values()))):
-        tensors = _folder.tensors(root, images, cache_dir() / "folder")
+        held = decoded(images, cache_dir() / "folder")
+        frames = {split: one.frames.tolist() for split, one in held.items()}
         sources: dict[str, Source] = {
-            split: Resident(
-                tensors[split], {"labels": images[split].targets}, transform=form.normalize
-            )
-            for split in images
+            split: Resident(one.images, {"labels": images[split].targets}, transform=form.normalize)
+            for split, one in held.items()
         }
     else:
+        headers = _folder.headers(images)
+        frames = {split: [one.frames for one in of] for split, of in headers.items()}
         sources = {
             split: Streamed(
                 DataLoader(images[split], batch_size=128, num_workers=form.workers),
@@ -163,7 +190,9 @@ def folder(root: Path | None, form: Form) -> Data[Any]:
             )
             for split in images
         }
-    return Data(root.name or "folder", images["train"].classes, **sources)
+    name = root.resolve().name or "folder"
+    notes = _folder.notes(images, frames)
+    return Data(name, images["train"].classes, **sources, notes=notes)
 
 
 def _torchvision(

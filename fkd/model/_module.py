@@ -25,7 +25,7 @@ def built(build: Callable[[], nn.Module], seed: int) -> nn.Module:
             f"functional: build must be a function that makes a module, but it is a "
             f"{type(build).__name__} itself; give its class, or `lambda: module`, which copies it"
         )
-    with _seeded(seed):
+    with seeded(seed):
         module = build()
     if not isinstance(module, nn.Module):
         raise ValueError(
@@ -82,7 +82,7 @@ def plain_tensors(module: nn.Module) -> dict[str, Tensor]:
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
+def seeded(seed: int) -> Iterator[None]:
     """As after `torch.manual_seed(seed)` and its kin, leaving all generators as they were."""
     python, numpy = random.getstate(), np.random.get_state(legacy=False)
     with torch.random.fork_rng(devices=[]):

@@ -7,12 +7,12 @@ import torch
 from torch.utils._pytree import tree_map
 
 from fkd import checkpoint
+from fkd._digest import digest
 from fkd.data import Resident
 from fkd.evaluate import Ask
 from fkd.model import Tensors
 from fkd.teachers._cached import ask_once, beside, check_request
 from fkd.teachers._compact import Form
-from fkd.teachers._digest import digest
 from fkd.teachers._several import Several
 from fkd.teachers._teacher import Teacher
 

@@ -1,4 +1,4 @@
-"""What a teacher, its data and its transform are, as one SHA-256 of their content."""
+"""What a thing is, tensors, data, a network or its transform, as one SHA-256 of its content."""
 
 import hashlib
 from collections.abc import Mapping

@@ -12,11 +12,11 @@ import pytest
 import torch
 from torch import nn
 
+from fkd._digest import digest
 from fkd.data import Normalize
 from fkd.data import unchanged as nothing
 from fkd.model import functional
 from fkd.teachers import Renormalize, Teacher, teacher_of_module
-from fkd.teachers._digest import digest
 
 
 class Scaled(nn.Linear):
@@ -145,7 +145,7 @@ def test_every_byte_counts_wherever_it_lies(monkeypatch):
 
 def test_another_process_agrees():
     script = (
-        "import torch; from fkd.data import Normalize; from fkd.teachers._digest import digest;"
+        "import torch; from fkd.data import Normalize; from fkd._digest import digest;"
         "print(digest({'x': torch.arange(3), 'y': [Normalize((0.5,), (0.25,)), 1.5]}).hex())"
     )
     other = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

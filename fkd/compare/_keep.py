@@ -1,0 +1,128 @@
+"""A run that is kept in a folder: written as it goes, and gone on with."""
+
+from collections.abc import Callable, Generator
+from typing import Any
+
+from fkd import checkpoint
+from fkd.compare import sweep
+from fkd.compare._folder import RunFolder
+from fkd.compare._reading import teacher_of
+from fkd.compare._run import TEACHER, Progress, Run
+from fkd.compare._saver import Saver
+
+
+def go_on(run: Run, folder: RunFolder) -> list[str]:
+    """Take what the folder holds of the run: in words, what that is.
+
+    Raises ValueError for a file that is damaged.
+    """
+    then = folder.results()
+    if then is not None:
+        results = run.results
+        results.methods, results.teacher = then.methods, then.teacher
+        results.failed = {name: why for name, why in then.failed.items() if why.kind == "diverged"}
+        results.compiled, results.resumed = then.compiled, then.resumed
+        run.spent = then.seconds.get("total", 0.0)
+        results.seconds = then.seconds | results.seconds
+    ended = [name for name in run.task.methods if run.has_ended(name)]
+    known = [f"{', '.join(ended)}: ended"] if ended else []
+    if run.teacher is None and folder.teacher.exists():
+        about, device = checkpoint.about(folder.teacher), run.task.data.train.device
+        teacher = teacher_of(run.task.teacher.model, checkpoint.read(folder.teacher), device)
+        run.set_teacher(teacher, about["curves"])
+        run.results.seconds["teacher_training"] = about["seconds"]
+        known.insert(0, "the teacher is trained")
+    saved = folder.saved()
+    of_teacher = saved is not None and saved.names == [TEACHER]
+    # A checkpoint of a training that has ended was left by a kill before it was removed.
+    if saved and (run.teacher is None if of_teacher else not any(map(run.has_ended, saved.names))):
+        run.saved = saved
+        known.append(str(saved))
+    if not known:
+        return []
+    if len(ended) < len(run.task.methods):
+        run.results.resumed += 1
+    return [f"Going on with the run in {folder.path}: {'; '.join(known)}"]
+
+
+def kept(run: Run, folder: RunFolder, minutes: float) -> Generator[Progress]:
+    """The run, whose ends are written when they come, and where it stands each so many minutes and
+    when the iterator is closed. What cannot be written stops nothing, and is told in `troubles`."""
+    saver = Saver(folder.checkpoint, minutes)
+    results, ended, progress = run.results, _ended(run), None
+    trained = run.teacher is not None
+    try:
+        for progress in run.progress():
+            if run.teacher is not None and not trained:
+                _write_teacher(run, folder, saver)
+                trained = True
+            if _ended(run) != ended:
+                _write_ends(run, folder, saver)
+                ended = _ended(run)
+            elif progress.standing is not None and saver.due:
+                _save(run, saver, progress)
+            yield progress
+        if _ended(run):
+            _attempt(run, results.write, folder.path)
+    except GeneratorExit:  # its caller has stopped, between two steps
+        if progress is not None and progress.standing is not None:
+            _save(run, saver, progress)
+        raise
+    finally:
+        saver.close()
+        _tell_error(run, saver)
+        folder.close()
+
+
+def _ended(run: Run) -> int:
+    return len(run.results.methods) + len(run.results.failed)
+
+
+def _write_teacher(run: Run, folder: RunFolder, saver: Saver) -> None:
+    seconds = run.results.seconds["teacher_training"]
+    about = {"curves": run.teacher_curves, "seconds": seconds}
+    if _attempt(run, folder.save_teacher, run.teacher, about):
+        _attempt(run, saver.remove)
+
+
+def _write_ends(run: Run, folder: RunFolder, saver: Saver) -> None:
+    """Write methods that ended: a kill between any two of these steps loses nothing."""
+    for name, traceback in run.tracebacks.items():
+        _attempt(run, folder.save_error, name, traceback)
+    for name, students in run.students.items():
+        _attempt(run, folder.save_students, name, students, _about(run, name))
+    if _attempt(run, run.results.write, folder.path):
+        _attempt(run, saver.remove)
+    run.students, run.tracebacks = {}, {}
+
+
+def _about(run: Run, name: str) -> dict[str, Any]:
+    """Who the students in a method's file are, in their order."""
+    choice = run.results.methods[name].sweep
+    return {
+        "method": name,
+        "seeds": list(run.task.seeds),
+        "setting": sweep.describe(choice.best.hyper) if choice else "",
+        "network": run.results.networks["student"],
+    }
+
+
+def _save(run: Run, saver: Saver, progress: Progress) -> None:
+    assert progress.standing is not None
+    saver.save(progress.standing)
+    _tell_error(run, saver)
+
+
+def _tell_error(run: Run, saver: Saver) -> None:
+    if saver.error is not None:
+        run.troubles.append(f"the checkpoint cannot be written: {saver.error}")
+        saver.error = None
+
+
+def _attempt(run: Run, write: Callable[..., None], *arguments: Any) -> bool:
+    try:
+        write(*arguments)
+    except (OSError, ValueError) as error:  # a full disk, or a dtype that no file holds
+        run.troubles.append(f"what was measured cannot be written: {error}")
+        return False
+    return True
