@@ -15,6 +15,7 @@ from benchmarks._output import new_folder
 from benchmarks.convolutions.candidates import CANDIDATES, LAYERS
 from benchmarks.convolutions.race import Case, race
 from fkd import _check
+from fkd.compare._console import consoles
 from fkd.compare.environment import environment
 from fkd.execution import PRECISIONS, keep_freed, precisions
 
@@ -82,7 +83,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the races; return 0, or 2 where they were refused."""
-    console = Console()
+    console, _ = consoles()
     try:
         options = parse(arguments)
         folder = new_folder(options.output, "convolutions")
@@ -103,8 +104,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for case in track(cases, "racing"):
         rows += race(case, options.candidates, options.rounds, options.memory, options.compile)
         # After every race, so that a GPU that fails for good takes only what comes after.
-        (folder / "convolutions.json").write_text(json.dumps(results, indent=1) + "\n")
+        (folder / "convolutions.json").write_text(
+            json.dumps(results, indent=1) + "\n", encoding="utf-8"
+        )
     # Past the edge of a narrow terminal rather than with notes a word wide.
-    Console(width=max(140, console.width)).print(table(rows))
+    Console(file=console.file, width=max(140, console.width)).print(table(rows))
     console.print(f"Written to {folder}", soft_wrap=True)
     return 0

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
@@ -15,6 +14,7 @@ from benchmarks.losses import torchdistill
 from benchmarks.losses.cases import BATCH, CLASSES, MAP
 from benchmarks.losses.measure import measure
 from fkd import _check, losses
+from fkd.compare._console import consoles
 from fkd.compare.environment import environment
 
 
@@ -55,7 +55,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure; return 0, or 2 where it was refused."""
-    console = Console()
+    console, _ = consoles()
     try:
         options = parse(arguments)
         folder = new_folder(options.output, "loss-costs")
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for name in track(options.losses, "measuring")
         },
     }
-    (folder / "losses.json").write_text(json.dumps(results, indent=1) + "\n")
+    (folder / "losses.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     console.print(table(results))
     console.print(f"Written to {folder}", soft_wrap=True)
     return 0

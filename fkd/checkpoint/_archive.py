@@ -10,11 +10,16 @@ from torch import Tensor
 def archive(path: str | Path) -> dict[str, Tensor]:
     """The tensors in a file of torch's by name, on the CPU, each with memory of its own.
 
-    Raises ValueError for an archive whose content is damaged by its own CRC-32, or takes more than
-    the file, and for what is not a dict of dense tensors.
+    An archive, as torch writes since version 1.6, holds a CRC-32 of each entry, which is verified;
+    a bare pickle, as it wrote before, holds none, so damage to it can go unseen.
+
+    Raises ValueError for an archive that is damaged, or takes more than its file, and for what is
+    not a dict of dense tensors.
     """
     where = f"checkpoint {path}"
-    if zipfile.is_zipfile(path):
+    with open(path, "rb") as file:
+        zipped = file.read(2) == b"PK"
+    if zipped:
         _check_zip(path, where)
     try:
         flat = torch.load(path, map_location="cpu", weights_only=True)
@@ -49,22 +54,31 @@ def _check_zip(path: str | Path, where: str) -> None:
     """Raise where an entry is compressed, larger than the file, or not what its CRC-32 says."""
     try:
         with zipfile.ZipFile(path) as file:
-            entries = file.infolist()
-            if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-                raise ValueError(
-                    f"{where}: it is a compressed archive, and torch.save compresses nothing; give "
-                    "the file that torch.save wrote"
-                )
-            unpacked, size = sum(entry.file_size for entry in entries), Path(path).stat().st_size
-            if unpacked > size:
-                raise ValueError(
-                    f"{where}: it unpacks to {unpacked:,} bytes, more than its own {size:,}"
-                )
-            damaged = file.testzip()
-    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError, EOFError) as error:
-        raise ValueError(f"{where}: it is a damaged archive ({error}); take a copy") from error
-    if damaged is not None:
-        raise ValueError(f"{where}: {damaged} in it is damaged by its CRC-32; take a copy")
+            fault = _bomb(file, Path(path).stat().st_size) or _damage(file)
+    except Exception as error:  # an archive whose directory is damaged raises anything
+        fault = f"it is a damaged archive ({error}); take a copy"
+    if fault:
+        raise ValueError(f"{where}: {fault}")
+
+
+def _bomb(file: zipfile.ZipFile, size: int) -> str:
+    entries = file.infolist()
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        return (
+            "it is a compressed archive, and torch.save compresses nothing; give the file that "
+            "torch.save wrote"
+        )
+    unpacked = sum(entry.file_size for entry in entries)
+    if unpacked > size:
+        return f"it unpacks to {unpacked:,} bytes, more than its own {size:,}"
+    return ""
+
+
+def _damage(file: zipfile.ZipFile) -> str:
+    if not any(entry.CRC for entry in file.infolist()):
+        return ""  # torch.serialization.set_crc32_options(False) leaves them out
+    damaged = file.testzip()
+    return f"{damaged} in it is damaged by its CRC-32; take a copy" if damaged else ""
 
 
 def _apart(flat: dict[str, Tensor]) -> dict[str, Tensor]:

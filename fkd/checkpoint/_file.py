@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,7 +19,6 @@ from fkd.checkpoint._whole import whole
 FORMAT = "1"
 OURS = ("fkd.about", "fkd.checksum", "fkd.format", "fkd.tensors", "fkd.versions")
 RESERVED = "__metadata__"  # by safetensors, in a file's header
-LONGEST_HEADER = 100_000_000  # bytes that safetensors reads
 DTYPES = (  # that safetensors holds
     torch.bool,
     torch.uint8,
@@ -85,11 +85,10 @@ def write(path: str | Path, tensors: Mapping[str, Tensor], about: Mapping[str, A
         try:
             serialize_file(specs, temporary, metadata=metadata)
         except SafetensorError as error:
-            raise _os_error(error, path) from error
-        _check_header(temporary, path)
+            raise _refused(error, path) from error
 
 
-class File(Mapping[str, Tensor]):
+class File:
     """The tensors of a safetensors file by name, each read and verified when it is asked for.
 
     `about` is what the file says about itself. Raises ValueError for a file that is damaged, and
@@ -108,11 +107,13 @@ class File(Mapping[str, Tensor]):
                 "or take a copy"
             ) from error
         self.about: dict[str, Any] = {}
-        self._checksums: dict[str, str] | None = None
+        self._checksums: dict[str, str] = {}
         if any(key.startswith("fkd.") for key in metadata):
             self._check(metadata)
             self.about = json.loads(metadata["fkd.about"])
             self._checksums = json.loads(metadata["fkd.tensors"])
+            if self._checksums.keys() != self._names.keys():
+                raise self._damaged("its header")
 
     def _check(self, metadata: Mapping[str, str]) -> None:
         version = metadata.get("fkd.format")
@@ -122,8 +123,6 @@ class File(Mapping[str, Tensor]):
                 f"format {FORMAT}; take the fkd that wrote it, or a newer one"
             )
         if not set(OURS) <= metadata.keys() or metadata["fkd.checksum"] != _over(metadata):
-            raise self._damaged("its header")
-        if json.loads(metadata["fkd.tensors"]).keys() != self._names.keys():
             raise self._damaged("its header")
 
     def _damaged(self, what: str) -> ValueError:
@@ -137,9 +136,9 @@ class File(Mapping[str, Tensor]):
             raise KeyError(name)
         try:
             x = self._file.get_tensor(name)
-        except (SafetensorError, OSError) as error:
+        except Exception as error:  # torch raises anything for dtypes that it knows by halves
             raise ValueError(f"{self._where}: {name} cannot be read ({error})") from error
-        if self._checksums is not None and checksum(name, x).hex() != self._checksums[name]:
+        if self._checksums and checksum(name, x).hex() != self._checksums[name]:
             raise self._damaged(name)
         return x
 
@@ -149,8 +148,8 @@ class File(Mapping[str, Tensor]):
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
 
-    def __len__(self) -> int:
-        return len(self._names)
+    def keys(self) -> Iterator[str]:
+        return iter(self._names)
 
 
 def _check_tensors(tensors: Mapping[str, Tensor]) -> None:
@@ -158,10 +157,14 @@ def _check_tensors(tensors: Mapping[str, Tensor]) -> None:
     for name, x in tensors.items():
         if not isinstance(name, str):
             wrong.append(f"{name!r} must be a name, but it is a {type(name).__name__}")
-        elif name == RESERVED or not _is_text(name):
-            wrong.append(f"{name!r} must be another name: it is reserved, or no text")
+        elif name == RESERVED:
+            wrong.append(f"{name} must be another name, for safetensors has one use for it")
+        elif not _is_text(name):
+            wrong.append(f"{name!r} must be a name that UTF-8 can hold")
         elif not isinstance(x, Tensor):
             wrong.append(f"{name} must be a tensor, but it is a {type(x).__name__}; leave it out")
+        elif type(x.detach()) is not Tensor:
+            wrong.append(f"{name} must be a plain tensor, but it is a {type(x).__name__}")
         elif x.layout != torch.strided or x.is_quantized or x.device.type == "meta":
             wrong.append(
                 f"{name} must be a dense tensor, but it is {x.layout} of {x.dtype} on {x.device}"
@@ -173,10 +176,7 @@ def _check_tensors(tensors: Mapping[str, Tensor]) -> None:
 
 
 def _is_text(name: str) -> bool:
-    try:
-        return bool(name.encode() or True)
-    except UnicodeEncodeError:
-        return False
+    return name.encode(errors="ignore").decode() == name
 
 
 def _plain(x: Tensor) -> Tensor:
@@ -201,17 +201,13 @@ def _over(metadata: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps(entries).encode()).hexdigest()
 
 
-def _os_error(error: SafetensorError, path: str | Path) -> OSError:
-    """The error of the operating system that safetensors words as text."""
+def _refused(error: SafetensorError, path: str | Path) -> Exception:
+    """What safetensors says of a file that it cannot write: the system's error, or too many names
+    for its header."""
     number = re.search(r"os error (\d+)", str(error))
-    return OSError(int(number[1]) if number else 5, str(error), str(path))
-
-
-def _check_header(temporary: Path, path: str | Path) -> None:
-    with open(temporary, "rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-    if length > LONGEST_HEADER:
-        raise ValueError(
-            f"checkpoint {path}: names and about take {length:,} bytes, and safetensors reads "
-            f"{LONGEST_HEADER:,}; write several files"
-        )
+    if number:
+        return OSError(int(number[1]), os.strerror(int(number[1])), str(path))
+    return ValueError(
+        f"checkpoint {path}: it cannot be written, for names and about take more than the 100 MB "
+        f"of a header, or so ({error}); write several files"
+    )

@@ -1,6 +1,7 @@
 """An ensemble's tree in a file by its members, so that each can be read alone."""
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_structure, tree_unflatten
 
 from fkd import _check
-from fkd.checkpoint._file import write
+from fkd.checkpoint._file import File, write
 from fkd.checkpoint._read import opened
 from fkd.checkpoint._tree import flat, misfit, refuse
 
@@ -72,7 +73,7 @@ def of_members(
 
 def _stacked(
     where: str,
-    tensors: Mapping[str, Tensor],
+    tensors: File | Mapping[str, Tensor],
     like: Any,
     members: Sequence[int] | None,
     name: str,
@@ -84,31 +85,29 @@ def _stacked(
         members = range(count)
         wrong += [f"member {k} is not wanted" for k in sorted(held) if k >= count]
     _check.whole(where, **{f"members[{n}]": k for n, k in enumerate(members)})
-    wanted = dict.fromkeys(members)
-    wrong += [f"member {k} is missing" for k in wanted if k not in held]
-    for k in wanted:
-        if k in held:
-            wrong += [f"{_key(name, k, w)} is missing" for w in expected if w not in held[k]]
-            wrong += [
-                f"{_key(name, k, w)} is not wanted" for w in sorted(held[k] - expected.keys())
-            ]
-    leaves = []
-    for way, leaf in expected.items():
-        stacked = leaf.new_empty(len(members), *leaf.shape[1:])
+    wrong += [f"member {k} is missing" for k in dict.fromkeys(members) if k not in held]
+    present = {k: held[k] for k in members if k in held}
+    whose: defaultdict[str, set[int]] = defaultdict(set)  # the members that a line is about
+    for k, ways in present.items():
+        for way in sorted(expected.keys() ^ ways):
+            whose[f"{way} is missing" if way in expected else f"{way} is not wanted"].add(k)
+    stacked = {way: x.new_empty(len(members), *x.shape[1:]) for way, x in expected.items()}
+    for way, rows in stacked.items():
         for n, k in enumerate(members):
-            if way in held.get(k, ()):
-                key = _key(name, k, way)
-                row = tensors[key]
-                unfit = misfit(key, row, leaf.shape[1:], leaf.dtype)
-                if not unfit:
-                    stacked[n] = row.to(leaf.dtype)
-                wrong += unfit
-        leaves.append(stacked)
-    refuse(where, list(dict.fromkeys(wrong)))
-    return tree_unflatten(leaves, tree_structure(like))
+            if way in present.get(k, ()):
+                row = tensors[_key(name, k, way)]
+                if unfit := misfit(way, row, rows[n]):
+                    whose[unfit].add(k)
+                else:
+                    rows[n] = row.to(rows.dtype)
+    for line, ks in whose.items():
+        some = f" (members {', '.join(map(str, sorted(ks)))})"
+        wrong.append(line if ks == present.keys() else line + some)
+    refuse(where, wrong)
+    return tree_unflatten(list(stacked.values()), tree_structure(like))
 
 
-def _held(tensors: Mapping[str, Tensor], name: str) -> tuple[dict[int, set[str]], list[str]]:
+def _held(tensors: File | Mapping[str, Tensor], name: str) -> tuple[dict[int, set[str]], list[str]]:
     """The ways to the leaves of each member under a name, and the lines of what is none."""
     prefix = f"{name}." if name else ""
     held: dict[int, set[str]] = {}

@@ -1,7 +1,6 @@
 """Whatever file holds tensors by name, by what it begins with."""
 
 import stat
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,9 @@ def read(path: str | Path) -> dict[str, Tensor]:
     """The tensors in a file by name, on the CPU, each with memory of its own.
 
     The file is one of `write`'s, whose checksums are verified, any safetensors file, or a
-    `state_dict` that torch has saved, of which nothing but tensors is unpickled.
+    `state_dict` that torch has saved, of which nothing but tensors is unpickled. One of torch's
+    archives is verified by its CRC-32; the safetensors files of others, and what torch wrote before
+    its version 1.6, hold no checksum.
 
     Raises ValueError where there is no file, or one that is damaged or holds anything else.
     """
@@ -30,7 +31,7 @@ def about(path: str | Path) -> dict[str, Any]:
     return File(path).about if _is_safetensors(path) else {}
 
 
-def opened(path: str | Path) -> Mapping[str, Tensor]:
+def opened(path: str | Path) -> File | dict[str, Tensor]:
     """The tensors of a file by name, those of safetensors read when they are asked for."""
     return File(path) if _is_safetensors(path) else archive(path)
 
@@ -38,14 +39,16 @@ def opened(path: str | Path) -> Mapping[str, Tensor]:
 def _is_safetensors(path: str | Path) -> bool:
     """Whether a file is safetensors, and not torch's; raises ValueError where it is neither."""
     try:
-        if not stat.S_ISREG(Path(path).stat().st_mode):
-            raise ValueError(f"checkpoint {path}: it must be a file, but it is a folder or a pipe")
-        with open(path, "rb") as file:
-            first = file.read(9)
+        is_file = stat.S_ISREG(Path(path).stat().st_mode)
+        first = _first(path) if is_file else b""
     except FileNotFoundError as error:
         raise ValueError(f"checkpoint {path}: there is no such file") from error
-    except OSError as error:
-        raise ValueError(f"checkpoint {path}: it cannot be read: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # ValueError of a name that no file can have
+        raise ValueError(f"checkpoint {path}: it cannot be read: {error}") from error
+    if not is_file:
+        raise ValueError(
+            f"checkpoint {path}: it must be a file, but it is a folder, a pipe or a device"
+        )
     if first[8:] == b"{":  # after the header's length
         return True
     if first.startswith((b"PK", b"\x80")):  # an archive, or a bare pickle as torch once wrote
@@ -55,3 +58,9 @@ def _is_safetensors(path: str | Path) -> bool:
         f"checkpoint {path}: it must be a safetensors file or a state_dict of torch's, "
         f"but it {what}"
     )
+
+
+def _first(path: str | Path) -> bytes:
+    """The first bytes of a file: the length of a header, and what it begins with."""
+    with open(path, "rb") as file:
+        return file.read(9)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._pytree import (
@@ -42,15 +43,11 @@ def load(path: str | Path, like: Any) -> Any:
     tensors, expected = opened(path), flat(like)
     wrong = [f"{name} is missing" for name in expected if name not in tensors]
     wrong += [f"{name} is not wanted" for name in tensors if name not in expected]
-    leaves = []
-    for name, leaf in expected.items():
-        if name in tensors:
-            x = tensors[name]
-            wrong += misfit(name, x, leaf.shape, leaf.dtype)
-            leaves.append(x)
-    refuse(f"checkpoint {path}", wrong)
-    leaves = [_placed(x, leaf) for x, leaf in zip(leaves, expected.values(), strict=True)]
-    return tree_unflatten(leaves, tree_structure(like))
+    leaves = {name: tensors[name] for name in expected if name in tensors}
+    unfit = [misfit(name, x, expected[name]) for name, x in leaves.items()]
+    refuse(f"checkpoint {path}", wrong + [line for line in unfit if line])
+    placed = [_placed(leaves[name], leaf) for name, leaf in expected.items()]
+    return tree_unflatten(placed, tree_structure(like))
 
 
 def flat(tree: Any) -> dict[str, Tensor]:
@@ -66,8 +63,8 @@ def flat(tree: Any) -> dict[str, Tensor]:
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise ValueError(
-            f"checkpoint: two leaves have the name {twice[0]!r}; name a key without the dot, or "
-            "otherwise than by a number of the same digits"
+            f"checkpoint: two leaves have the name {twice[0]!r}; give a key of one of them "
+            "another name"
         )
     return dict(zip(names, (leaf for _, leaf in leaves), strict=True))
 
@@ -78,13 +75,13 @@ def name_of(way: Sequence[Any]) -> str:
     return ".".join(str(getattr(part, parts[type(part)])) for part in way)
 
 
-def misfit(name: str, x: Tensor, shape: Sequence[int], dtype: torch.dtype) -> list[str]:
-    """What is wrong with a tensor where one of this shape and dtype is wanted: no line or one."""
-    if tuple(x.shape) != tuple(shape):
-        return [f"{name} must be {tuple(shape)}, but is {tuple(x.shape)}"]
-    if x.dtype != dtype and not _is_same_in(x, dtype):
-        return [f"{name} must be {dtype}, but is {x.dtype}, and is not the same in {dtype}"]
-    return []
+def misfit(name: str, x: Tensor, like: Tensor) -> str:
+    """What is wrong with a tensor where one like another is wanted; "" where it fits."""
+    if x.shape != like.shape:
+        return f"{name} must be {tuple(like.shape)}, but is {tuple(x.shape)}"
+    if x.dtype != like.dtype and not _is_same_in(x, like.dtype):
+        return f"{name} must be {like.dtype}, and its values in {x.dtype} are not the same there"
+    return ""
 
 
 def _is_same_in(x: Tensor, dtype: torch.dtype) -> bool:
@@ -97,7 +94,7 @@ def _is_same_in(x: Tensor, dtype: torch.dtype) -> bool:
     if x.is_floating_point():
         one, other = x.double(), cast.double()
         return bool(((one == other) | (one.isnan() & other.isnan())).all())
-    return torch.equal(cast.to(x.dtype), x) and torch.equal(cast < 0, x < 0)
+    return np.array_equal(cast.cpu().numpy(), x.cpu().numpy())  # which compares across signs
 
 
 def _kind(dtype: torch.dtype) -> str:

@@ -1,5 +1,6 @@
 """A file that is there whole or not at all."""
 
+import errno
 import os
 import re
 import secrets
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-NAME_BYTES = 200  # of a file's name in its folder's: 255 is the most that file systems take
+NAME = 50  # characters of a file's name in its folder's, which may take 255 bytes
 
 
 @contextmanager
@@ -26,8 +27,8 @@ def whole(path: str | Path) -> Iterator[Path]:
     which is locked as long as the writer lives. So the next writer of `path` knows what one that
     was killed has left, and removes it.
 
-    Raises ValueError where `path` is a folder, a pipe or a device, and OSError where the disk is
-    full or cannot be written.
+    Raises ValueError where `path` is a folder, a pipe or a device, or where the writer leaves
+    another number of files than one, and OSError where the disk is full or cannot be written.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -42,16 +43,28 @@ def whole(path: str | Path) -> Iterator[Path]:
     folder, lock = _own_folder(path)
     try:
         usual = stat.S_IMODE(folder.stat().st_mode)
-        folder.chmod(0o700)  # a private file stays private while it is written
+        _chmod(folder, 0o700)  # a private file stays private while it is written
         temporary = folder / path.name
         yield temporary
-        temporary.chmod(usual & 0o666 if mode is None else mode)
+        _check_alone(temporary, path)
+        _chmod(temporary, usual & 0o666 if mode is None else mode)
         _flush(temporary)
         os.replace(temporary, path)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        os.close(lock)
+        if lock is not None:
+            os.close(lock)
     _flush(path.parent)
+
+
+def _check_alone(temporary: Path, path: Path) -> None:
+    """Raise where the writer has left other files than the one that it was to write."""
+    written = sorted(file.name for file in temporary.parent.iterdir())
+    if written != [temporary.name]:
+        raise ValueError(
+            f"whole: {path} must be written as one file, but its writer left "
+            f"{', '.join(written) or 'none'}"
+        )
 
 
 def _mode(path: Path) -> int | None:
@@ -68,48 +81,53 @@ def _mode(path: Path) -> int | None:
     return stat.S_IMODE(status.st_mode)
 
 
-def _own_folder(path: Path) -> tuple[Path, int]:
+def _own_folder(path: Path) -> tuple[Path, int | None]:
     """A new folder beside `path`, and the handle that holds its lock."""
     while True:
-        folder = path.parent / f".{_stem(path)}.{secrets.token_hex(4)}.fkd-partial"
-        with suppress(FileExistsError):
-            folder.mkdir()
-            lock = _locked(folder)
-            if lock is not None:
-                return folder, lock
+        folder = path.parent / f".{path.name[:NAME]}.{secrets.token_hex(4)}.fkd-partial"
+        folder.mkdir()
+        try:
+            return folder, _lock(folder)
+        except (BlockingIOError, FileNotFoundError):  # another writer took it for a left-over
+            continue
+        except OSError:  # a file system without locks, on which none is taken for a left-over
+            return folder, None
 
 
 def _remove_left_overs(path: Path) -> None:
     """Remove the folders of writers of `path` that are no more: nobody holds their lock."""
-    name = re.compile(re.escape(f".{_stem(path)}.") + r"[0-9a-f]{8}\.fkd-partial")
+    name = re.compile(re.escape(f".{path.name[:NAME]}.") + r"[0-9a-f]{8}\.fkd-partial")
     with suppress(PermissionError):  # a folder that may be written and not listed
         for folder in path.parent.iterdir():
-            lock = _locked(folder) if name.fullmatch(folder.name) else None
-            if lock is not None:
-                shutil.rmtree(folder, ignore_errors=True)
-                os.close(lock)
+            if name.fullmatch(folder.name):
+                with suppress(OSError):
+                    lock = _lock(folder)
+                    shutil.rmtree(folder, ignore_errors=True)
+                    os.close(lock)
 
 
-def _locked(folder: Path) -> int | None:
-    """A handle that holds the folder's lock; None where it is another's, or the folder is gone."""
-    import fcntl
+def _lock(folder: Path) -> int:
+    """A handle that holds the folder's lock.
 
+    Raises BlockingIOError where it is another's, FileNotFoundError where the folder is gone, and
+    OSError for what is no folder or cannot be locked.
+    """
+    import fcntl  # which Windows has not: there files can be read alone
+
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(lock), folder.lstat()):
-            return lock
-    except OSError:
-        pass
-    os.close(lock)
-    return None
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.path.samestat(os.fstat(handle), folder.lstat()):
+            raise FileNotFoundError(folder)
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
 
 
-def _stem(path: Path) -> str:
-    return os.fsdecode(os.fsencode(path.name)[:NAME_BYTES])
+def _chmod(path: Path, mode: int) -> None:
+    with suppress(PermissionError):  # of a file system that has no permissions
+        path.chmod(mode)
 
 
 def _flush(path: Path) -> None:
@@ -117,5 +135,8 @@ def _flush(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # of a file system that flushes no folders
+            raise
     finally:
         os.close(handle)

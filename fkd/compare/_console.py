@@ -27,6 +27,7 @@ from fkd.compare.run import Progress as At
 
 # What stands for a sign that a console cannot show; for any other its number does.
 SIGNS = {"−": "-", "–": "-", "±": "+-", "…": "...", "★": "*", "×": "x", "≥": ">=", "²": "^2"}
+DOTS = ("⠀", "⣿")  # the first and the last sign in braille, of which what turns is made
 # The layers whose shapes are told, where a network has them.
 LAYERS = {"hidden": "hidden representation", "feature_map": "feature map"}
 READER_GONE = 141  # the exit code: 128 + SIGPIPE, as of any program that a closed pipe ends
@@ -96,6 +97,8 @@ def _fitting(sign: str, encoding: str) -> str:
     try:
         sign.encode(encoding)
     except UnicodeEncodeError:
+        if DOTS[0] <= sign <= DOTS[1]:
+            return "*"
         return SIGNS.get(sign) or sign.encode("ascii", "backslashreplace").decode()
     return sign
 

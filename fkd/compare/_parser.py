@@ -1,9 +1,11 @@
 """The command line's options, in groups, with their defaults and what they mean."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from typing import Any
 
+from fkd.compare._console import console_on
 from fkd.compare.recipes import OPTIMIZERS, RECIPES, SCHEDULES
 from fkd.data import augmentations, datasets
 from fkd.execution import Plan
@@ -34,6 +36,13 @@ examples:
 """
 
 
+class _Parser(argparse.ArgumentParser):
+    """Tells its help as a console tells anything: a reader that has gone ends it quietly."""
+
+    def print_help(self, file: Any = None) -> None:
+        console_on(file or sys.stdout).out(self.format_help(), end="", highlight=False)
+
+
 class _Format(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
     """Every option with its default, but for those that say it; the examples as they stand."""
 
@@ -44,7 +53,7 @@ class _Format(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHel
 
 def parser(recipe: str | None = None) -> argparse.ArgumentParser:
     """The options in groups, with a recipe's values for defaults."""
-    whole = argparse.ArgumentParser(
+    whole = _Parser(
         prog="python -m fkd.compare",
         description="Compare distillation methods over many seeds: which one helps, and how sure "
         "are we?",

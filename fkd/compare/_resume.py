@@ -64,7 +64,7 @@ def kept_options(folder: Path) -> dict[str, Any]:
     if wrong:
         raise ValueError(
             f"--resume: {path} does not hold this version's options ({'; '.join(wrong)}); go on "
-            "with the version that began it"
+            "with what began it"
         )
     return then
 
@@ -97,6 +97,8 @@ def _told(name: str, value: Any) -> str:
 
 def _wrong(then: Any) -> list[str]:
     """What makes a mapping no options of this version's parser: each name, and why."""
+    if then is None:
+        return ["it was begun from Python"]
     if not isinstance(then, dict):
         return [f"they are {then!r:.40}"]
     actions = {action.dest: action for action in parser()._actions}

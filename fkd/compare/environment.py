@@ -1,5 +1,6 @@
 """What a measurement depends on beside its configuration, and a new folder for what it gives."""
 
+import math
 import os
 import platform
 import subprocess
@@ -43,6 +44,14 @@ def peak_memory() -> float | None:
     return most / (2**30 if sys.platform == "darwin" else 2**20)
 
 
+def installed_memory() -> float:
+    """The memory of this machine in GiB; infinite where the system does not tell."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    except (AttributeError, ValueError, OSError):  # Windows
+        return math.inf
+
+
 def new_folder(path: str | Path) -> Path:
     """Make a folder that did not exist: this one, or with -2, -3, ... behind its name.
 
@@ -77,14 +86,15 @@ def _commit() -> str | None:
 def _git(*arguments: str) -> str | None:
     command = ["git", "-C", str(Path(__file__).parent), *arguments]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        given = subprocess.run(command, capture_output=True, check=True)
+        return given.stdout.decode("utf-8", "replace").strip()
     except (OSError, subprocess.CalledProcessError):
         return None
 
 
 def _processor() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

@@ -62,9 +62,10 @@ def failure_of(error: Exception) -> Failure:
     else:
         full = any(words in text for words in NO_DISK)
     if full:
-        return Failure("disk", f"the disk is full: {line}")
+        return Failure("disk", f"the disk is full ({line or type(error).__name__}); make room")
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and any(words in text for words in NO_MEMORY)
     ):
-        return Failure("memory", f"the memory is full: {line}" if line else "the memory is full")
+        less = "fewer seeds or settings, a smaller batch or a plan with a chunk take less"
+        return Failure("memory", f"the memory is full ({line or type(error).__name__}); {less}")
     return Failure("error", f"{type(error).__name__}: {line}" if line else type(error).__name__)

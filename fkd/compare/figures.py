@@ -48,7 +48,7 @@ def write(folder: Path, results: Results) -> None:
     with matplotlib.rc_context(STYLE), np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # of letters that the font has not
         _save(accuracy(results), folder / "accuracy.png")
-        curves = curves_together if _few(results) else curves_apart
+        curves = curves_together if results.methods and _few(results) else curves_apart
         _save(curves(results), folder / "curves.png")
         for name, method in results.methods.items():
             if method.sweep and any(len(values) > 1 for values in method.sweep.axes.values()):
@@ -72,46 +72,60 @@ def accuracy(results: Results) -> Figure:
     Many methods stand in the order of their means; the frame follows the seeds, and an interval
     that reaches beyond it is cut.
     """
-    methods, base = results.methods, results.baseline
     few = _few(results)
-    names = list(methods) if few else _by_accuracy(results, "test_accuracy")
-    rows = len(methods) + len(results.failed)
+    names = list(results.methods) if few else _by_accuracy(results, "test_accuracy")
+    rows = len(names) + len(results.failed)
     figure = Figure(figsize=(10, 1.4 + (0.45 if few else 0.28) * rows), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    colors = _colors(results)
-    for row, name in enumerate(names):
-        values = percent(methods[name].last("test_accuracy"))
-        mean, _, low, high = results.accuracy(name)
-        _row(left, row, values, mean, (low, high), colors[name])
-        difference = results.difference(name)
-        if difference:
-            values = values - percent(methods[base].last("test_accuracy"))
-            bounds = (difference.low, difference.high)
-            _row(right, row, values, difference.difference, bounds, colors[name])
-    for row, name in enumerate(results.failed, start=len(names)):
-        _reason(left, row, results.failed[name].reason, most=2 if few else 1)
+    _accuracies(left, results, names)
+    _differences(right, results, names)
+    for row, failure in enumerate(results.failed.values(), start=len(names)):
+        _reason(left, row, failure.reason, most=2 if few else 1)
     labels = [_drawable.name(name) for name in [*names, *results.failed]]
     left.set_yticks(range(rows), labels)
     left.set_ylim(max(rows, 1) - 0.4, -0.6)
-    left.set_xlabel("test accuracy, %")
-    right.set_xlabel(f"difference from {_drawable.name(base)} with the same seed, points")
-    right.axvline(0, color=FAINT, linewidth=1, zorder=0)
-    teacher = f" (teacher {100 * results.teacher.accuracy:.2f} %)" if results.teacher else ""
-    left.set_title(f"Accuracy after the last epoch{teacher}")
-    right.set_title(f"Paired with {_drawable.name(base)}")
     for axes in (left, right):
         _frame(axes)
         axes.grid(axis="x")
         axes.tick_params(axis="y", length=0)
-    if not right.collections:  # the baseline alone is paired with nothing
-        right.set_visible(False)
-    if not left.collections:
-        left.set(xticks=[], xlabel="")
     left.set_zorder(1)  # reasons reach into the right panel
     left.patch.set_visible(False)
     text = "Dots: seeds; bar and diamond: mean and its 95 % interval, cut at the frame"
     _note(figure, results, text)
     return figure
+
+
+def _accuracies(axes: Axes, results: Results, names: Sequence[str]) -> None:
+    colors = _colors(results)
+    for row, name in enumerate(names):
+        values = percent(results.methods[name].last("test_accuracy"))
+        mean, _, low, high = results.accuracy(name)
+        _row(axes, row, values, mean, (low, high), colors[name])
+    teacher = ""
+    if results.teacher:
+        teacher = f" (teacher {percent([results.teacher.accuracy])[0]:.2f} %)"
+    axes.set_title(f"Accuracy after the last epoch{teacher}")
+    if names:
+        axes.set_xlabel("test accuracy, %")
+    else:
+        axes.set_xticks([])
+
+
+def _differences(axes: Axes, results: Results, names: Sequence[str]) -> None:
+    colors, base = _colors(results), results.baseline
+    for row, name in enumerate(names):
+        difference = results.difference(name)
+        if difference:
+            own, theirs = (results.methods[n].last("test_accuracy") for n in (name, base))
+            bounds = (difference.low, difference.high)
+            values = percent(own) - percent(theirs)
+            _row(axes, row, values, difference.difference, bounds, colors[name])
+    if not axes.collections:  # the baseline alone is paired with nothing
+        axes.set_axis_off()
+        return axes.set_in_layout(bool(results.failed))  # the reasons need its room
+    axes.axvline(0, color=FAINT, linewidth=1, zorder=0)
+    axes.set_title(f"Paired with {_drawable.name(base)}")
+    axes.set_xlabel(f"difference from {_drawable.name(base)} with the same seed, points")
 
 
 def _row(
@@ -140,7 +154,7 @@ def _reason(axes: Axes, row: int, reason: str, most: int) -> None:
     text = axes.text(
         0.01,
         row,
-        _drawable.lines(reason, 120, most),
+        _drawable.lines(reason, 150, most),
         transform=axes.get_yaxis_transform(),
         va="center",
         fontsize=8,
@@ -153,7 +167,7 @@ def _reason(axes: Axes, row: int, reason: str, most: int) -> None:
 def _frame(axes: Axes) -> None:
     """Limit a panel to its seeds and half as much again on either side, if its bars go beyond."""
     places = [np.ma.getdata(dots.get_offsets())[:, 0] for dots in axes.collections]
-    seeds = np.concatenate([np.empty(0), *places])
+    seeds = np.concatenate([np.empty(0), *places])  # of no seeds there is no frame
     seeds = seeds[np.isfinite(seeds)]
     if not len(seeds):
         return
@@ -178,8 +192,6 @@ def curves_together(results: Results) -> Figure:
         axes.set_title(title)
         axes.set_xlabel("epoch")
         axes.grid()
-        if not results.methods:
-            axes.set(xticks=[], yticks=[])
     ordered = _by_accuracy(results, f"{split}_accuracy")
     figure.legend(
         [handles[name] for name in ordered],
@@ -199,7 +211,7 @@ def curves_apart(results: Results) -> Figure:
     metric = f"{split}_accuracy"
     names, columns = _by_accuracy(results, metric), 6
     number = len(names) + len(results.failed)
-    rows = -(-number // columns)
+    rows = max(-(-number // columns), 1)
     figure = Figure(figsize=(11, 0.8 + 1.55 * rows), layout="constrained")
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flatten()
     for axes, name in zip(grid, names, strict=False):
@@ -209,14 +221,18 @@ def curves_apart(results: Results) -> Figure:
         last = percent(results.methods[name].last(metric)).mean()
         axes.set_title(f"{_drawable.name(name)}  {last:.1f}", fontsize=9)
         axes.grid()
+    for axes in grid[: len(names)][-columns:]:
+        axes.tick_params(labelbottom=True)  # also above a panel that has no axis
     for axes, (name, failure) in zip(grid[len(names) :], results.failed.items(), strict=False):
         axes.set_title(f"{_drawable.name(name)}  failed", fontsize=9, color=FAILED)
         reason = _drawable.lines(failure.reason, 26, 8)
         style = {"fontsize": 7, "color": FAILED, "va": "top"}
-        axes.text(0.03, 0.97, reason, transform=axes.transAxes, **style).set_in_layout(False)
+        axes.text(0.0, 0.97, reason, transform=axes.transAxes, **style).set_in_layout(False)
+        axes.set_axis_off()
     for axes in grid[number:]:
         axes.remove()
-    figure.supylabel(f"{split} accuracy, %", fontsize=10)
+    if names:
+        figure.supylabel(f"{split} accuracy, %", fontsize=10)
     text = f"Over the epochs; grey: {_drawable.name(results.baseline)}; mean and range over seeds"
     _note(figure, results, text)
     return figure
@@ -254,11 +270,12 @@ def _colors(results: Results) -> dict[str, Any]:
 
 def _note(figure: Figure, results: Results, text: str) -> None:
     """What is drawn, below the panels, and who could not be."""
-    note = [f"{results.summary}. {text}."]
+    note = [f"{results.summary}. {text if results.methods else 'No method has results'}."]
     if results.failed:
-        failed = [f"{_drawable.name(name)} ({x.word})" for name, x in results.failed.items()]
+        each = [f"{_drawable.name(name)} ({x.word})" for name, x in results.failed.items()]
+        failed = ", ".join(text.replace(" ", "\xa0") for text in each)  # where no line is broken
         width = int(13 * figure.get_figwidth())  # characters of this size
-        note.append(_drawable.lines(f"Failed: {', '.join(failed)}", width, 3))
+        note.append(_drawable.lines(f"Failed: {failed}", width, 3))
     figure.supxlabel("\n".join(note), fontsize=9, color=BASE)
 
 

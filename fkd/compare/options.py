@@ -14,6 +14,7 @@ from fkd.compare._parser import early, parser, read
 from fkd.compare._paths import file_to_read, folder_to_make, folder_to_read, path_of
 from fkd.compare._resume import in_json, resumed
 from fkd.compare._words import parse_layers, parse_seeds, parse_set, parse_sweep
+from fkd.compare.environment import installed_memory
 from fkd.compare.recipes import MILESTONES, RECIPES, Training
 from fkd.data import augmentations, datasets
 from fkd.ensemble import Order
@@ -117,6 +118,7 @@ class Config:
                     f"gives {self.teacher}; leave one of them out"
                 )
         _check_count("--batch-size", self.batch_size)
+        self._check_batch()
         try:
             self.training.schedules(self.epochs, 1)
         except ValueError as error:
@@ -147,6 +149,16 @@ class Config:
         check = _check.scalar if flag == "--mean" else _check.positive
         for value in values:
             check(flag, value=value)
+
+    def _check_batch(self) -> None:
+        size = 4 * self.batch_size * self.channels * self.image_size**2 / 2**30
+        have = installed_memory()
+        if self.data is None and size > have:
+            raise ValueError(
+                f"--image-size: a batch of {self.batch_size} images of {self.image_size} x "
+                f"{self.image_size} pixels takes {size:,.0f} GiB, and this machine has {have:,.0f};"
+                " choose a smaller size, or fewer images by --batch-size"
+            )
 
     def _check_paths(self) -> None:
         if self.root is not None:

@@ -18,6 +18,7 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 }
 TITLES = {"adam": "Adam", "adamw": "AdamW", "lamb": "LAMB", "sgd": "SGD"}
 SCHEDULES = ("constant", "cosine", "steps")
+MOST_EMA = 1 - 2**-24  # in float32, above it comes 1, by which an average never moves
 # After these shares of the epochs the rate falls, each time to a tenth.
 MILESTONES = (0.625, 0.75, 0.875)
 
@@ -57,8 +58,10 @@ class Training:
             _check.not_negative("weight_decay", weight_decay=self.weight_decay)
         if self.clip_norm is not None:
             _check.positive("clip_norm", clip_norm=self.clip_norm)
-        if self.ema is not None and not 0 <= self.ema < 1:
+        if self.ema is not None and not 0 <= self.ema <= MOST_EMA:
             raise ValueError(f"ema: it is a decay in [0, 1), such as 0.999, but it is {self.ema}")
+        if self.ema is not None:
+            _check.scalar("ema", ema=self.ema)
         _check.not_negative("warmup_epochs", warmup_epochs=self.warmup_epochs)
         if self.momentum is not None:
             _check.not_negative("momentum", momentum=self.momentum)
@@ -70,10 +73,11 @@ class Training:
                 )
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov: it needs momentum; give one above zero, such as 0.9")
-        if not self.milestones or not all(0 < share < 1 for share in self.milestones):
+        rising = list(self.milestones) == sorted(set(self.milestones))
+        if not self.milestones or not rising or not all(0 < share < 1 for share in self.milestones):
             raise ValueError(
-                "milestones: they are shares of the epochs between 0 and 1, both excluded, but "
-                f"they are {list(self.milestones)}"
+                "milestones: they are shares of the epochs between 0 and 1, both excluded, each "
+                f"above the one before, but they are {list(self.milestones)}"
             )
 
     def build(self) -> Optimizer:

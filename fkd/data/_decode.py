@@ -15,7 +15,7 @@ from fkd.data._tree import shown
 # PIL's formats for the names of images; others would start programs, or are hardly images.
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP", "GIF")
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # PIL's, by the number of channels
-RULES = 2  # counts the changes of the rules below, by which the same file gives other pixels
+RULES = 2  # counts the changes of the rules, by which the same file gives other pixels
 BACKGROUND = "black"
 
 # TIFF's tags
@@ -40,27 +40,11 @@ def header(path: str) -> Header:
 
 
 def decode(path: str, channels: int, side: int) -> UInt8[Tensor, "channels side side"]:
-    """The image in a file, of any of `FORMATS` whatever its name says, by these rules:
-
-    | the file holds | what becomes of it |
-    |---|---|
-    | EXIF's orientation | the image is turned upright |
-    | several frames: GIF, WebP, PNG, TIFF, MPO | the first is taken |
-    | 16 bits a colour, or 12 in TIFF | the 8 highest bits: 0 to 65,535 becomes 0 to 255 |
-    | floating point in [0, 1] | 255 times it, rounded |
-    | floating point beyond [0, 1], or whole numbers of 32 bits | refused: their range is not known |
-    | 1 bit | 0 and 255 |
-    | a palette | its colours |
-    | alpha, with a palette and a transparent colour too | with 4 channels it is the fourth, else the image is laid on black |
-    | CMYK, YCbCr, LAB | RGB as PIL converts it, without the file's colour profile |
-    | colour, with 1 channel | 0.299 R + 0.587 G + 0.114 B |
-    | grey, with more channels | the same in each colour |
-    | no alpha, with 4 channels | an alpha of 255 |
-    | another size | squares of `side` pixels, by linear interpolation with antialiasing |
-    | more pixels than `PIL.Image.MAX_IMAGE_PIXELS`, by default 89,478,485 | refused |
+    """The image in a file, of any of `FORMATS` whatever its name says, by the rules that
+    `fkd.data.datasets.folder` states.
 
     Raises ValueError, which names the file, where it cannot be read or is refused.
-    """  # noqa: E501
+    """
     image = _pixels(path, channels)
     if image.shape[1:] == (side, side):
         return image
@@ -79,8 +63,6 @@ def _opened(path: str) -> Iterator[Image.Image]:
         with Image.open(path, formats=FORMATS) as file:
             _check_size(file)
             yield file
-    except MemoryError:  # which says nothing of the file
-        raise
     except Exception as error:  # PIL's decoders raise anything on bytes that are no image
         raise ValueError(f"{shown(path)}: {_reason(error)}") from error
 
@@ -101,6 +83,8 @@ def _reason(error: Exception) -> str:
             f"it unpacks to more than {Image.MAX_IMAGE_PIXELS:,} pixels; if it is meant to, set "
             "PIL.Image.MAX_IMAGE_PIXELS higher"
         )
+    if isinstance(error, MemoryError):
+        return "there is not memory enough to decode it"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error).strip().split("\n")[0] or type(error).__name__

@@ -161,7 +161,7 @@ def _kind(mode: int) -> str:
 def _why(path: str, error: OSError) -> str:
     """What a path is that cannot be read."""
     if error.errno == errno.ELOOP:
-        return "a link that leads back to itself"
+        return "a link that leads back to itself, or on through too many"
     if error.errno == errno.ENAMETOOLONG:
         return f"a name of {len(os.path.basename(path))} signs in a path of {len(path)}: too long"
     if isinstance(error, PermissionError):

@@ -158,7 +158,25 @@ def digits(root: Path | None, form: Form) -> Data[Resident]:
 def folder(root: Path | None, form: Form) -> Data[Any]:
     """Any `ROOT/train/<class>/*` and `ROOT/test/<class>/*` of images.
 
-    `fkd.data._decode.decode` says what becomes of each kind. Where they fit into memory they are
+    | an image's file holds | what becomes of it |
+    |---|---|
+    | EXIF's orientation | it is turned upright |
+    | several frames | the first is taken |
+    | 16 bits a colour, or 12 in TIFF | the 8 highest bits: of 0 to 65,535 are made 0 to 255 |
+    | floating point in [0, 1] | 255 times it, rounded |
+    | other floating point, whole numbers of 32 bits | refused: their range is not known |
+    | 1 bit | 0 and 255 |
+    | a palette | its colours |
+    | alpha, a transparent colour | the fourth of 4 channels; else it is laid on black |
+    | no alpha, where there are to be 4 channels | the fourth is 255 |
+    | CMYK, YCbCr, LAB | RGB as PIL makes it, without the file's colour profile |
+    | colour, where there is to be 1 channel | 0.299 R + 0.587 G + 0.114 B |
+    | grey, where there are to be 3 or 4 | the same in each colour |
+    | another size than `image_size` squared | linear interpolation with antialiasing |
+    | more pixels than `PIL.Image.MAX_IMAGE_PIXELS` | refused; by default that is 89,478,485 |
+
+    Files are JPEG, PNG, PPM, BMP, TIFF, WebP and GIF, whichever of these their names say. Where
+    they fit into memory they are
     decoded once; the tensors are kept in `cache_dir()`, never beside the images, and decoded anew
     when a file was added, removed or changed. Otherwise their headers are read, and each worker
     decodes one image at a time. Files that are hidden, no images by their names (`EXTENSIONS`) or

@@ -29,6 +29,10 @@ def test_a_sign_that_a_console_lacks_is_another(encoding, shown):
     assert raw.getvalue().decode(encoding) == f"{shown}\n"
 
 
+def test_what_turns_while_one_waits_is_a_star():
+    assert fitting("⠋ reading digits", "ascii") == "* reading digits"
+
+
 def test_a_name_that_is_no_text_is_told_by_its_numbers():
     assert fitting(os.fsdecode(b"\xff"), "utf-8") == "\\udcff"
 
@@ -63,6 +67,19 @@ def test_a_log_on_a_full_disk_ends_and_the_run_goes_on():
     console.print("the first line")
     with Display(console) as display:
         display.show(at(1))
+    assert not reader_gone(console)
+
+
+def test_a_terminal_that_hangs_up_ends_and_the_run_goes_on():
+    master, slave = os.openpty()
+    with open(slave, "w", encoding="utf-8") as terminal:
+        console = console_on(terminal, _environ={"TERM": "xterm"})
+        with Display(console) as display:
+            display.show(at(1))
+            assert b"/100" in os.read(master, 1 << 16)
+            os.close(master)
+            display.show(at(2))
+        console.print("the last line")
     assert not reader_gone(console)
 
 
@@ -116,6 +133,10 @@ def test_a_terminal_of_any_width_has_a_bar_and_one_that_cannot_move_has_lines(te
 COMMAND = [sys.executable, "-m", "fkd.compare", "--methods", "ce", "--epochs", "1", "--seeds", "1"]
 
 
+# A terminal of 40 columns, in a locale where Python opens files in ASCII unless it is told.
+NARROW = {"COLUMNS": "40", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
 def quick(folder: Path, encoding: str = "utf-8", **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [*COMMAND, "--no-compile", "--output", str(folder)],
@@ -139,10 +160,21 @@ def test_a_reader_that_goes_ends_the_run_quietly(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_a_run_ends_well_where_signs_are_lacking(tmp_path, encoding):
-    process = quick(tmp_path / "out", encoding, PYTHONIOENCODING=encoding, COLUMNS="40")
+    process = quick(tmp_path / "out", encoding, PYTHONIOENCODING=encoding, **NARROW)
     out, err = process.communicate()
     assert (process.returncode, err) == (0, "")
     assert "Written to" in out and ("mean ± deviation" in " ".join(out.split())) == (
         encoding == "latin-1"
     )
     assert "deviation" in (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_help_that_nobody_reads_is_quiet():
+    with subprocess.Popen(
+        [*COMMAND, "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout and process.stderr
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 0

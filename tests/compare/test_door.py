@@ -116,12 +116,14 @@ def outcome(arguments: list[str]) -> str:
     return "taken"
 
 
-def counted(lines: st.SearchStrategy[list[str]], place: Path) -> Counter[str]:
+def counted(
+    lines: st.SearchStrategy[list[str]], place: Path, examples: int = EXAMPLES
+) -> Counter[str]:
     """How many command lines came to what, none of which left a trace."""
     outcomes: Counter[str] = Counter()
     before = sorted(place.rglob("*")), Path("file").read_bytes(), set(sys.modules)
 
-    @settings(max_examples=EXAMPLES)
+    @settings(max_examples=examples)
     @given(lines)
     def each(arguments: list[str]) -> None:
         outcomes[outcome(arguments)] += 1
@@ -160,4 +162,5 @@ def test_what_is_right_by_itself_is_mostly_taken(place):
 
 @pytest.mark.parametrize("flag", FLAGS)
 def test_every_flag_takes_any_value_or_refuses_it(flag, place):
-    counted(option(flag), place)
+    outcomes = counted(option(flag), place, settings().max_examples)
+    print(f"\n{outcomes.total()} command lines of {flag} alone: {dict(outcomes)}")

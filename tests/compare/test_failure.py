@@ -13,11 +13,15 @@ from fkd.compare.failure import Failure, failure_of
     ("error", "kind", "reason"),
     [
         (FloatingPointError("member 0: the loss"), "diverged", "member 0: the loss"),
-        (torch.OutOfMemoryError("tried 2 GiB\nof 1"), "memory", "the memory is full: tried 2 GiB"),
-        (MemoryError(), "memory", "the memory is full"),
+        (
+            torch.OutOfMemoryError("tried 2 GiB\nof 1"),
+            "memory",
+            "the memory is full (tried 2 GiB); fewer",
+        ),
+        (MemoryError(), "memory", "the memory is full (MemoryError); fewer seeds"),
         (OSError(errno.ENOSPC, "none left", "x"), "disk", "[Errno 28] none left: 'x'"),
         (OSError(errno.EDQUOT, "none left"), "disk", "none left"),
-        (RuntimeError(f"I/O error: {os.strerror(errno.ENOSPC)}"), "disk", "the disk is full: I/O"),
+        (RuntimeError(f"I/O error: {os.strerror(errno.ENOSPC)}"), "disk", "the disk is full (I/O"),
         (PermissionError(errno.EACCES, "no", "x"), "error", "PermissionError: [Errno 13] no: 'x'"),
         (RuntimeError("CUDA error: out of memory\nat x"), "memory", "CUDA error: out of memory"),
         (ValueError("mine: two\nlines"), "error", "ValueError: mine: two"),
@@ -43,7 +47,7 @@ def test_a_full_disk_is_told_of_a_real_device():
     with pytest.raises(OSError) as caught, open("/dev/full", "wb", 0) as full:
         full.write(bytes(10))
     assert failure_of(caught.value) == Failure(
-        "disk", f"the disk is full: [Errno 28] {os.strerror(errno.ENOSPC)}"
+        "disk", f"the disk is full ([Errno 28] {os.strerror(errno.ENOSPC)}); make room"
     )
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from PIL import Image
 
 from fkd.compare import figures
-from fkd.compare.results import DataSummary
+from fkd.compare.results import DataSummary, Failure
 
 
 def few():
@@ -62,10 +62,81 @@ def test_many_curves_have_a_panel_each_with_the_baseline_in_grey():
     assert [len(panel.lines) for panel in panels] == [2] * 12
 
 
-def test_a_baseline_that_diverged_is_drawn_nowhere(tmp_path):
-    results = record({"kd": method([0.5, 0.6])}, baseline="ce")
+LONG = Failure("error", "RuntimeError: $x_ " + "a long reason " * 40)
+FAILED = {"dkd": Failure("diverged", "member 0 (seed 3)"), "mine": LONG}
+
+
+def texts(axes):
+    return [text.get_text() for text in axes.texts]
+
+
+def test_who_failed_stands_below_the_others_with_the_reason():
+    results = few()
+    results.failed = FAILED
+    figure = figures.accuracy(results)
+    left, _ = figure.axes
+    labels = [label.get_text() for label in left.get_yticklabels()]
+    assert labels == ["ce", "kd", "dkd", "mine"]
+    assert [text.get_position()[1] for text in left.texts] == [2, 3]
+    short, long = texts(left)
+    assert short == "member 0 (seed 3)"
+    first, last = long.split("\n")
+    assert first.startswith("RuntimeError: $x_ a long") and len(first) <= 150
+    assert last.endswith(" …")
+    note = figure.get_supxlabel()
+    assert "Failed: dkd\xa0(diverged), mine\xa0(error)" in note
+
+
+def test_of_many_methods_who_failed_has_a_panel_with_the_reason():
+    results = many()
+    results.failed = FAILED
+    panels = figures.curves_apart(results).axes
+    assert len(panels) == 14 and [len(panel.lines) for panel in panels[-2:]] == [0, 0]
+    assert [panel.get_title() for panel in panels[-2:]] == ["dkd  failed", "mine  failed"]
+    assert texts(panels[-2]) == ["member 0 (seed 3)"]
+    assert len(texts(panels[-1])[0].split("\n")) == 8
+
+
+@pytest.mark.parametrize("number", [2, 12])
+def test_where_all_failed_the_pictures_say_why(number, tmp_path):
+    results = few()
+    results.methods, results.failed = {}, {f"m{k}": LONG for k in range(number)}
     results.draw(tmp_path)
-    assert len(figures.curves_apart(results).axes[0].lines) == 1
+    assert names(tmp_path) == ["accuracy.png", "curves.png"]
+    for name in names(tmp_path):
+        pixels = np.asarray(Image.open(tmp_path / name).convert("L"))
+        assert pixels.max() == 255 and pixels.std() > 10
+    left, _ = figures.accuracy(results).axes
+    assert len(left.texts) == number
+
+
+def test_a_baseline_that_failed_is_drawn_nowhere_but_as_failed(tmp_path):
+    results = record({"kd": method([0.5, 0.6])}, baseline="ce", failed={"ce": LONG})
+    results.draw(tmp_path)
+    first, second = figures.curves_apart(results).axes
+    assert len(first.lines) == 1 and len(second.lines) == 0
+
+
+def test_a_picture_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    few().draw(tmp_path)
+    before = (tmp_path / "accuracy.png").read_bytes()
+
+    def torn(figure, path, **options):
+        path.write_bytes(b"half a picture")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(figures.Figure, "savefig", torn)
+    with pytest.raises(KeyboardInterrupt):
+        few().draw(tmp_path)
+    assert (tmp_path / "accuracy.png").read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_name_that_is_no_file_name_has_its_picture(tmp_path):
+    results = swept({"lr": (1.0, 2.0)})
+    results.methods = {"a/b": results.methods["kd"]}
+    results.draw(tmp_path)
+    assert names(tmp_path) == ["accuracy.png", "curves.png", "sweep-a%2Fb.png"]
 
 
 def test_pictures_are_drawn_anew_from_a_folder(tmp_path):
@@ -80,8 +151,20 @@ def test_a_sweep_of_one_setting_has_no_picture(tmp_path):
     assert names(tmp_path) == ["accuracy.png", "curves.png"]
 
 
+def test_what_is_not_finite_is_left_out_of_a_picture(tmp_path):
+    results = few()
+    for name, value in (("ce", np.nan), ("kd", np.inf)):
+        results.methods[name].curves["test_accuracy"][-1][0] = value
+    results.draw(tmp_path)
+    left, _ = figures.accuracy(results).axes
+    seeds = np.ma.filled(left.collections[0].get_offsets(), np.nan)[:, 0]
+    assert np.array_equal(seeds, [np.nan, 50], equal_nan=True)
+    assert left.get_xlim() == pytest.approx((49.5, 60.5))  # of the seeds that there are
+
+
+@pytest.mark.slow
 @given(results_of_any_numbers())
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=30)
 def test_any_results_are_drawn(results):
     with TemporaryDirectory() as folder:
         results.draw(folder)

@@ -240,6 +240,10 @@ def test_all_is_every_method():
         ),
         (["--mean", "1,1,nan", "--std", "1,1,1"], "--mean: value must be zero or from"),
         (["--mean", "1,1,1", "--std", "1,0,1"], "--std: value must be above zero and finite"),
+        (
+            ["--image-size", "65535", "--batch-size", "1000"],
+            "--image-size: a batch of 1000 images of 65535 x 65535 pixels takes 47,999 GiB, and",
+        ),
         (["--image-size", "65536"], "--image-size: image_size must lie in [1, 65535]"),
         (["--checkpoint-minutes", "0"], "--checkpoint-minutes: checkpoint_minutes must be above"),
         (["--checkpoint-minutes", "inf"], "--checkpoint-minutes: checkpoint_minutes must be"),
@@ -262,6 +266,12 @@ def test_all_is_every_method():
         (["--clip-norm", "0"], "--clip-norm: clip_norm must be above zero"),
         (["--ema", "1"], "--ema: it is a decay in [0, 1), such as 0.999, but it is 1.0"),
         (["--schedule", "line"], "--schedule: schedule 'line' is not known; choose from constant"),
+        (
+            ["--ema", "0.99999999999"],
+            "--ema: it is a decay in [0, 1), such as 0.999, but it is 0.9",
+        ),
+        (["--ema", "1e-46"], "--ema: ema must be zero or from 1.17549e-38"),
+        (["--milestones", "0.75,0.5"], "--milestones: they are shares of the epochs between 0"),
         (["--milestones", "0.5,1"], "--milestones: they are shares of the epochs"),
         (["--warmup-epochs", "-1"], "--warmup-epochs: warmup_epochs must be zero or more"),
         (["--warmup-epochs", "10"], "--warmup-epochs: the rate rises over 10 epochs, but there"),

@@ -152,11 +152,30 @@ def test_a_mean_of_what_is_not_finite_is_none():
     assert results.best("kd").mean == pytest.approx((0.25 + 0.6) / 2)
 
 
+WRITE = """
+import sys
+from compare.comparison_records import method, record
+names = "ce", "gr\\u00f6\\u00dfe \\udce9"
+record({name: method([0.5, 0.6]) for name in names}).write(sys.argv[1])
+"""
+
+
+def test_files_are_in_utf8_whatever_the_locale_and_the_names(tmp_path):
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    paths = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
+    command = [sys.executable, "-c", WRITE, str(tmp_path)]
+    subprocess.run(command, check=True, env=os.environ | plain | {"PYTHONPATH": paths})
+    text = (tmp_path / "table.md").read_bytes().decode("utf-8")
+    assert "| größe \\udce9 |" in text and "− ce" in text
+    assert list(Results.read(tmp_path).methods) == ["ce", "größe \udce9"]
+
+
 @pytest.mark.plain
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         (None, "there is no file"),
+        ("\udcff", "must hold the results of a comparison, but UnicodeDecodeError"),
         ("{", "must hold the results of a comparison, but JSONDecodeError"),
         ("{}", "must hold the results of a comparison, but KeyError: 'shapes'"),
         ("[]", "must hold the results of a comparison, but TypeError"),
@@ -164,8 +183,15 @@ def test_a_mean_of_what_is_not_finite_is_none():
 )
 def test_what_is_no_comparison_is_refused(text, message, tmp_path):
     if text is not None:
-        (tmp_path / "results.json").write_text(text)
+        (tmp_path / "results.json").write_bytes(os.fsencode(text))
     with pytest.raises(ValueError, match=message):
+        Results.read(tmp_path)
+
+
+@pytest.mark.plain
+def test_a_folder_in_the_place_of_results_is_refused(tmp_path):
+    (tmp_path / "results.json").mkdir()
+    with pytest.raises(ValueError, match=r"Results.read: .*results.json cannot be read: Is a dir"):
         Results.read(tmp_path)
 
 

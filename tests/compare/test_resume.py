@@ -94,6 +94,7 @@ def test_what_is_free_to_change_is_no_difference():
         ('{"format": "x", "options": {}}', "has format 'x', and this version"),
         ("[" * 100_000, "cannot be read as a run's .RecursionError"),
         ('{"format": 1, "options": []}', r"does not hold this version's options .they are \[\]"),
+        ('{"format": 1, "options": null}', "it was begun from Python.; go on with what began it"),
         ('{"format": 1, "options": {}}', "dataset is missing; data is missing"),
     ],
 )

@@ -1,5 +1,6 @@
 """`compare` as a function: networks and data of one's own, sweeps, divergence, refusals."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -288,6 +289,11 @@ def test_a_slow_precision_is_told_before_the_start(data, monkeypatch):
     make = partial(Comparison, Wide, Narrow, ALL, data, plan=EAGER)
     assert any("bf16 is slower" in note for note in make(precision="bf16").notes)
     assert not make().notes
+
+
+def test_what_is_noted_of_the_data_is_told_before_the_start(data):
+    noted = replace(data, notes=("2 files are passed over",))
+    assert Comparison(Wide, Narrow, ALL, noted, plan=EAGER).notes == ["2 files are passed over"]
 
 
 def two_outputs_only() -> nn.Module:

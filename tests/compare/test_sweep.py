@@ -1,7 +1,11 @@
 """Sweeps: how the grid is laid out, chosen from and told."""
 
+import math
+
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fkd.compare import sweep
 
@@ -56,6 +60,24 @@ def test_a_setting_with_a_seed_that_is_not_finite_is_never_chosen(lost):
 def test_an_accuracy_that_is_no_number_is_never_the_best():
     accuracy = [0.1, 0.1, 0.9, float("nan"), 0.3, 0.3]
     assert sweep.choose(GRID, accuracy, [True] * 6, 10).chosen == 2
+
+
+MEMBERS = st.tuples(st.floats(0, 1) | st.sampled_from([math.nan, math.inf]), st.booleans())
+
+
+@given(st.integers(1, 3).flatmap(lambda n: st.lists(MEMBERS, min_size=3 * n, max_size=3 * n)))
+def test_only_a_setting_that_is_finite_is_chosen(members):
+    accuracy, finite = zip(*members, strict=True)
+    seeds = len(members) // 3
+    rows = [members[k * seeds : (k + 1) * seeds] for k in range(3)]
+    whole = [all(fine and math.isfinite(value) for value, fine in row) for row in rows]
+    if not any(whole):
+        with pytest.raises(FloatingPointError):
+            sweep.choose(GRID, accuracy, finite, 100)
+        return
+    pairs = zip(rows, whole, strict=True)
+    right = [sum(round(100 * v) for v, _ in row) if fine else -1 for row, fine in pairs]
+    assert sweep.choose(GRID, accuracy, finite, 100).chosen == right.index(max(right))
 
 
 @pytest.mark.parametrize(

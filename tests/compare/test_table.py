@@ -5,6 +5,7 @@ from compare.comparison_records import method, record, swept
 from rich.console import Console
 
 from fkd.compare import table
+from fkd.compare.results import Failure
 
 
 def test_a_row_by_hand():
@@ -50,6 +51,27 @@ def test_one_seed_has_no_spread():
         "–",
         "–",
     ]
+
+
+def test_who_failed_has_a_row_and_its_reason_a_line():
+    reason = "ValueError: " + "why " * 100
+    results = record({"a|b": method([0.4, 0.5])})
+    results.failed = {
+        "kd [bold]": Failure("memory", reason),
+        "dkd": Failure("diverged", "member 0"),
+    }
+    lines = table.markdown(results).splitlines()
+    assert lines[2].startswith("| a\\|b ")
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[3:5]]
+    assert cells[0][:3] == ["kd [bold]", "no memory", ""] and cells[1][:2] == ["dkd", "diverged"]
+    assert lines[6].startswith("- kd [bold] failed: ValueError: why") and lines[6].endswith(" …")
+    assert len(lines[6]) < 330 and lines[7] == "- dkd failed: member 0"
+
+
+def test_a_table_in_a_terminal_takes_names_as_they_are(capsys):
+    results = record({"[/red]": method([0.4, 0.5])})
+    table.show(Console(width=200), table.table(results))
+    assert "− [/red]" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("p", "text"), [(None, "–"), (0.0009, "<0.001"), (0.25, "0.250")])

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torchvision import datasets as tv
 
 from fkd.data import Normalize, datasets
@@ -184,6 +185,37 @@ def test_digits_come_at_any_size_from_the_pixels_that_they_have():
     assert data.train.inputs.shape == (898, 1, 8, 8)
     levels = (torch.arange(17) * (255 / 16)).round().byte()  # the pixels are 0 to 16
     assert torch.isin(data.train.inputs, levels).all()
+
+
+@pytest.mark.parametrize(
+    ("root", "message"),
+    [
+        ("", "root must be the path of a folder, but it is ''"),
+        ("a\0b", r"root must be the path of a folder, but it is 'a\\x00b'"),
+        (3, "root must be the path of a folder, but it is 3"),
+        ("~nobody-of-this-name/x", "root must begin with a home that there is, but '~nobody-of-th"),
+        ("caf\udce9", r"root must be written in UTF-8, but it is 'caf\\udce9'; give a link to it"),
+        (Path("caf\udce9"), "root must be written in UTF-8"),
+    ],
+)
+@pytest.mark.parametrize("name", ["folder", "cifar10"])
+@pytest.mark.plain
+def test_a_root_that_means_no_folder_is_refused(name, root, message):
+    with pytest.raises(ValueError, match=f"load: {message}"):
+        datasets.load(name, root)
+
+
+@pytest.mark.parametrize("way", [".", "..", "link", "~/pictures"])
+def test_a_folder_has_its_own_name_by_whatever_way_it_is_given(way, tmp_path, monkeypatch):
+    root = tmp_path / "pictures"
+    for split in ("train", "test"):
+        for label in ("cat", "dog"):
+            (root / split / label).mkdir(parents=True)
+            Image.new("RGB", (4, 4)).save(root / split / label / "0.png")
+    (tmp_path / "link").symlink_to(root)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir({".": root, "..": root / "train", "link": tmp_path}.get(way, "/"))
+    assert datasets.load("folder", way).name == "pictures"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,58 @@
+"""What is asked of a comparison: names and seeds."""
+
+import numpy as np
+import pytest
+from compare.small_comparisons import small, vectors
+
+from fkd import methods
+from fkd.methods import Method
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        ({"a/b": methods.ce()}, "methods: 'a/b' must be another name: files are named after it"),
+        ({"a\\b": methods.ce()}, r"methods: 'a\\\\b' must be another name: files are named"),
+        ({"": methods.ce()}, "methods: a name must be text of 1 to 100 signs"),
+        ({"x" * 101: methods.ce()}, "methods: a name must be text of 1 to 100 signs"),
+        ({"a\0b": methods.ce()}, "methods: a name must be text of 1 to 100 signs"),
+        ({"\udcff": methods.ce()}, "methods: a name must be text of 1 to 100 signs"),
+        ({3: methods.ce()}, "methods: a name must be text of 1 to 100 signs"),
+        ({"loss": methods.ce()}, "methods: 'loss' must be another name: it is a metric's"),
+        ({"test_accuracy": methods.ce()}, "methods: 'test_accuracy' must be another name"),
+        (
+            {"mine": {"seed": methods.ce()["ce"]}},
+            "methods: 'seed' must be another name: it is a metric's",
+        ),
+        (
+            {"mine": {"calibration_error": methods.ce()["ce"]}},
+            "methods: 'calibration_error' must be another name: it is a metric's",
+        ),
+    ],
+)
+def test_a_name_that_is_no_files_or_a_metrics_is_refused(chosen: dict[str, Method], message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        small(vectors(), chosen)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "message"),
+    [
+        ([], "seeds: there must be at least one"),
+        ([2**32], "seeds: there must be at least one, each once and from 0 to 4294967295"),
+        ([1, 1], "seeds: there must be at least one, each once"),
+        ([-1], "seeds: seed must be a whole number of at least 0"),
+        ([1.0], "seeds: seed must be a whole number of at least 0"),
+        ([True], "seeds: seed must be a whole number of at least 0"),
+        ([np.int64(3)], "seeds: seed must be a whole number of at least 0"),
+    ],
+)
+def test_seeds_that_are_none_or_anothers_are_refused(seeds, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        small(vectors(), seeds=seeds)
+
+
+def test_the_greatest_seed_is_a_student_of_its_own():
+    results = small(vectors(), {"ce": methods.ce()}, epochs=1, seeds=[0, 2**32 - 1])
+    first, last = results.methods["ce"].curves["loss"][0]
+    assert first != last

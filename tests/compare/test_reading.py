@@ -1,0 +1,14 @@
+"""What a comparison reads before it starts."""
+
+import math
+
+import pytest
+from compare.small_comparisons import small, trained_elsewhere, vectors
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_teacher_that_diverged_is_refused_by_name(value):
+    state = trained_elsewhere()
+    state["last.weight"][0, 3] = value
+    with pytest.raises(ValueError, match=r"^teacher_state: last\.weight must be finite, but"):
+        small(vectors(), teacher_state=state)
