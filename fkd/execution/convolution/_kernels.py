@@ -1,0 +1,311 @@
+"""Triton kernels of a convolution of an ensemble, as products of matrices that are never laid out.
+
+A row of the first factor is what one output pixel sees, a column of the second one output channel,
+and both are read where they lie. Maps are [members, batch, height, width, channels] in memory, and
+weights as a layer holds them, [members, out, in, kernel, kernel]. A group is the members that read
+one batch: each by itself, or all of them, whose channels then lie side by side as columns.
+
+What is tuned, the rows at a time and the warps, changes the order of no sum, so that a result is
+the same bit for bit whichever was the fastest. There are no atomic additions.
+"""
+
+from typing import Any
+
+import triton
+import triton.language as tl
+from triton import Config, knobs
+
+INTERPRETED: bool = knobs.runtime.interpret  # on a CPU, to be tested
+
+
+def _fastest_of(key: list[str], *configs: Config) -> Any:
+    """The fastest, found at the first call of each shape; the interpreter takes the first."""
+    prune = {"early_config_prune": _fitting}
+    return triton.autotune(list(configs[:1] if INTERPRETED else configs), key, prune)
+
+
+def _fitting(configs: list[Config], sizes: dict[str, Any], **more: Any) -> list[Config]:
+    """Those whose depth is neither twice what there is nor less than half of what a warp group
+    multiplies, unless there is no more."""
+    if "LENGTH" not in (sizes := sizes | more):
+        return configs
+    whole = max(32, triton.next_power_of_2(sizes["LENGTH"]))
+    return [config for config in configs if min(64, whole) <= config.kwargs["DEPTH"] <= whole]
+
+
+@triton.jit
+def _read(
+    source,
+    place,
+    image,
+    up,
+    across,
+    channel,
+    wanted,
+    CHANNELS: tl.constexpr,
+    HEIGHT: tl.constexpr,
+    WIDTH: tl.constexpr,
+    SPREAD: tl.constexpr,
+    POOLED: tl.constexpr,
+):
+    """A map's numbers at pixels, zero outside.
+
+    The map is one of SPREAD times its height and width: with zeros between its pixels, or, where
+    it is POOLED, with each number at the place in its window that the maximum came from.
+    """
+    wanted = wanted & (up >= 0) & (up < HEIGHT * SPREAD) & (across >= 0) & (across < WIDTH * SPREAD)
+    if SPREAD > 1 and not POOLED:
+        wanted = wanted & (up % SPREAD == 0) & (across % SPREAD == 0)
+    pixel = (image * HEIGHT + up // SPREAD) * WIDTH + across // SPREAD
+    at = pixel * CHANNELS + channel
+    numbers = tl.load(source + at, mask=wanted, other=0.0)
+    if POOLED:
+        here = tl.load(place + at, mask=wanted, other=0) == up % 2 * 2 + across % 2
+        numbers = tl.where(here, numbers, tl.zeros_like(numbers))
+    return numbers
+
+
+@_fastest_of(
+    ["CHANNELS", "COLUMNS", "HEIGHT", "WIDTH", "KERNEL", "POOL", "POOLED", "PRECISION"],
+    Config({"ROWS": 128}, num_warps=4, num_stages=2),
+    Config({"ROWS": 128}, num_warps=8, num_stages=1),
+    Config({"ROWS": 64}, num_warps=4, num_stages=1),
+)
+@triton.jit
+def convolve(
+    source,
+    place,  # of the maxima in `source`, where it is POOLED
+    weight,
+    bias,
+    target,
+    target_place,
+    rows,  # output pixels of a member
+    columns,  # output channels of a group
+    source_size,  # numbers of a group's source
+    CHANNELS: tl.constexpr,  # of a member's source, and of its target
+    TARGET_CHANNELS: tl.constexpr,
+    HEIGHT: tl.constexpr,  # of the source
+    WIDTH: tl.constexpr,
+    TARGET_HEIGHT: tl.constexpr,
+    TARGET_WIDTH: tl.constexpr,
+    KERNEL: tl.constexpr,
+    STEP: tl.constexpr,
+    PADDING: tl.constexpr,
+    SPREAD: tl.constexpr,  # as in `_read`
+    POOLED: tl.constexpr,
+    BACKWARD: tl.constexpr,  # the weights turned round, from their out to their in
+    BIAS: tl.constexpr,
+    POOL: tl.constexpr,  # ReLU and the maximum of 2x2 before anything is written
+    SUM: tl.constexpr,  # the dtype of sums, and of factors
+    FACTOR: tl.constexpr,
+    PRECISION: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    DEPTH: tl.constexpr,
+    ROWS: tl.constexpr,
+):
+    """The target's pixels [rows, columns] of a group.
+
+    With POOL a row sees what the four pixels of its window see, and has a column for each of them.
+    """
+    group = tl.program_id(2)
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    image = row // (TARGET_HEIGHT * TARGET_WIDTH)
+    top = row // TARGET_WIDTH % TARGET_HEIGHT * STEP - PADDING
+    left = row % TARGET_WIDTH * STEP - PADDING
+    OFFSETS: tl.constexpr = 4 if POOL else 1  # a pixel's place in its window
+    SEEN: tl.constexpr = KERNEL + 1 if POOL else KERNEL
+    offset = tl.arange(0, OFFSETS * COLUMNS) // COLUMNS
+    in_group = tl.program_id(1) * COLUMNS + tl.arange(0, OFFSETS * COLUMNS) % COLUMNS
+    column = group * columns + in_group
+    source += group.to(tl.int64) * source_size
+    total = tl.full((ROWS, OFFSETS * COLUMNS), 0, SUM)
+    for start in range(0, SEEN * SEEN * CHANNELS, DEPTH):
+        depth = start + tl.arange(0, DEPTH)
+        seen, channel = depth // CHANNELS, depth % CHANNELS
+        down, right = seen // SEEN, seen % SEEN
+        wanted = (row < rows)[:, None] & (seen < SEEN * SEEN)[None, :]
+        first = _read(
+            source,
+            place + group.to(tl.int64) * source_size,
+            image[:, None],
+            top[:, None] + down[None, :],
+            left[:, None] + right[None, :],
+            channel[None, :],
+            wanted,
+            CHANNELS,
+            HEIGHT,
+            WIDTH,
+            SPREAD,
+            POOLED,
+        )
+        down, right = down[:, None] - offset[None, :] // 2, right[:, None] - offset[None, :] % 2
+        known = (down >= 0) & (down < KERNEL) & (right >= 0) & (right < KERNEL)
+        known = known & (seen < SEEN * SEEN)[:, None] & (in_group < columns)[None, :]
+        tap = down * KERNEL + right
+        if BACKWARD:
+            member, inner = column // TARGET_CHANNELS, column % TARGET_CHANNELS
+            outer = member[None, :] * CHANNELS + channel[:, None]
+            at = (outer * TARGET_CHANNELS + inner[None, :]) * KERNEL * KERNEL
+            at += KERNEL * KERNEL - 1 - tap
+        else:
+            at = (column[None, :] * CHANNELS + channel[:, None]) * KERNEL * KERNEL + tap
+        second = tl.load(weight + at, mask=known, other=0.0)
+        total = tl.dot(
+            first.to(FACTOR), second.to(FACTOR), total, input_precision=PRECISION, out_dtype=SUM
+        )
+    if BIAS:
+        added = tl.load(bias + column, mask=in_group < columns, other=0.0)
+        total += added.to(SUM)[None, :]
+    in_group = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    column = group * columns + in_group
+    member = (column // TARGET_CHANNELS).to(tl.int64)
+    at = member[None, :] * rows * TARGET_CHANNELS + (column % TARGET_CHANNELS)[None, :]
+    at += row[:, None] * TARGET_CHANNELS
+    known = (row < rows)[:, None] & (in_group < columns)[None, :]
+    if POOL:
+        window = tl.permute(tl.reshape(total, (ROWS, 2, 2, COLUMNS)), (0, 3, 1, 2))
+        evens, odds = tl.split(window)
+        upper_left, lower_left = tl.split(evens)
+        upper_right, lower_right = tl.split(odds)
+        largest, where = upper_left, tl.full((ROWS, COLUMNS), 0, tl.uint8)
+        largest, where = _larger(largest, where, upper_right, 1)
+        largest, where = _larger(largest, where, lower_left, 2)
+        largest, where = _larger(largest, where, lower_right, 3)
+        dead = largest <= 0  # a nan is not, and is told
+        where = tl.where(dead, 4, where).to(tl.uint8)
+        tl.store(target_place + at, where, mask=known)
+        total = tl.where(dead, 0.0, largest)
+    tl.store(target + at, total.to(target.dtype.element_ty), mask=known)
+
+
+@triton.jit
+def _larger(largest, where, numbers, place: tl.constexpr):
+    """The largest so far and its place, the first of equals; a nan is the largest of all."""
+    larger = (numbers > largest) | (numbers != numbers)
+    return tl.where(larger, numbers, largest), tl.where(larger, place, where).to(tl.uint8)
+
+
+@_fastest_of(
+    ["CHANNELS", "COLUMNS", "HEIGHT", "WIDTH", "KERNEL", "POOLED", "PRECISION"],
+    Config({"DEPTH": 32}, num_warps=4, num_stages=2),
+    Config({"DEPTH": 64}, num_warps=4, num_stages=2),
+    Config({"DEPTH": 256}, num_warps=8, num_stages=1),
+)
+@triton.jit
+def correlate(
+    source,
+    gradient,
+    place,  # of the maxima that `gradient` is of, where it is POOLED
+    partial,
+    rows,  # output pixels of a member, before pooling
+    rows_a_split,
+    columns,
+    source_size,
+    gradient_size,  # numbers of a member's gradient
+    CHANNELS: tl.constexpr,
+    TARGET_CHANNELS: tl.constexpr,
+    HEIGHT: tl.constexpr,
+    WIDTH: tl.constexpr,
+    TARGET_HEIGHT: tl.constexpr,  # before pooling
+    TARGET_WIDTH: tl.constexpr,
+    GRADIENT_HEIGHT: tl.constexpr,
+    GRADIENT_WIDTH: tl.constexpr,
+    KERNEL: tl.constexpr,
+    STEP: tl.constexpr,
+    PADDING: tl.constexpr,
+    POOLED: tl.constexpr,
+    SUM: tl.constexpr,
+    FACTOR: tl.constexpr,
+    PRECISION: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    ROWS: tl.constexpr,
+    LENGTH: tl.constexpr,
+    DEPTH: tl.constexpr,
+):
+    """The gradient of weights and bias from one split of the rows.
+
+    `partial` is [splits, columns, LENGTH]: in * kernel * kernel, as the weights lie, and one more,
+    for the bias is the weight of what is always one.
+    """
+    LAST: tl.constexpr = LENGTH - 1
+    BLOCKS: tl.constexpr = (LENGTH + DEPTH - 1) // DEPTH
+    group, split = tl.program_id(2), tl.program_id(0)
+    depth = tl.program_id(1) % BLOCKS * DEPTH + tl.arange(0, DEPTH)
+    seen, channel = depth // CHANNELS, depth % CHANNELS
+    down, right = seen // KERNEL, seen % KERNEL
+    in_group = tl.program_id(1) // BLOCKS * COLUMNS + tl.arange(0, COLUMNS)
+    column = group * columns + in_group
+    member = (column // TARGET_CHANNELS).to(tl.int64)
+    target_channel = member * gradient_size + column % TARGET_CHANNELS
+    source += group.to(tl.int64) * source_size
+    total = tl.full((DEPTH, COLUMNS), 0, SUM)
+    end = tl.minimum(rows, (split + 1) * rows_a_split)
+    for start in range(split * rows_a_split, end, ROWS):
+        row = start + tl.arange(0, ROWS)
+        image = row // (TARGET_HEIGHT * TARGET_WIDTH)
+        up, across = row // TARGET_WIDTH % TARGET_HEIGHT, row % TARGET_WIDTH
+        first = _read(
+            source,
+            source,
+            image[:, None],
+            up[:, None] * STEP - PADDING + down[None, :],
+            across[:, None] * STEP - PADDING + right[None, :],
+            channel[None, :],
+            (row < end)[:, None] & (depth < LAST)[None, :],
+            CHANNELS,
+            HEIGHT,
+            WIDTH,
+            1,
+            False,
+        )
+        first = tl.where(depth[None, :] == LAST, 1.0, first.to(FACTOR)).to(FACTOR)
+        second = _read(
+            gradient,
+            place,
+            image[:, None],
+            up[:, None],
+            across[:, None],
+            target_channel[None, :],
+            (row < end)[:, None] & (in_group < columns)[None, :],
+            TARGET_CHANNELS,
+            GRADIENT_HEIGHT,
+            GRADIENT_WIDTH,
+            2 if POOLED else 1,
+            POOLED,
+        )
+        total = tl.dot(
+            tl.trans(first), second.to(FACTOR), total, input_precision=PRECISION, out_dtype=SUM
+        )
+    every = tl.num_programs(2) * columns
+    within = tl.where(depth == LAST, LAST, channel * KERNEL * KERNEL + seen)
+    at = (split * every + column)[None, :] * LENGTH + within[:, None]
+    known = (depth < LENGTH)[:, None] & (in_group < columns)[None, :]
+    tl.store(partial + at, total, mask=known)
+
+
+@triton.jit
+def add_splits(
+    partial,
+    weight_gradient,
+    bias_gradient,
+    splits,
+    numbers,  # of one split
+    SUM: tl.constexpr,
+    LENGTH: tl.constexpr,  # of the last axis
+    SPLITS: tl.constexpr,
+    NUMBERS: tl.constexpr,
+):
+    """The sum over the splits, always in one order, in the dtype of the gradients."""
+    at = tl.program_id(0) * NUMBERS + tl.arange(0, NUMBERS)
+    total = tl.full((NUMBERS,), 0, SUM)
+    for start in range(0, splits, SPLITS):
+        split = start + tl.arange(0, SPLITS)
+        known = (split < splits)[:, None] & (at < numbers)[None, :]
+        part = tl.load(partial + split[:, None] * numbers + at[None, :], mask=known, other=0.0)
+        total += tl.sum(part, 0)
+    column, within = at // LENGTH, at % LENGTH
+    weights = (at < numbers) & (within < LENGTH - 1)
+    to = weight_gradient + column * (LENGTH - 1) + within
+    tl.store(to, total.to(weight_gradient.dtype.element_ty), mask=weights)
+    biases = (at < numbers) & (within == LENGTH - 1)
+    tl.store(bias_gradient + column, total.to(bias_gradient.dtype.element_ty), mask=biases)
