@@ -65,17 +65,55 @@ def _read(
     return numbers
 
 
+@triton.jit
+def lay_weights(
+    weight,
+    laid,
+    numbers,  # of `laid`
+    columns,  # output channels of a group
+    CHANNELS: tl.constexpr,  # of the source, and of the target
+    TARGET_CHANNELS: tl.constexpr,
+    KERNEL: tl.constexpr,
+    SEEN: tl.constexpr,
+    OFFSETS: tl.constexpr,
+    BACKWARD: tl.constexpr,  # turned round, from their out to their in
+    NUMBERS: tl.constexpr,
+):
+    """The second factor of a group: `laid` [groups, SEEN * SEEN * CHANNELS, OFFSETS * columns].
+
+    A pixel at one of several offsets sees its kernel in a field of SEEN * SEEN, the rest are zeros.
+    """
+    at = tl.program_id(0) * NUMBERS + tl.arange(0, NUMBERS)
+    offset = at // columns % OFFSETS
+    depth = at // columns // OFFSETS % (SEEN * SEEN * CHANNELS)
+    group = at // columns // OFFSETS // (SEEN * SEEN * CHANNELS)
+    column = group * columns + at % columns
+    seen, channel = depth // CHANNELS, depth % CHANNELS
+    down, right = seen // SEEN - offset // 2, seen % SEEN - offset % 2
+    wanted = (down >= 0) & (down < KERNEL) & (right >= 0) & (right < KERNEL) & (at < numbers)
+    tap = down * KERNEL + right
+    if BACKWARD:
+        member, inner = column // TARGET_CHANNELS, column % TARGET_CHANNELS
+        lies = (member * CHANNELS + channel) * TARGET_CHANNELS + inner
+        tap = KERNEL * KERNEL - 1 - tap
+    else:
+        lies = column * CHANNELS + channel
+    value = tl.load(weight + lies * KERNEL * KERNEL + tap, mask=wanted, other=0.0)
+    tl.store(laid + at, value, mask=at < numbers)
+
+
 @_fastest_of(
-    ["CHANNELS", "COLUMNS", "HEIGHT", "WIDTH", "KERNEL", "POOL", "POOLED", "PRECISION"],
-    Config({"ROWS": 128}, num_warps=4, num_stages=2),
-    Config({"ROWS": 128}, num_warps=8, num_stages=1),
+    ["CHANNELS", "COLUMNS", "HEIGHT", "WIDTH", "SEEN", "POOL", "POOLED", "PRECISION"],
+    Config({"ROWS": 128}, num_warps=4, num_stages=1),
+    Config({"ROWS": 256}, num_warps=8, num_stages=1),
     Config({"ROWS": 64}, num_warps=4, num_stages=1),
+    Config({"ROWS": 128}, num_warps=4, num_stages=2),
 )
 @triton.jit
 def convolve(
     source,
     place,  # of the maxima in `source`, where it is POOLED
-    weight,
+    laid,  # weights, by `lay_weights`
     bias,
     target,
     target_place,
@@ -88,12 +126,11 @@ def convolve(
     WIDTH: tl.constexpr,
     TARGET_HEIGHT: tl.constexpr,
     TARGET_WIDTH: tl.constexpr,
-    KERNEL: tl.constexpr,
+    SEEN: tl.constexpr,  # height and width of what a row sees
     STEP: tl.constexpr,
     PADDING: tl.constexpr,
     SPREAD: tl.constexpr,  # as in `_read`
     POOLED: tl.constexpr,
-    BACKWARD: tl.constexpr,  # the weights turned round, from their out to their in
     BIAS: tl.constexpr,
     POOL: tl.constexpr,  # ReLU and the maximum of 2x2 before anything is written
     SUM: tl.constexpr,  # the dtype of sums, and of factors
@@ -107,54 +144,47 @@ def convolve(
 
     With POOL a row sees what the four pixels of its window see, and has a column for each of them.
     """
+    OFFSETS: tl.constexpr = 4 if POOL else 1  # places of a pixel in its window
+    WHOLE: tl.constexpr = SEEN * SEEN * CHANNELS
     group = tl.program_id(2)
+    source += group.to(tl.int64) * source_size
+    place += group.to(tl.int64) * source_size
+    laid += group * WHOLE * OFFSETS * columns
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     image = row // (TARGET_HEIGHT * TARGET_WIDTH)
     top = row // TARGET_WIDTH % TARGET_HEIGHT * STEP - PADDING
     left = row % TARGET_WIDTH * STEP - PADDING
-    OFFSETS: tl.constexpr = 4 if POOL else 1  # a pixel's place in its window
-    SEEN: tl.constexpr = KERNEL + 1 if POOL else KERNEL
-    offset = tl.arange(0, OFFSETS * COLUMNS) // COLUMNS
-    in_group = tl.program_id(1) * COLUMNS + tl.arange(0, OFFSETS * COLUMNS) % COLUMNS
-    column = group * columns + in_group
-    source += group.to(tl.int64) * source_size
+    each = tl.arange(0, OFFSETS * COLUMNS)
+    in_group = tl.program_id(1) * COLUMNS + each % COLUMNS
+    lies = each // COLUMNS * columns + in_group
     total = tl.full((ROWS, OFFSETS * COLUMNS), 0, SUM)
-    for start in range(0, SEEN * SEEN * CHANNELS, DEPTH):
+    for start in range(0, WHOLE, DEPTH):
         depth = start + tl.arange(0, DEPTH)
         seen, channel = depth // CHANNELS, depth % CHANNELS
-        down, right = seen // SEEN, seen % SEEN
-        wanted = (row < rows)[:, None] & (seen < SEEN * SEEN)[None, :]
         first = _read(
             source,
-            place + group.to(tl.int64) * source_size,
+            place,
             image[:, None],
-            top[:, None] + down[None, :],
-            left[:, None] + right[None, :],
+            top[:, None] + (seen // SEEN)[None, :],
+            left[:, None] + (seen % SEEN)[None, :],
             channel[None, :],
-            wanted,
+            (row < rows)[:, None] & (depth < WHOLE)[None, :],
             CHANNELS,
             HEIGHT,
             WIDTH,
             SPREAD,
             POOLED,
         )
-        down, right = down[:, None] - offset[None, :] // 2, right[:, None] - offset[None, :] % 2
-        known = (down >= 0) & (down < KERNEL) & (right >= 0) & (right < KERNEL)
-        known = known & (seen < SEEN * SEEN)[:, None] & (in_group < columns)[None, :]
-        tap = down * KERNEL + right
-        if BACKWARD:
-            member, inner = column // TARGET_CHANNELS, column % TARGET_CHANNELS
-            outer = member[None, :] * CHANNELS + channel[:, None]
-            at = (outer * TARGET_CHANNELS + inner[None, :]) * KERNEL * KERNEL
-            at += KERNEL * KERNEL - 1 - tap
-        else:
-            at = (column[None, :] * CHANNELS + channel[:, None]) * KERNEL * KERNEL + tap
-        second = tl.load(weight + at, mask=known, other=0.0)
+        second = tl.load(
+            laid + depth[:, None] * OFFSETS * columns + lies[None, :],
+            mask=(depth < WHOLE)[:, None] & (in_group < columns)[None, :],
+            other=0.0,
+        )
         total = tl.dot(
             first.to(FACTOR), second.to(FACTOR), total, input_precision=PRECISION, out_dtype=SUM
         )
     if BIAS:
-        added = tl.load(bias + column, mask=in_group < columns, other=0.0)
+        added = tl.load(bias + group * columns + in_group, mask=in_group < columns, other=0.0)
         total += added.to(SUM)[None, :]
     in_group = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
     column = group * columns + in_group

@@ -7,7 +7,7 @@ from torch import Tensor
 from triton import cdiv, next_power_of_2
 from triton import language as tl
 
-from fkd.execution.convolution._kernels import INTERPRETED, add_splits, convolve, correlate
+from fkd.execution.convolution._kernels import INTERPRETED, add_splits, convolve, correlate, lay_weights
 
 DTYPES = {
     torch.bfloat16: tl.bfloat16,
@@ -73,6 +73,28 @@ def _block(size: int, most: int) -> int:
     return max(16, min(most, next_power_of_2(size)))
 
 
+def _laid(weight: Tensor, geometry: Geometry, pool: bool, backward: bool) -> Tensor:
+    """The weights as the second factors of the groups; four times with `pool`, for each offset."""
+    g = geometry
+    seen, offsets = (g.kernel + 1, 4) if pool else (g.kernel, 1)
+    channels, targets = (g.outputs, g.inputs) if backward else (g.inputs, g.outputs)
+    laid = weight.new_empty(seen**2 * channels * offsets * targets * g.members)
+    lay_weights[(cdiv(laid.numel(), 1024),)](
+        weight,
+        laid,
+        laid.numel(),
+        targets * (g.members if g.shared and not backward else 1),
+        CHANNELS=channels,
+        TARGET_CHANNELS=targets,
+        KERNEL=g.kernel,
+        SEEN=seen,
+        OFFSETS=offsets,
+        BACKWARD=backward,
+        NUMBERS=1024,
+    )
+    return laid
+
+
 def forward(
     x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, pool: bool
 ) -> tuple[Tensor, Tensor]:
@@ -85,12 +107,12 @@ def forward(
     target = x.new_empty(shape)
     place = torch.empty(shape if pool else 0, dtype=torch.uint8, device=x.device)
     rows, columns = g.batch * shape[2] * shape[3], g.outputs * (g.members if g.shared else 1)
-    seen = (g.kernel + pool) ** 2 * g.inputs
+    seen = g.kernel + pool
     block = _block(columns, 32 if pool else 64)
     convolve[_tiles(rows, cdiv(columns, block), 1 if g.shared else g.members)](
         x,
         x,
-        weight,
+        _laid(weight, g, pool, backward=False),
         weight if bias is None else bias,
         target,
         place if pool else target,
@@ -103,16 +125,15 @@ def forward(
         WIDTH=g.width,
         TARGET_HEIGHT=shape[2],
         TARGET_WIDTH=shape[3],
-        KERNEL=g.kernel,
+        SEEN=seen,
         STEP=2 if pool else g.stride,
         PADDING=g.padding,
         SPREAD=1,
         POOLED=False,
-        BACKWARD=False,
         BIAS=bias is not None,
         POOL=pool,
         COLUMNS=block,
-        DEPTH=_block(seen, 64),
+        DEPTH=_block(seen**2 * g.inputs, 64),
         **_arithmetic(x.dtype),
     )
     return target, place
@@ -128,7 +149,7 @@ def input_gradient(
     convolve[_tiles(rows, cdiv(g.inputs, block), g.members)](
         gradient,
         place if pool else gradient,
-        weight,
+        _laid(weight, g, False, backward=True),
         weight,
         target,
         target,
@@ -141,12 +162,11 @@ def input_gradient(
         WIDTH=gradient.shape[3],
         TARGET_HEIGHT=g.height,
         TARGET_WIDTH=g.width,
-        KERNEL=g.kernel,
+        SEEN=g.kernel,
         STEP=1,
         PADDING=g.kernel - 1 - g.padding,
         SPREAD=2 if pool else g.stride,
         POOLED=pool,
-        BACKWARD=True,
         BIAS=False,
         POOL=False,
         COLUMNS=block,
