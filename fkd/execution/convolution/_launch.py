@@ -7,14 +7,21 @@ from torch import Tensor
 from triton import cdiv, next_power_of_2
 from triton import language as tl
 
-from fkd.execution.convolution._kernels import INTERPRETED, add_splits, convolve, correlate, lay_weights
+from fkd.execution.convolution._kernels import (
+    INTERPRETED,
+    add_splits,
+    convolve,
+    correlate,
+    lay_weights,
+)
 
 DTYPES = {
     torch.bfloat16: tl.bfloat16,
     torch.float16: tl.float16,
     torch.float32: tl.float32,
-    torch.float64: tl.float64,
 }
+if INTERPRETED:
+    DTYPES[torch.float64] = tl.float64  # Triton's compiler aborts on it
 PROGRAMS = 528  # that the splits of a sum are to give, four for each of an H100's multiprocessors
 LEAST_ROWS = 256  # of a split
 
@@ -56,7 +63,7 @@ class Geometry(NamedTuple):
 def _arithmetic(dtype: torch.dtype) -> dict[str, object]:
     """Sums in float32 at least. Factors of float32 are TF32 where torch lets cuDNN round to it, and
     else three products of TF32, 22 bits of the 24."""
-    factor, total = DTYPES[dtype], DTYPES[_sums(dtype)]
+    factor, total = DTYPES[dtype], DTYPES[sum_dtype(dtype)]
     if INTERPRETED and dtype == torch.bfloat16:
         factor = tl.float32  # which the interpreter multiplies alone
     precision = "ieee"
@@ -65,7 +72,7 @@ def _arithmetic(dtype: torch.dtype) -> dict[str, object]:
     return {"SUM": total, "FACTOR": factor, "PRECISION": precision}
 
 
-def _sums(dtype: torch.dtype) -> torch.dtype:
+def sum_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
 
 
@@ -142,9 +149,14 @@ def forward(
 def input_gradient(
     gradient: Tensor, place: Tensor, weight: Tensor, geometry: Geometry, pool: bool
 ) -> Tensor:
-    """The input's gradient a member: a convolution of the output's, spread, by weights turned."""
+    """The input's gradient a member: a convolution of the output's, spread, by weights turned.
+
+    Of a shared input it is to be added up over the members, and is in the dtype of sums.
+    """
     g = geometry
-    target = gradient.new_empty(g.members, g.batch, g.height, g.width, g.inputs)
+    shape = g.members, g.batch, g.height, g.width, g.inputs
+    dtype = sum_dtype(gradient.dtype) if g.shared else gradient.dtype
+    target = gradient.new_empty(shape, dtype=dtype)
     rows, block = g.batch * g.height * g.width, _block(g.inputs, 64)
     convolve[_tiles(rows, cdiv(g.inputs, block), g.members)](
         gradient,
@@ -191,7 +203,7 @@ def weight_gradient(
     rows_a_split = cdiv(cdiv(rows, splits), step) * step
     splits = cdiv(rows, rows_a_split)
     numbers = g.members * g.outputs * length
-    partial = x.new_empty(splits, numbers, dtype=_sums(x.dtype))
+    partial = x.new_empty(splits, numbers, dtype=sum_dtype(x.dtype))
     correlate[lambda tuned: (splits, cdiv(length, tuned["DEPTH"]) * blocks, groups)](
         x,
         gradient,

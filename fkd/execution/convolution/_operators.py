@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fkd import _check
 from fkd.execution.convolution import _launch
-from fkd.execution.convolution._launch import DTYPES, Geometry
+from fkd.execution.convolution._launch import DTYPES, INTERPRETED, Geometry
 
 
 def ensemble_conv2d(
@@ -91,6 +91,8 @@ def _fits(
             f"{where}: a kernel of {kernel} and a padding of {padding}, which must be less, do not "
             f"fit on maps of {tuple(sizes)}"
         )
+    if x.device.type != "cuda" and not INTERPRETED:
+        raise ValueError(f"{where}: x must be on a GPU, but it is on {x.device}")
     dtypes = {t.dtype for t in (x, weight, bias) if t is not None}
     if len(dtypes) > 1 or not dtypes <= DTYPES.keys():
         raise ValueError(
@@ -146,7 +148,8 @@ def _(
     padding: int,
     pool: bool,
 ) -> Tensor:
-    return x.new_empty(len(weight), *x.shape[-4:])
+    dtype = x.dtype if x.ndim == 5 else _launch.sum_dtype(x.dtype)
+    return x.new_empty(len(weight), *x.shape[-4:], dtype=dtype)
 
 
 @torch.library.custom_op("fkd::convolve_weight_gradient", mutates_args=())
@@ -189,7 +192,7 @@ def _gradients(ctx: Any, gradient: Tensor, _: Any) -> tuple[Tensor | None, ...]:
     if ctx.needs_input_grad[0]:
         of_x = _input_gradient(*known)
         if x.ndim == 4:  # one batch for all members
-            of_x = of_x.sum(0)
+            of_x = of_x.sum(0).to(x.dtype)
     if any(ctx.needs_input_grad[1:3]):
         of_weight, of_bias = _weight_gradient(*known)
     return of_x, of_weight, of_bias if ctx.biased else None, None, None, None

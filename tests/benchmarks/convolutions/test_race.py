@@ -9,6 +9,7 @@ from benchmarks.convolutions.race import Case, laid
 
 CPU = Case("cpu", "second", 2, "fp32", 2)
 TINY = {"first": Layer(3, 4, 6, shared=True), "second": Layer(4, 4, 4, shared=False)}
+TINY |= {f"{name} block": layer._replace(block=True) for name, layer in TINY.items()}
 
 
 def test_laid_is_a_view_with_its_axes_in_the_order_asked_for():
