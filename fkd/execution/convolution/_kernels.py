@@ -16,6 +16,7 @@ import triton.language as tl
 from triton import Config, knobs
 
 INTERPRETED: bool = knobs.runtime.interpret  # on a CPU, to be tested
+_jit: Any = triton.jit  # by its own type it would take no number where it asks for a constant
 
 
 def _fastest_of(key: list[str], *configs: Config) -> Any:
@@ -33,7 +34,7 @@ def _fitting(configs: list[Config], sizes: dict[str, Any], **more: Any) -> list[
     return [config for config in configs if min(64, whole) <= config.kwargs["DEPTH"] <= whole]
 
 
-@triton.jit
+@_jit
 def _read(
     source,
     place,
@@ -65,7 +66,7 @@ def _read(
     return numbers
 
 
-@triton.jit
+@_jit
 def lay_weights(
     weight,
     laid,
@@ -75,18 +76,18 @@ def lay_weights(
     TARGET_CHANNELS: tl.constexpr,
     KERNEL: tl.constexpr,
     SEEN: tl.constexpr,
-    OFFSETS: tl.constexpr,
+    WINDOW: tl.constexpr,
     BACKWARD: tl.constexpr,  # turned round, from their out to their in
     NUMBERS: tl.constexpr,
 ):
-    """The second factor of a group: `laid` [groups, SEEN * SEEN * CHANNELS, OFFSETS * columns].
+    """The second factor of a group: `laid` [groups, SEEN * SEEN * CHANNELS, WINDOW * columns].
 
-    A pixel at one of several offsets sees its kernel in a field of SEEN * SEEN, the rest are zeros.
+    Each pixel of a window has its kernel somewhere in a field of SEEN * SEEN, and zeros elsewhere.
     """
     at = tl.program_id(0) * NUMBERS + tl.arange(0, NUMBERS)
-    offset = at // columns % OFFSETS
-    depth = at // columns // OFFSETS % (SEEN * SEEN * CHANNELS)
-    group = at // columns // OFFSETS // (SEEN * SEEN * CHANNELS)
+    offset = at // columns % WINDOW
+    depth = at // columns // WINDOW % (SEEN * SEEN * CHANNELS)
+    group = at // columns // WINDOW // (SEEN * SEEN * CHANNELS)
     column = group * columns + at % columns
     seen, channel = depth // CHANNELS, depth % CHANNELS
     down, right = seen // SEEN - offset // 2, seen % SEEN - offset % 2
@@ -103,13 +104,13 @@ def lay_weights(
 
 
 @_fastest_of(
-    ["CHANNELS", "COLUMNS", "HEIGHT", "WIDTH", "SEEN", "POOL", "POOLED", "PRECISION"],
+    ["CHANNELS", "COLUMNS", "HEIGHT", "WIDTH", "SEEN", "WINDOW", "POOLED", "PRECISION"],
     Config({"ROWS": 128}, num_warps=4, num_stages=1),
     Config({"ROWS": 256}, num_warps=8, num_stages=1),
     Config({"ROWS": 64}, num_warps=4, num_stages=1),
     Config({"ROWS": 128}, num_warps=4, num_stages=2),
 )
-@triton.jit
+@_jit
 def convolve(
     source,
     place,  # of the maxima in `source`, where it is POOLED
@@ -132,7 +133,7 @@ def convolve(
     SPREAD: tl.constexpr,  # as in `_read`
     POOLED: tl.constexpr,
     BIAS: tl.constexpr,
-    POOL: tl.constexpr,  # ReLU and the maximum of 2x2 before anything is written
+    WINDOW: tl.constexpr,  # pixels in one of the target's: 1, or 4 for ReLU and maximum
     SUM: tl.constexpr,  # the dtype of sums, and of factors
     FACTOR: tl.constexpr,
     PRECISION: tl.constexpr,
@@ -142,22 +143,21 @@ def convolve(
 ):
     """The target's pixels [rows, columns] of a group.
 
-    With POOL a row sees what the four pixels of its window see, and has a column for each of them.
+    A row sees what all pixels of its window see, and has a column for each of them.
     """
-    OFFSETS: tl.constexpr = 4 if POOL else 1  # places of a pixel in its window
     WHOLE: tl.constexpr = SEEN * SEEN * CHANNELS
     group = tl.program_id(2)
     source += group.to(tl.int64) * source_size
     place += group.to(tl.int64) * source_size
-    laid += group * WHOLE * OFFSETS * columns
+    laid += group * WHOLE * WINDOW * columns
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     image = row // (TARGET_HEIGHT * TARGET_WIDTH)
     top = row // TARGET_WIDTH % TARGET_HEIGHT * STEP - PADDING
     left = row % TARGET_WIDTH * STEP - PADDING
-    each = tl.arange(0, OFFSETS * COLUMNS)
+    each = tl.arange(0, WINDOW * COLUMNS)
     in_group = tl.program_id(1) * COLUMNS + each % COLUMNS
     lies = each // COLUMNS * columns + in_group
-    total = tl.full((ROWS, OFFSETS * COLUMNS), 0, SUM)
+    total = tl.full((ROWS, WINDOW * COLUMNS), 0, SUM)
     for start in range(0, WHOLE, DEPTH):
         depth = start + tl.arange(0, DEPTH)
         seen, channel = depth // CHANNELS, depth % CHANNELS
@@ -176,7 +176,7 @@ def convolve(
             POOLED,
         )
         second = tl.load(
-            laid + depth[:, None] * OFFSETS * columns + lies[None, :],
+            laid + depth[:, None] * WINDOW * columns + lies[None, :],
             mask=(depth < WHOLE)[:, None] & (in_group < columns)[None, :],
             other=0.0,
         )
@@ -192,7 +192,7 @@ def convolve(
     at = member[None, :] * rows * TARGET_CHANNELS + (column % TARGET_CHANNELS)[None, :]
     at += row[:, None] * TARGET_CHANNELS
     known = (row < rows)[:, None] & (in_group < columns)[None, :]
-    if POOL:
+    if WINDOW > 1:
         window = tl.permute(tl.reshape(total, (ROWS, 2, 2, COLUMNS)), (0, 3, 1, 2))
         evens, odds = tl.split(window)
         upper_left, lower_left = tl.split(evens)
@@ -208,7 +208,7 @@ def convolve(
     tl.store(target + at, total.to(target.dtype.element_ty), mask=known)
 
 
-@triton.jit
+@_jit
 def _larger(largest, where, numbers, place: tl.constexpr):
     """The largest so far and its place, the first of equals; a nan is the largest of all."""
     larger = (numbers > largest) | (numbers != numbers)
@@ -221,7 +221,7 @@ def _larger(largest, where, numbers, place: tl.constexpr):
     Config({"DEPTH": 64}, num_warps=4, num_stages=2),
     Config({"DEPTH": 256}, num_warps=8, num_stages=1),
 )
-@triton.jit
+@_jit
 def correlate(
     source,
     gradient,
@@ -313,7 +313,7 @@ def correlate(
     tl.store(partial + at, total, mask=known)
 
 
-@triton.jit
+@_jit
 def add_splits(
     partial,
     weight_gradient,

@@ -1,6 +1,7 @@
 """The kernels' sizes and grids, over tensors as they lie in memory: channels last, contiguous."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -60,7 +61,7 @@ class Geometry(NamedTuple):
         return self.members, self.batch, height, width, self.outputs
 
 
-def _arithmetic(dtype: torch.dtype) -> dict[str, object]:
+def _arithmetic(dtype: torch.dtype) -> dict[str, Any]:
     """Sums in float32 at least. Factors of float32 are TF32 where torch lets cuDNN round to it, and
     else three products of TF32, 22 bits of the 24."""
     factor, total = DTYPES[dtype], DTYPES[sum_dtype(dtype)]
@@ -83,9 +84,9 @@ def _block(size: int, most: int) -> int:
 def _laid(weight: Tensor, geometry: Geometry, pool: bool, backward: bool) -> Tensor:
     """The weights as the second factors of the groups; four times with `pool`, for each offset."""
     g = geometry
-    seen, offsets = (g.kernel + 1, 4) if pool else (g.kernel, 1)
+    seen, window = (g.kernel + 1, 4) if pool else (g.kernel, 1)
     channels, targets = (g.outputs, g.inputs) if backward else (g.inputs, g.outputs)
-    laid = weight.new_empty(seen**2 * channels * offsets * targets * g.members)
+    laid = weight.new_empty(seen**2 * channels * window * targets * g.members)
     lay_weights[(cdiv(laid.numel(), 1024),)](
         weight,
         laid,
@@ -95,7 +96,7 @@ def _laid(weight: Tensor, geometry: Geometry, pool: bool, backward: bool) -> Ten
         TARGET_CHANNELS=targets,
         KERNEL=g.kernel,
         SEEN=seen,
-        OFFSETS=offsets,
+        WINDOW=window,
         BACKWARD=backward,
         NUMBERS=1024,
     )
@@ -138,7 +139,7 @@ def forward(
         SPREAD=1,
         POOLED=False,
         BIAS=bias is not None,
-        POOL=pool,
+        WINDOW=4 if pool else 1,
         COLUMNS=block,
         DEPTH=_block(seen**2 * g.inputs, 64),
         **_arithmetic(x.dtype),
@@ -180,7 +181,7 @@ def input_gradient(
         SPREAD=2 if pool else g.stride,
         POOLED=pool,
         BIAS=False,
-        POOL=False,
+        WINDOW=1,
         COLUMNS=block,
         DEPTH=_block(g.kernel**2 * g.outputs, 64),
         **_arithmetic(gradient.dtype),
@@ -247,5 +248,5 @@ def weight_gradient(
     return weights, biases
 
 
-def _tiles(rows: int, blocks: int, groups: int):
+def _tiles(rows: int, blocks: int, groups: int) -> Callable[[dict[str, Any]], tuple[int, int, int]]:
     return lambda tuned: (cdiv(rows, tuned["ROWS"]), blocks, groups)

@@ -40,7 +40,8 @@ def ensemble_conv2d_relu_pool(
     """`max_pool2d(relu(ensemble_conv2d(x, weight, bias, padding=padding)), 2)`, in one kernel.
 
     What is kept for the gradient is x and a byte for each number that is returned: the place of
-    the maximum, the first of equals, found before it is rounded to x's dtype.
+    the maximum, the first of equals, found before it is rounded to x's dtype. What sees a nan is
+    nan, and what sees an infinite number may be.
     """
     y, _ = _applied(x, weight, bias, 1, padding, pool=True)
     return y
