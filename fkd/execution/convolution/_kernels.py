@@ -104,7 +104,7 @@ def lay_weights(
 
 
 @_fastest_of(
-    ["CHANNELS", "COLUMNS", "HEIGHT", "WIDTH", "SEEN", "WINDOW", "POOLED", "PRECISION"],
+    ["CHANNELS", "COLUMNS", "HEIGHT", "WIDTH", "SEEN", "WINDOW", "POOLED", "PRECISION", "many"],
     Config({"ROWS": 128}, num_warps=4, num_stages=1),
     Config({"ROWS": 256}, num_warps=8, num_stages=1),
     Config({"ROWS": 64}, num_warps=4, num_stages=1),
@@ -121,6 +121,7 @@ def convolve(
     rows,  # output pixels of a member
     columns,  # output channels of a group
     source_size,  # numbers of a group's source
+    many,  # whether there are: the fastest way for few rows need not be so for many
     CHANNELS: tl.constexpr,  # of a member's source, and of its target
     TARGET_CHANNELS: tl.constexpr,
     HEIGHT: tl.constexpr,  # of the source
@@ -216,7 +217,7 @@ def _larger(largest, where, numbers, place: tl.constexpr):
 
 
 @_fastest_of(
-    ["CHANNELS", "COLUMNS", "HEIGHT", "WIDTH", "KERNEL", "POOLED", "PRECISION"],
+    ["CHANNELS", "COLUMNS", "HEIGHT", "WIDTH", "KERNEL", "POOLED", "PRECISION", "many"],
     Config({"DEPTH": 32}, num_warps=4, num_stages=2),
     Config({"DEPTH": 64}, num_warps=4, num_stages=2),
     Config({"DEPTH": 256}, num_warps=8, num_stages=1),
@@ -231,6 +232,7 @@ def correlate(
     rows_a_split,
     columns,
     source_size,
+    many,
     gradient_size,  # numbers of a member's gradient
     CHANNELS: tl.constexpr,
     TARGET_CHANNELS: tl.constexpr,

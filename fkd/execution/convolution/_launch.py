@@ -77,6 +77,11 @@ def sum_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
 
 
+def _many(rows: int) -> int:
+    """2, or 3 from a thousand programs on: Triton compiles nothing anew for either."""
+    return 2 + (rows >= 2**17)
+
+
 def _block(size: int, most: int) -> int:
     return max(16, min(most, next_power_of_2(size)))
 
@@ -127,6 +132,7 @@ def forward(
         rows,
         columns,
         x[0].numel() if not g.shared else x.numel(),
+        _many(g.members * rows),
         CHANNELS=g.inputs,
         TARGET_CHANNELS=g.outputs,
         HEIGHT=g.height,
@@ -169,6 +175,7 @@ def input_gradient(
         rows,
         g.inputs,
         gradient[0].numel(),
+        _many(g.members * rows),
         CHANNELS=g.outputs,
         TARGET_CHANNELS=g.inputs,
         HEIGHT=gradient.shape[2],
@@ -214,6 +221,7 @@ def weight_gradient(
         rows_a_split,
         columns,
         x[0].numel() if not g.shared else x.numel(),
+        _many(g.members * rows),
         gradient[0].numel(),
         CHANNELS=g.inputs,
         TARGET_CHANNELS=g.outputs,
