@@ -1,13 +1,14 @@
 """The Triton convolution equals vmap's, on a GPU or in Triton's interpreter.
 
 The interpreter is chosen before Triton is imported, so without a GPU one test runs all the others
-in a Python of its own.
+in a Python of its own. On a GPU each shape costs a compilation, so few of them are tried there.
 """
 
 import os
 import subprocess
 import sys
 
+import numpy
 import pytest
 import torch
 import torch.nn.functional as F
@@ -15,11 +16,11 @@ from torch.func import vmap
 
 pytest.importorskip("triton", reason="Triton is not installed: its kernels cannot run")
 
-from fkd.execution.convolution import (
-    _operators,
-    ensemble_conv2d,
-    ensemble_conv2d_relu_pool,
-)
+import triton
+
+from fkd.execution.convolution import ensemble_conv2d, ensemble_conv2d_relu_pool
+from fkd.execution.convolution._kernels import convolve, correlate
+from fkd.execution.convolution._operators import _convolve
 
 pytestmark = pytest.mark.plain
 CUDA = torch.cuda.is_available()
@@ -28,13 +29,14 @@ DEVICE = "cuda" if CUDA and not INTERPRETED else "cpu"
 HERE = CUDA or INTERPRETED
 
 runs = pytest.mark.skipif(not HERE, reason="no GPU; the interpreter runs it in a Python of its own")
-DTYPES = [torch.bfloat16, torch.float16, torch.float32]
+interpreted = pytest.mark.skipif(not INTERPRETED, reason="the interpreter runs it, with no GPU")
+DTYPES = [torch.bfloat16, torch.float32] + [torch.float16] * INTERPRETED
 # members, batch, in, out, height, width, kernel, stride, padding
 SHAPES = {
     "the first layer's": (2, 2, 3, 16, 8, 8, 3, 1, 1),
     "the second layer's": (2, 1, 16, 16, 4, 4, 3, 1, 1),
     "odd": (3, 2, 5, 7, 5, 7, 3, 1, 1),
-    "more than a block": (1, 1, 33, 65, 3, 3, 3, 1, 1),
+    "more than a block": (1, 1, 9, 65, 3, 3, 3, 1, 1),
     "no padding": (2, 2, 4, 6, 6, 5, 3, 1, 0),
     "one by one": (2, 2, 17, 5, 4, 3, 1, 1, 0),
     "five by five": (1, 1, 2, 3, 6, 6, 5, 1, 2),
@@ -47,14 +49,28 @@ STRIDES = {
     "one by one, halved": (2, 2, 6, 5, 6, 7, 1, 2, 0),
     "past the kernel": (1, 2, 3, 2, 9, 9, 2, 3, 0),
 }
-SIZES = SHAPES | STRIDES
+SIZES = SHAPES | STRIDES | {"at size": (2, 16, 16, 16, 16, 16, 3, 1, 1)}
 CASES = [(shape, pool) for shape in SHAPES for pool in (False, True)]
 CASES += [(shape, False) for shape in STRIDES]
+if not INTERPRETED:
+    CASES = [("the first layer's", True), ("the second layer's", False), ("halved, odd", False)]
 NAMES = ("y", "x", "weight", "bias")
+
+
+# Triton's interpreter of that version takes the number of a tensor as NumPy no longer gives it.
+BROKEN = triton.__version__ < "3.7" and numpy.__version__ >= "2.4"
+
+
+@pytest.fixture(autouse=True)
+def one_way(monkeypatch):
+    """Nothing is tuned: the first of the ways will do."""
+    for kernel in (convolve, correlate):
+        monkeypatch.setattr(kernel, "configs", kernel.configs[:1])
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(HERE, reason="they run as they are")
+@pytest.mark.skipif(BROKEN, reason="Triton's interpreter is broken in this version with this NumPy")
 def test_all_of_these_in_the_interpreter():
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
     environment = os.environ | {"TRITON_INTERPRET": "1"}
@@ -121,8 +137,7 @@ def test_whole_numbers_are_exact_and_of_equals_the_first_is_the_largest(shape, p
             assert torch.equal(value, exact.to(dtype)), (name, dtype)
 
 
-@runs
-@pytest.mark.skipif(not INTERPRETED, reason="Triton has no float64 on a GPU")
+@interpreted
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize(("shape", "pool"), CASES)
 def test_it_is_vmaps_in_float64(shape, pool, shared):
@@ -144,13 +159,14 @@ def test_reals_are_within_what_the_arithmetic_allows(dtype, monkeypatch):
     terms = 9 * 16 + 1  # at most, of any of the sums
     # Rounding of each product and partial sum. A GPU's products are of 22 bits, its sums truncated.
     unit = 2**-24 if INTERPRETED else 2**-21
+    eps = torch.finfo(dtype).eps / (1 if INTERPRETED else 2)  # the interpreter truncates bfloat16
     results = with_gradients(ours, numbers, options)
     for name, value, true, size in zip(NAMES, results, exact, sizes, strict=True):
-        bound = (terms + 2) * unit * size + torch.finfo(dtype).eps / 2 * true.abs()
+        bound = (terms + 2) * unit * size + eps * true.abs()
         assert ((value - true).abs() <= bound).all(), name
 
 
-@runs
+@interpreted
 @pytest.mark.parametrize("pool", [False, True])
 def test_a_nan_is_told_where_it_is_seen_and_nowhere_else(pool):
     (x, weight, bias, gradient), options = drawn("odd", False, pool, integers())
@@ -164,7 +180,7 @@ def test_a_nan_is_told_where_it_is_seen_and_nowhere_else(pool):
         assert torch.equal(value[[0, 2]], other[[0, 2]])
 
 
-@runs
+@interpreted
 @pytest.mark.parametrize("pool", [False, True])
 def test_without_bias(pool):
     (x, weight, _, gradient), options = drawn("odd", False, pool, integers())
@@ -177,7 +193,7 @@ def test_without_bias(pool):
         assert torch.equal(value, exact)
 
 
-@runs
+@interpreted
 def test_channels_lie_last_in_what_is_returned():
     (x, weight, bias, _), options = drawn("odd", False, False, integers())
     y = ours(x.float(), weight.float(), bias.float(), *options)
@@ -186,7 +202,7 @@ def test_channels_lie_last_in_what_is_returned():
     assert torch.equal(ours(nhwc, weight.float(), bias.float(), *options), y)
 
 
-@runs
+@interpreted
 @pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # of torch's own check
 @pytest.mark.parametrize("pool", [False, True])
 @pytest.mark.parametrize("shared", [False, True])
@@ -195,18 +211,22 @@ def test_the_compiler_is_told_the_truth_about_shapes_and_gradients(shared, pool)
     x, weight, bias, _ = [x.float() for x in numbers]
     leaves = [x.movedim(-3, -1).contiguous(), weight, bias]
     leaves = [leaf.requires_grad_() for leaf in leaves]
-    torch.library.opcheck(_operators._convolve, (*leaves, *options))
+    torch.library.opcheck(_convolve, (*leaves, *options))
 
 
-@runs
-@pytest.mark.skipif(not CUDA, reason="a GPU's programs run in any order, the interpreter's in one")
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_twice_is_the_same_bit_for_bit(dtype):
-    numbers, options = drawn("many splits", False, True, normals())
-    numbers = [x.to(dtype) for x in numbers]
-    results = [with_gradients(ours, numbers, options) for _ in range(2)]
-    for value, other in zip(*results, strict=True):
-        assert torch.equal(value, other)
+@pytest.mark.skipif(DEVICE == "cpu", reason="no GPU, whose programs run in any order")
+@pytest.mark.parametrize(
+    ("kernel", "ways"), [(kernel, kernel.configs) for kernel in (convolve, correlate)]
+)
+def test_every_way_and_every_time_is_the_same_bit_for_bit(kernel, ways, monkeypatch):
+    numbers, options = drawn("at size", False, True, normals())
+    numbers = [x.bfloat16() for x in numbers]
+    results = []
+    for way in [way for way in ways if way.kwargs.get("DEPTH", 64) >= 64 for _ in range(2)]:
+        monkeypatch.setattr(kernel, "configs", [way])
+        results.append(with_gradients(ours, numbers, options))
+    for other in results[1:]:
+        assert all(torch.equal(x, y) for x, y in zip(results[0], other, strict=True))
 
 
 @runs
