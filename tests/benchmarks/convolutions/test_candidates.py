@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
+from untuned import untuned
 
 from benchmarks.convolutions.candidates import CANDIDATES, LAYERS
 from benchmarks.convolutions.race import Case, laid
@@ -81,7 +82,8 @@ def test_every_block_equals_the_loops(shared):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shared", [True, False])
-def test_a_candidate_leaves_its_output_in_the_layout_that_it_takes(shared, dtype):
+def test_a_candidate_leaves_its_output_in_the_layout_that_it_takes(shared, dtype, monkeypatch):
+    untuned(monkeypatch)
     sizes = {} if shared else {"k": 8}
     sizes |= {"b": 2, "c": 3, "h": 4, "w": 5}
     noise = torch.randn(8 * 2 * 3 * 4 * 5, dtype=dtype, device=DEVICE)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from untuned import untuned
 
 from benchmarks.convolutions import race
 from benchmarks.convolutions.candidates import CANDIDATES, Layer
@@ -76,6 +77,7 @@ def test_compiled_candidates_run(monkeypatch):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 @pytest.mark.parametrize("precision", list(race.PRECISIONS))
 def test_every_candidate_is_captured(precision, monkeypatch):
+    untuned(monkeypatch)
     monkeypatch.setattr(race, "LAYERS", TINY)
     for layer in TINY:
         case = Case("cuda", layer, 8, precision, 2)

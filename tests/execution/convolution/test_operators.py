@@ -17,6 +17,7 @@ from torch.func import vmap
 pytest.importorskip("triton", reason="Triton is not installed: its kernels cannot run")
 
 import triton
+from untuned import untuned
 
 from fkd.execution.convolution import ensemble_conv2d, ensemble_conv2d_relu_pool
 from fkd.execution.convolution._kernels import convolve, correlate
@@ -63,9 +64,7 @@ BROKEN = triton.__version__ < "3.7" and numpy.__version__ >= "2.4"
 
 @pytest.fixture(autouse=True)
 def one_way(monkeypatch):
-    """Nothing is tuned: the first of the ways will do."""
-    for kernel in (convolve, correlate):
-        monkeypatch.setattr(kernel, "configs", kernel.configs[:1])
+    untuned(monkeypatch)
 
 
 @pytest.mark.slow
