@@ -1,12 +1,12 @@
-"""Triton kernels of a convolution of an ensemble, as products of matrices that are never laid out.
+"""Triton kernels of a convolution of an ensemble, as products of matrices.
 
-A row of the first factor is what one output pixel sees, a column of the second one output channel,
-and both are read where they lie. Maps are [members, batch, height, width, channels] in memory, and
-weights as a layer holds them, [members, out, in, kernel, kernel]. A group is the members that read
-one batch: each by itself, or all of them, whose channels then lie side by side as columns.
+A row of the first factor is what one output pixel sees, and it is read from the map, never laid
+out; a column of the second is one output channel. Maps are [members, batch, height, width,
+channels] in memory, weights [members, out, in, kernel, kernel], as a layer holds them. A group is
+the members that read one batch: each by itself, or all, whose channels lie side by side as columns.
 
-What is tuned, the rows at a time and the warps, changes the order of no sum, so that a result is
-the same bit for bit whichever was the fastest. There are no atomic additions.
+What is tuned, a program's part of the result and its warps, changes the order of no sum, so that a
+result is the same bit for bit whichever was the fastest. There are no atomic additions.
 """
 
 from typing import Any
@@ -26,8 +26,7 @@ def _fastest_of(key: list[str], *configs: Config) -> Any:
 
 
 def _fitting(configs: list[Config], sizes: dict[str, Any], **more: Any) -> list[Config]:
-    """Those whose depth is neither twice what there is nor less than half of what a warp group
-    multiplies, unless there is no more."""
+    """Of depths those from 64, which a group of warps multiplies at once, to all that there is."""
     if "LENGTH" not in (sizes := sizes | more):
         return configs
     whole = max(32, triton.next_power_of_2(sizes["LENGTH"]))

@@ -22,9 +22,11 @@ def ensemble_conv2d(
     """`torch.nn.functional.conv2d` of each of k members, in one kernel.
 
     Member i's is `conv2d(x[i], weight[i], bias[i], stride, padding)`, or of all of x where x is
-    [batch, inputs, height, width], one batch for all members. Sums are of float32, of float64 in
-    float64. Channels lie last in memory in what is returned, and x that lies so is not copied.
-    Gradients are the same bit for bit at each call. Raises ValueError for shapes that do not fit.
+    [batch, inputs, height, width], one batch for all members. The dtype is bfloat16, float16 or
+    float32, and sums are float32. Factors of float32 are rounded to TF32 where
+    `torch.backends.cudnn.allow_tf32` lets them, and else keep 22 of their 24 bits. Channels lie
+    last in memory in what is returned, and x that lies so is not copied. Gradients are the same bit
+    for bit at each call. Raises ValueError for what does not fit, or is not on a GPU.
     """
     y, _ = _applied(x, weight, bias, stride, padding, pool=False)
     return y
@@ -100,12 +102,13 @@ def _fits(
             f"{where}: x, weight and bias must have one dtype of {', '.join(map(str, DTYPES))}, "
             f"but they have {', '.join(map(str, dtypes))}"
         )
-    largest = max(x[0].numel() * (len(x) if x.ndim == 4 else 1), 1)
-    outputs = x.shape[-4] * sizes[0] * sizes[1] * weight.shape[1]
-    if max(largest, outputs) >= 2**31:
+    # Kernels count the numbers of a member in int32; the weights are laid out up to eight times.
+    pixels = x.shape[-4] * (sizes[0] + 2 * padding) * (sizes[1] + 2 * padding)
+    most = max(pixels * max(weight.shape[1:3]), 8 * weight.numel())
+    if not x.numel() or not weight.numel() or most >= 2**31:
         raise ValueError(
-            f"{where}: a member's maps must hold less than 2^31 numbers, but they hold "
-            f"{max(largest, outputs)}; take a smaller batch"
+            f"{where}: x and weight must hold numbers, and a member's maps and eight times the "
+            f"weights fewer than 2^31 each, but they are {tuple(x.shape)} and {tuple(weight.shape)}"
         )
 
 
@@ -114,7 +117,8 @@ def _convolve(
     x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int, pool: bool
 ) -> tuple[Tensor, Tensor]:
     geometry = Geometry.of(x, weight, stride, padding)
-    return _launch.forward(x, weight, bias, geometry, pool)
+    with torch.cuda.device_of(x):
+        return _launch.forward(x, weight, bias, geometry, pool)
 
 
 @_convolve.register_fake
@@ -136,7 +140,8 @@ def _input_gradient(
     pool: bool,
 ) -> Tensor:
     geometry = Geometry.of(x, weight, stride, padding)
-    return _launch.input_gradient(gradient, place, weight, geometry, pool)
+    with torch.cuda.device_of(x):
+        return _launch.input_gradient(gradient, place, weight, geometry, pool)
 
 
 @_input_gradient.register_fake
@@ -164,7 +169,8 @@ def _weight_gradient(
     pool: bool,
 ) -> tuple[Tensor, Tensor]:
     geometry = Geometry.of(x, weight, stride, padding)
-    return _launch.weight_gradient(x, gradient, place, geometry, pool)
+    with torch.cuda.device_of(x):
+        return _launch.weight_gradient(x, gradient, place, geometry, pool)
 
 
 @_weight_gradient.register_fake

@@ -242,6 +242,7 @@ def test_every_way_and_every_time_is_the_same_bit_for_bit(kernel, ways, monkeypa
         ({"stride": 0}, "stride must be a whole number of at least 1"),
         ({"padding": 3}, "a padding of 3, which must be less"),
         ({"x": (2, 2, 4, 2, 2), "padding": 0}, "do not fit on maps of"),
+        ({"x": (2, 0, 4, 5, 5)}, "must hold numbers"),
     ],
 )
 def test_what_does_not_fit_is_refused(changed, told):
@@ -253,6 +254,13 @@ def test_what_does_not_fit_is_refused(changed, told):
         ensemble_conv2d(
             *[torch.zeros(shape, device=DEVICE) for shape in shapes.values()], **options
         )
+
+
+@runs
+def test_what_int32_cannot_count_is_refused():
+    x = torch.zeros(1, 1, 1, 1, 1, device=DEVICE).expand(1, 2**15, 16, 64, 64)
+    with pytest.raises(ValueError, match=r"fewer than 2\^31"):
+        ensemble_conv2d(x, torch.zeros(1, 1, 16, 1, 1, device=DEVICE))
 
 
 @runs
