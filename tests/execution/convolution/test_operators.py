@@ -79,7 +79,7 @@ def test_all_of_these_in_the_interpreter():
 
 @pytest.mark.skipif(HERE, reason="a GPU, or its interpreter, is here")
 def test_on_a_cpu_it_is_refused():
-    with pytest.raises(ValueError, match="^ensemble_conv2d: x must be on a GPU, but it is on cpu"):
+    with pytest.raises(ValueError, match=r"^ensemble_conv2d: x must be on a GPU, but it is on cpu"):
         ensemble_conv2d(torch.zeros(2, 3, 5, 5), torch.zeros(2, 6, 3, 3, 3))
 
 
