@@ -7,16 +7,17 @@ from typing import NamedTuple
 
 from benchmarks.rehearsal.stage import Stage
 
+METHODS = ("ce", "kd", "cosine", "hint")  # the tutorial's
 NO_IMAGES = "no images were given; --root takes a folder of them, or an archive of one"
 LADDER = "--device cuda --parts steps floor --groups fkd --members 1 8 32 128 --rounds 3"
-RIVALS = "--device cuda --parts steps --members 8 32 128 --jax-members 1 8 32 --rounds 3"
+RIVALS = "--device cuda --parts steps --members 32 --jax-members 1 32 --rounds 3"
 FEW = (
     "--parts steps --members 2 --jax-members 1 --rounds 1 --seconds 0.01 --precisions fp32 "
     "--no-compile"
 )
-TABLE = "--methods ce kd cosine hint --dataset folder"
-COMPILED = "--methods ce kd cosine hint --device cuda --teacher-epochs 1"
-COMPILED_FEW = "--methods ce --device cpu --teacher-epochs 1 --epochs 1 --seeds 1 --no-compile"
+TABLE = f"--methods {' '.join(METHODS)} --dataset folder"
+COMPILED = "--data benchmarks.rehearsal.noise:build --device cuda --teacher-epochs 1 --epochs 1"
+COMPILED_FEW = "--device cpu --teacher-epochs 1 --epochs 1 --seeds 1 --no-compile"
 TABLE_OF_FEW = f"{TABLE} --device cpu --seeds 2 --epochs 1 --batch-size 4 --no-compile"
 
 
@@ -59,22 +60,17 @@ PLAN = (
         "--methods kd --members 2 --batch 4 --steps 2 --processes 1 --no-compile",
         timed=False,
     ),
-    # The steps of the tables are the same on any images: so they are compiled beside the rest.
-    Planned(
-        "compile-bf16",
-        "fkd.compare",
-        90,
-        f"{COMPILED} --seeds 32 --epochs 16 --precision bf16",
-        COMPILED_FEW,
-        timed=False,
-    ),
-    Planned(
-        "compile-fp32",
-        "fkd.compare",
-        90,
-        f"{COMPILED} --seeds 8 --epochs 63",
-        COMPILED_FEW,
-        timed=False,
+    # The steps of the table are the same on any images: so they are compiled beside the rest.
+    *(
+        Planned(
+            f"compile-{method}",
+            "fkd.compare",
+            90,
+            f"{COMPILED} --methods {method} --seeds 32 --precision bf16",
+            f"{COMPILED_FEW} --methods {method}",
+            timed=False,
+        )
+        for method in METHODS
     ),
     Planned(
         "table-bf16",
@@ -99,6 +95,21 @@ PLAN = (
         "--members 2 --precision fp32 --steps 2 --no-compile",
     ),
     Planned(
+        "convolutions",
+        "benchmarks.convolutions",
+        150,
+        "--device cuda --members 8 32 --precisions bf16 --rounds 3",
+        "--members 2 --precisions fp32 --batch 2 --rounds 1",
+    ),
+    Planned(
+        "networks",
+        "benchmarks.networks",
+        240,
+        "--device cuda --members 8 32 --precision bf16 --augment --rounds 3 --seconds 1",
+        "--networks resnet8 --members 2 --batch-size 4 --augment --rounds 1 --seconds 0.05 "
+        "--no-compile",
+    ),
+    Planned(
         "table-fp32",
         "fkd.compare",
         200,
@@ -121,26 +132,11 @@ PLAN = (
         f"{FEW} --groups jax",
     ),
     Planned(
-        "convolutions",
-        "benchmarks.convolutions",
-        150,
-        "--device cuda --members 8 32 128 --precisions bf16 fp32 --rounds 5",
-        "--members 2 --precisions fp32 --batch 2 --rounds 1",
-    ),
-    Planned(
         "memory",
         "benchmarks.rehearsal.memory",
         150,
         "--device cuda --precisions bf16 --at-once 5",
         "--members 1 2 --precisions fp32 --compile none --at-once 2",
-    ),
-    Planned(
-        "networks",
-        "benchmarks.networks",
-        240,
-        "--device cuda --members 8 32 --precision bf16 --augment --rounds 3 --seconds 1",
-        "--networks resnet8 --members 2 --batch-size 4 --augment --rounds 1 --seconds 0.05 "
-        "--no-compile",
     ),
     Planned(
         "ladder-fp32",
