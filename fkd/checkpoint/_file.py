@@ -211,6 +211,6 @@ def _refused(error: SafetensorError, path: str | Path) -> Exception:
     if number:
         return OSError(int(number[1]), os.strerror(int(number[1])), str(path))
     return ValueError(
-        f"checkpoint {path}: safetensors cannot write it ({error}); a header, which holds the names "
-        "and about, takes 100 MB, so write several files"
+        f"checkpoint {path}: safetensors cannot write it ({error}); a header, of names and about, "
+        "takes 100 MB, so write several files"
     )

@@ -176,9 +176,7 @@ def test_what_is_not_json_is_refused(about, tmp_path):
 
 @pytest.mark.slow
 def test_a_header_that_no_one_could_read_is_not_written(tmp_path):
-    with pytest.raises(
-        ValueError, match=r"cannot write it .*header too large.* write several files"
-    ):
+    with pytest.raises(ValueError, match=r"header too large.* write several files"):
         checkpoint.write(tmp_path / "x", {"x": torch.ones(1)}, {"text": "x" * 100_000_001})
     assert list(tmp_path.iterdir()) == []
 
