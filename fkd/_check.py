@@ -47,9 +47,9 @@ def readable(x: Tensor) -> bool:
     """Whether an error may depend on the values of `x`: they are known here, and cheap to read.
 
     They are not while `torch.compile` or a CUDA graph records, on the meta device, of a tensor that
-    stands for others (under `vmap` and `grad`, in a subclass), and under a dispatch mode. Reading
-    waits for an accelerator: there, values are read outside `torch.func` alone, so that a step of
-    many members never waits.
+    stands for another (where `vmap` or `grad` wraps it, in a subclass), and under a dispatch mode.
+    Reading waits for an accelerator: there, values are read outside `torch.func` alone, so that a
+    step of many members never waits.
     """
     if torch.compiler.is_compiling() or type(x) not in (Tensor, torch.nn.Parameter):
         return False
@@ -62,7 +62,14 @@ def readable(x: Tensor) -> bool:
 
 
 def extremes(x: Tensor) -> tuple[float, float] | None:
-    """The least and the largest element; None where there are none, or they are not to be read."""
+    """The least and the largest element; None where there are none, or they are not to be read.
+
+    Of what `vmap` or `grad` wraps they are those of the tensor inside, which holds all members.
+    """
+    if torch.compiler.is_compiling():
+        return None
+    while _functorch.is_gradtrackingtensor(x) or _functorch.is_batchedtensor(x):
+        x = _functorch.get_unwrapped(x)
     if not x.numel() or not readable(x):
         return None
     low, high = torch.stack(x.detach().aminmax()).tolist()  # one wait where the device is another

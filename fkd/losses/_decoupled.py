@@ -20,17 +20,18 @@ def _check_labelled(
     mask: Tensor | None,
 ) -> None:
     check_pair(where, student, teacher, temperature, mask)
+    _check.tensor(where, student=student, labels=labels)
     if labels.is_floating_point():
         raise ValueError(
             f"{where}: labels must hold whole numbers, but their dtype is {labels.dtype}; it parts "
             "one labelled class from the others, which a soft label does not name: give "
             "labels.argmax(-1)"
         )
-    check_labels(where, student, labels)
     if student.shape[-1] < 2:
         raise ValueError(
             f"{where}: there must be at least two classes, but student is {tuple(student.shape)}"
         )
+    check_labels(where, student, labels, mask)
 
 
 def _split(log_p: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -79,6 +80,7 @@ def dkd(
     """
     _check_labelled("dkd", student, teacher, labels, temperature, mask)
     _check.not_negative("dkd", alpha=alpha, beta=beta)
+    _check.beside("dkd", student, alpha=alpha, beta=beta)
     student, teacher, labels = filled(mask, student, teacher, labels)
     binary_q, other_q = _split(log_softmax(student, temperature), labels)
     binary_p, other_p = _split(log_softmax(teacher, temperature), labels)
@@ -115,12 +117,13 @@ def nkd(
     """
     _check_labelled("nkd", student, teacher, labels, temperature, mask)
     _check.not_negative("nkd", gamma=gamma)
+    _check.beside("nkd", student, gamma=gamma)
     student, teacher, labels = filled(mask, student, teacher, labels)
     index = labels.long().unsqueeze(-1)
     right_q, right_p = (log_softmax(x, 1.0).gather(-1, index) for x in (student, teacher))
     _, other_q = _split(log_softmax(student, temperature), labels)
     _, other_p = _split(log_softmax(teacher, temperature), labels)
-    others = gamma * temperature**2 * cross(other_p, other_q)
+    others = temperature**2 * (gamma * cross(other_p, other_q))
     return zeroed(mask, cross(right_p, right_q) + others).to(student.dtype)
 
 
