@@ -120,6 +120,12 @@ def scalar(where: str, **values: Scalar) -> None:
     _in_float32(where, values)
 
 
+def plain(where: str, **values: float) -> None:
+    """Raise where a named value is no number of Python's own; a tensor is none."""
+    instance(where, (int, float), "a number", **values)
+    _number(where, values)
+
+
 def _number(where: str, values: Mapping[str, Scalar]) -> None:
     for name, value in values.items():
         if isinstance(value, Tensor):

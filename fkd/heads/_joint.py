@@ -110,20 +110,6 @@ class Factors(nn.Module):
         }
 
 
-def check_margin(where: str, margin: Tensor, channels: int | None = None) -> None:
-    """Raise unless the margin is [channels], floating-point, and zero or less."""
-    _check.dimensions(where, "channels", margin=margin)
-    _check.floating(where, margin=margin)
-    if channels not in (None, len(margin)):
-        raise ValueError(
-            f"{where}: margin must have the target's {channels} channels, but it is "
-            f"{tuple(margin.shape)}"
-        )
-    _, largest = _check.extremes(margin) or (0.0, 0.0)
-    if largest > 0:
-        raise ValueError(f"{where}: margin must be zero or less, but one channel's is {largest}")
-
-
 class Margin(nn.Module):
     """OFD's connector, and its margin: the teacher's mean negative response, channel by channel.
 
@@ -144,9 +130,22 @@ class Margin(nn.Module):
         if margin is None:
             margin = torch.zeros(outputs)
         else:
-            check_margin("Margin", margin, outputs)
+            self._check_margin(margin, outputs)
         self.register_buffer("margin", margin.detach().clone())
         self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
+
+    @staticmethod
+    def _check_margin(margin: Tensor, channels: int) -> None:
+        _check.dimensions("Margin", "channels", margin=margin)
+        _check.floating("Margin", margin=margin)
+        if len(margin) != channels:
+            raise ValueError(
+                f"Margin: margin must have the target's {channels} channels, but it is "
+                f"{tuple(margin.shape)}"
+            )
+        _, largest = _check.extremes(margin) or (0.0, 0.0)
+        if largest > 0:
+            raise ValueError(f"Margin: margin must be zero or less, but it goes to {largest}")
 
     def forward(self, student: Tensor, teacher: Tensor) -> Arguments:
         check_inputs("Margin", next(self.parameters()), student=student)

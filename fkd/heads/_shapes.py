@@ -61,8 +61,8 @@ def check_inputs(where: str, weight: Tensor, **tensors: Tensor) -> None:
         alike = x.dtype == weight.dtype or torch.is_autocast_enabled(device)
         if x.device != weight.device or not alike:
             raise ValueError(
-                f"{where}: {name} must be of {weight.dtype} on {weight.device}, as the head is, but "
-                f"it is of {x.dtype} on {x.device}"
+                f"{where}: {name} must be of {weight.dtype} on {weight.device}, as the head is, "
+                f"but it is of {x.dtype} on {x.device}"
             )
 
 

@@ -115,7 +115,7 @@ def test_a_users_own_method_has_what_it_needs_of_the_context(batch):
     state = rule({"own": term}, batch).init(0)
     assert state.buffers["heads"]["own"]["seen"].shape == (EXAMPLES,)
     assert sorted(state.params["heads"]["own"]) == ["map.bias", "map.weight"]
-    with pytest.raises(ValueError, match=r"term 'own': it needs `examples` of the context"):
+    with pytest.raises(ValueError, match=r"term 'own': examples is needed of the context"):
         distill(functional(student), {"own": term}, optim.sgd(), batch)
 
 
