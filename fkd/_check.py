@@ -6,7 +6,13 @@ from collections.abc import Collection, Iterable, Mapping
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch._C import _functorch
+from torch._C._functorch import (
+    get_dynamic_layer_stack_depth,
+    get_unwrapped,
+    is_batchedtensor,
+    is_functorch_wrapped_tensor,
+    is_gradtrackingtensor,
+)
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 Scalar = int | float | Float[Tensor, ""]  # a hyperparameter: a number, or a leaf of the state
@@ -35,6 +41,16 @@ def instance(where: str, kind: type | tuple[type, ...], what: str, **values: obj
             )
 
 
+def function(where: str, **values: object) -> None:
+    """Raise where a named value cannot be called."""
+    for name, value in values.items():
+        if not callable(value):
+            raise ValueError(
+                f"{where}: {name} must be a function, but it is {shown(value)}, a "
+                f"{type(value).__name__}"
+            )
+
+
 def text(where: str, **values: object) -> None:
     """Raise where a named value is no string, or an empty one."""
     instance(where, str, "a name", **values)
@@ -53,12 +69,12 @@ def readable(x: Tensor) -> bool:
     """
     if torch.compiler.is_compiling() or type(x) not in (Tensor, torch.nn.Parameter):
         return False
-    if x.is_meta or _functorch.is_functorch_wrapped_tensor(x) or is_in_torch_dispatch_mode():
+    if x.is_meta or is_functorch_wrapped_tensor(x) or is_in_torch_dispatch_mode():
         return False
     if x.device.type == "cpu":
         return True
     capturing = x.is_cuda and torch.cuda.is_current_stream_capturing()
-    return not capturing and _functorch.peek_interpreter_stack() is None
+    return not capturing and get_dynamic_layer_stack_depth() == 0
 
 
 def extremes(x: Tensor) -> tuple[float, float] | None:
@@ -68,8 +84,8 @@ def extremes(x: Tensor) -> tuple[float, float] | None:
     """
     if torch.compiler.is_compiling():
         return None
-    while _functorch.is_gradtrackingtensor(x) or _functorch.is_batchedtensor(x):
-        x = _functorch.get_unwrapped(x)
+    while is_gradtrackingtensor(x) or is_batchedtensor(x):
+        x = get_unwrapped(x)
     if not x.numel() or not readable(x):
         return None
     low, high = torch.stack(x.detach().aminmax()).tolist()  # one wait where the device is another

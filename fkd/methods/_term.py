@@ -118,7 +118,7 @@ class Term:
             _check.known("Term", "need", name, NEEDS)
         for name, schedule in self.schedules.items():
             _check.known("Term", "schedule of", name, self.numbers)
-            _check.instance("Term", Callable, "a function of an epoch's steps", **{name: schedule})
+            _check.function("Term", **{name: schedule})
         if self.mask is not None and "mask" not in _parameters(self.loss):
             name = getattr(self.loss, "__name__", repr(self.loss))
             raise ValueError(
@@ -205,7 +205,7 @@ class Term:
 
 def _check_term(term: Term) -> None:
     """Raise unless each field is of its kind."""
-    _check.instance("Term", Callable, "a function", loss=term.loss)
+    _check.function("Term", loss=term.loss)
     for side, names in (("student", term.student), ("target", term.target)):
         _check.instance("Term", (str, tuple), "a name or a tuple of names", **{side: names})
         if not names:
@@ -228,7 +228,7 @@ def _check_term(term: Term) -> None:
     _check.instance("Term", bool, "True or False", joint=term.joint)
     for field_of, function in (("head", term.head), ("align", term.align), ("wrap", term.wrap)):
         if function is not None:
-            _check.instance("Term", Callable, "a function", **{field_of: function})
+            _check.function("Term", **{field_of: function})
     check_mask("Term", term.mask)
     if term.align is not None and len(term.students) != len(term.targets):
         raise ValueError(
@@ -305,7 +305,7 @@ def wrapped(build: Build, method: Method, context: Context) -> Build:
     >>> wrapped(nn.Identity, labels("ce", 1.0), Context()) is nn.Identity
     True
     """
-    _check.instance("wrapped", Callable, "a function that builds an nn.Module", build=build)
+    _check.function("wrapped", build=build)
     _check.instance("wrapped", Mapping, "a method, from names to terms", method=method)
     _check.instance("wrapped", Term, "a Term", **{str(name): x for name, x in method.items()})
     _check.instance("wrapped", Context, "a Context", context=context)

@@ -97,7 +97,7 @@ def check(loss: Loss, case: Case, *names: str) -> None:
     ...     return (student - teacher).square().sum(-1) / 4
     >>> check(quarter, Case(strategies.logit_pairs()), "vmap_equals_a_loop")
     """
-    _check.instance("check", Callable, "a loss", loss=loss)
+    _check.function("check", loss=loss)
     claimed = claims(case)
     for name in names:
         _check.known("check", "law", name, LAWS)
@@ -135,7 +135,7 @@ def laws(loss: Loss, case: Case) -> Callable[..., Any]:
     >>> test_quarter = laws(quarter, Case(strategies.logit_pairs(), divergence=True, refuses=False))
     """
 
-    _check.instance("laws", Callable, "a loss", loss=loss)
+    _check.function("laws", loss=loss)
 
     @pytest.mark.parametrize("law", claims(case))
     def test(law: str) -> None:
