@@ -1,7 +1,9 @@
 """The one place that words an argument error: what was asked, what was given, what to do."""
 
 import difflib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -31,22 +33,12 @@ def shown(value: object) -> str:
         return f"a {type(value).__name__}"
 
 
-def instance(where: str, kind: type | tuple[type, ...], what: str, **values: object) -> None:
+def instance(where: str, kind: type | tuple[type, ...], what: str, /, **values: object) -> None:
     """Raise where a named value is of no such type, which the error calls `what`."""
     for name, value in values.items():
         if not isinstance(value, kind):
             raise ValueError(
                 f"{where}: {name} must be {what}, but it is {shown(value)}, a "
-                f"{type(value).__name__}"
-            )
-
-
-def function(where: str, **values: object) -> None:
-    """Raise where a named value cannot be called."""
-    for name, value in values.items():
-        if not callable(value):
-            raise ValueError(
-                f"{where}: {name} must be a function, but it is {shown(value)}, a "
                 f"{type(value).__name__}"
             )
 
@@ -136,12 +128,6 @@ def scalar(where: str, **values: Scalar) -> None:
     _in_float32(where, values)
 
 
-def plain(where: str, **values: float) -> None:
-    """Raise where a named value is no number of Python's own; a tensor is none."""
-    instance(where, (int, float), "a number", **values)
-    _number(where, values)
-
-
 def _number(where: str, values: Mapping[str, Scalar]) -> None:
     for name, value in values.items():
         if isinstance(value, Tensor):
@@ -182,6 +168,94 @@ def whole(where: str, least: int = 0, **values: int) -> None:
                 f"{where}: {name} must be a whole number of at least {least}, but it is "
                 f"{shown(value)}"
             )
+
+
+def plain(where: str, /, **values: float) -> None:
+    """Raise where a named value is no number of Python's, but a tensor, whose value `positive` and
+    its kin could not look at, or anything else."""
+    for name, value in values.items():
+        if isinstance(value, Tensor):
+            raise ValueError(
+                f"{where}: {name} must be a number of Python's, but it is a tensor "
+                f"{tuple(value.shape)} of {value.dtype}; give float(x) of one that holds one number"
+            )
+    _number(where, values)
+
+
+def count(where: str, /, least: int = 1, most: int = 2**63 - 1, **values: int) -> None:
+    """Raise where a named value is no whole number in [least, most], by default of int64."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            upper = f"of at least {least}" if most == 2**63 - 1 else f"in [{least}, {most}]"
+            raise ValueError(
+                f"{where}: {name} must be a whole number {upper}, but it is {shown(value)}"
+            )
+
+
+def seed(where: str, /, **values: int) -> None:
+    """Raise where a named value is no whole number in [0, 2³²): others would be a seed twice."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**32:
+            raise ValueError(
+                f"{where}: {name} must be a whole number in [0, 2**32), for a seed has 32 bits, "
+                f"but it is {shown(value)}"
+            )
+
+
+def kind(where: str, wanted: type | tuple[type, ...], /, **values: Any) -> None:
+    """Raise where a named value is not of the type that is wanted, or of one of several."""
+    kinds = wanted if isinstance(wanted, tuple) else (wanted,)
+    instance(where, kinds, f"a {' or a '.join(one.__name__ for one in kinds)}", **values)
+
+
+def function(where: str, /, **values: Any) -> None:
+    """Raise where a named value cannot be called."""
+    for name, value in values.items():
+        if not callable(value):
+            raise ValueError(
+                f"{where}: {name} must be a function, but it is {shown(value)}, a "
+                f"{type(value).__name__}"
+            )
+
+
+def sequence(where: str, /, **values: Any) -> None:
+    """Raise where a named value is no list, tuple or other sequence, or a word, which is one."""
+    for name, value in values.items():
+        if isinstance(value, str | bytes) or not isinstance(value, Sequence):
+            raise ValueError(
+                f"{where}: {name} must be a list or a tuple, but it is {shown(value)}, a "
+                f"{type(value).__name__}"
+            )
+
+
+def words(where: str, /, **values: Any) -> None:
+    """Raise where a named value is no sequence of words."""
+    sequence(where, **values)
+    for name, value in values.items():
+        kind(where, str, **{f"each of {name}": next(_strangers(value, str), "")})
+
+
+def mapping(where: str, /, **values: Any) -> None:
+    """Raise where a named value is no mapping from words."""
+    kind(where, Mapping, **values)
+    for name, value in values.items():
+        kind(where, str, **{f"a key of {name}": next(_strangers(value, str), "")})
+
+
+@contextmanager
+def fitting(where: str, what: str) -> Iterator[None]:
+    """Word what torch raises within for things that do not fit each other, but for no memory."""
+    try:
+        yield
+    except (RuntimeError, IndexError, KeyError, TypeError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        reason = " ".join(str(error).split())[:500] or type(error).__name__
+        raise ValueError(f"{where}: {what}, but: {reason}") from error
+
+
+def _strangers(values: Iterable[Any], wanted: type) -> Iterator[Any]:
+    return (value for value in values if not isinstance(value, wanted))
 
 
 def same_shape(where: str, **tensors: Tensor) -> None:
