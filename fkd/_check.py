@@ -84,11 +84,14 @@ def extremes(x: Tensor) -> tuple[float, float] | None:
     return low, high
 
 
-def _value(number: Scalar) -> float | None:
-    """The number itself; None of a tensor that is not to be read."""
-    if not isinstance(number, Tensor):
-        return number
-    return number.detach().item() if readable(number) else None
+def _read(where: str, values: Mapping[str, Scalar]) -> Iterator[tuple[str, float]]:
+    """The numbers by name, but for those in tensors that are not to be read."""
+    _number(where, values)
+    for name, value in values.items():
+        if not isinstance(value, Tensor):
+            yield name, value
+        elif readable(value):
+            yield name, value.detach().item()
 
 
 def tensor(where: str, **tensors: Tensor) -> None:
@@ -160,14 +163,9 @@ def _in_float32(where: str, values: Mapping[str, Scalar]) -> None:
             )
 
 
-def whole(where: str, least: int = 0, **values: int) -> None:
+def whole(where: str, least: int = 0, /, **values: int) -> None:
     """Raise where a named value is no whole number of at least `least`."""
-    for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(
-                f"{where}: {name} must be a whole number of at least {least}, but it is "
-                f"{shown(value)}"
-            )
+    count(where, least, **values)
 
 
 def plain(where: str, /, **values: float) -> None:
@@ -315,10 +313,8 @@ def integral(where: str, **tensors: Tensor) -> None:
 
 def positive(where: str, **values: Scalar) -> None:
     """Raise where a number is not above zero; a tensor passes whose value is not to be read."""
-    _number(where, values)
-    for name, value in values.items():
-        number = _value(value)
-        if number is not None and not 0 < number < float("inf"):
+    for name, number in _read(where, values):
+        if not 0 < number < float("inf"):
             raise ValueError(
                 f"{where}: {name} must be above zero and finite, but it is {shown(number)}"
             )
@@ -328,9 +324,8 @@ def positive(where: str, **values: Scalar) -> None:
 def temperature(where: str, **values: Scalar) -> None:
     """Raise where a number is not above zero, or its square, a factor of losses, not in float32."""
     positive(where, **values)
-    for name, value in values.items():
-        number = _value(value)
-        if number is not None and not SMALLEST <= number * number <= LARGEST:
+    for name, number in _read(where, values):
+        if not SMALLEST <= number * number <= LARGEST:
             raise ValueError(
                 f"{where}: {name} must have a square that float32 can hold, from {SMALLEST:g} to "
                 f"{LARGEST:g}, but it is {shown(number)}"
@@ -339,10 +334,8 @@ def temperature(where: str, **values: Scalar) -> None:
 
 def between(where: str, low: float, high: float, **values: Scalar) -> None:
     """Raise where a number is not in [low, high]; tensors as in `positive`."""
-    _number(where, values)
-    for name, value in values.items():
-        number = _value(value)
-        if number is not None and not low <= number <= high:
+    for name, number in _read(where, values):
+        if not low <= number <= high:
             raise ValueError(
                 f"{where}: {name} must lie in [{low}, {high}], but it is {shown(number)}"
             )
@@ -351,20 +344,16 @@ def between(where: str, low: float, high: float, **values: Scalar) -> None:
 
 def share(where: str, **values: Scalar) -> None:
     """Raise where a number is not in [0, 1); tensors as in `positive`."""
-    _number(where, values)
-    for name, value in values.items():
-        number = _value(value)
-        if number is not None and not 0 <= number < 1:
+    for name, number in _read(where, values):
+        if not 0 <= number < 1:
             raise ValueError(f"{where}: {name} must lie in [0, 1), but it is {shown(number)}")
     _in_float32(where, values)
 
 
 def not_negative(where: str, **values: Scalar) -> None:
     """Raise where a number is below zero or not finite; tensors as in `positive`."""
-    _number(where, values)
-    for name, value in values.items():
-        number = _value(value)
-        if number is not None and not 0 <= number < float("inf"):
+    for name, number in _read(where, values):
+        if not 0 <= number < float("inf"):
             raise ValueError(
                 f"{where}: {name} must be zero or more and finite, but it is {shown(number)}"
             )

@@ -20,11 +20,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
-from valid_data import DATA
-from valid_parts import PARTS
+from valid_losses import LOSSES
 
 SOURCE = Path(__file__).parents[1] / "fkd"
-CALLS: dict[str, Call] = {**PARTS, **DATA}
+CALLS: dict[str, Call] = {**LOSSES}
 DRAWN: Counter[str] = Counter()
 
 
