@@ -307,7 +307,7 @@ def integral(where: str, **tensors: Tensor) -> None:
     """Raise where a named tensor does not hold whole numbers."""
     tensor(where, **tensors)
     for name, x in tensors.items():
-        if x.is_floating_point() or x.is_complex():
+        if x.is_floating_point() or x.is_complex() or x.dtype == torch.bool:
             raise ValueError(f"{where}: {name} must hold whole numbers, but its dtype is {x.dtype}")
 
 

@@ -20,10 +20,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
+from valid_heads import HEADS
 from valid_losses import LOSSES
 
 SOURCE = Path(__file__).parents[1] / "fkd"
-CALLS: dict[str, Call] = {**LOSSES}
+CALLS: dict[str, Call] = {**LOSSES, **HEADS}
 DRAWN: Counter[str] = Counter()
 
 

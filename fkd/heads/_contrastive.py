@@ -67,7 +67,8 @@ class Memory(nn.Module):
         _check.instance("Memory", tuple, "the shapes of an output and of the index", target=target)
         if not target:
             raise ValueError("Memory: target must be the shapes of an output and of the index")
-        _check.whole("Memory", 1, examples=examples)
+        check_shapes("Memory", student=student, **{"target[0]": target[0]})
+        _check.whole("Memory", 1, examples=examples, width=width)
         _check.whole("Memory", negatives=negatives)
         _check.between("Memory", 1, examples, negatives=negatives)
         self.embeddings = Embeddings(student, target[0], width)
@@ -84,7 +85,7 @@ class Memory(nn.Module):
         self._check_index(student, index)
         _check.positive("Memory", temperature=temperature)
         _check.beside("Memory", student, temperature=temperature)
-        embeddings = self.embeddings(student, teacher)
+        embeddings, index = self.embeddings(student, teacher), index.long()  # bytes would be a mask
         # the banks are buffers, which stay in float32 whatever the model computes in
         both = {name: value.to(self.student_bank.dtype) for name, value in embeddings.items()}
         bits = _random.bits(_random.fold(self.key, self.count), (student.shape[0], self.negatives))

@@ -11,6 +11,7 @@ from fkd.heads._regressors import connector, pointwise
 from fkd.heads._shapes import (
     Arguments,
     channels,
+    check_batch,
     check_inputs,
     check_maps,
     check_normalised,
@@ -41,8 +42,10 @@ class Variational(nn.Module):
         self.log_scale = nn.Parameter(torch.full((outputs,), math.log(math.expm1(5 - 1e-5))))
 
     def forward(self, student: Tensor, teacher: Tensor) -> Arguments:
+        check_batch("Variational", student=student, teacher=teacher)
         check_inputs("Variational", self.log_scale, student=student)
         check_maps("Variational", self.inputs, student=student)
+        check_maps("Variational", len(self.log_scale), teacher=teacher)
         variance = F.softplus(self.log_scale) + 1e-5
         return {"student": self.mean(student), "teacher": teacher, "variance": variance}
 
@@ -62,7 +65,8 @@ class Temperature(nn.Module):
         self.theta = nn.Parameter(torch.ones(()))
 
     def forward(self, student: Tensor, teacher: Tensor) -> Arguments:
-        _check.tensor("Temperature", student=student, teacher=teacher)
+        check_batch("Temperature", student=student, teacher=teacher)
+        _check.same_shape("Temperature", student=student, teacher=teacher)
         reversed_theta = 2 * self.theta.detach() - self.theta
         temperature = 1 + 20 * torch.sigmoid(reversed_theta)
         return {"student": student, "teacher": teacher, "temperature": temperature}
@@ -148,6 +152,7 @@ class Margin(nn.Module):
             raise ValueError(f"Margin: margin must be zero or less, but it goes to {largest}")
 
     def forward(self, student: Tensor, teacher: Tensor) -> Arguments:
+        check_batch("Margin", student=student, teacher=teacher)
         check_inputs("Margin", next(self.parameters()), student=student)
         check_maps("Margin", self.inputs, student=student)
         check_maps("Margin", len(self.margin), teacher=teacher)
@@ -170,16 +175,19 @@ class Flows(nn.Module):
         both = pairs("Flows", student, target)
         if len(both) != 2:
             raise ValueError(f"Flows: it takes two maps of each side, but they are {len(both)}")
-        self.inputs = [channels("Flows", s, t)[0] for s, t in both]
+        self.first_channels, self.last_channels = (channels("Flows", s, t) for s, t in both)
         self.first, self.last = (pointwise(s, t) for s, t in both)
 
     def forward(
         self, first: Tensor, last: Tensor, teacher_first: Tensor, teacher_last: Tensor
     ) -> Arguments:
+        teachers = {"teacher_first": teacher_first, "teacher_last": teacher_last}
+        check_batch("Flows", first=first, last=last, **teachers)
         check_inputs("Flows", next(self.parameters()), first=first, last=last)
-        check_maps("Flows", self.inputs[0], first=first)
-        check_maps("Flows", self.inputs[1], last=last)
-        _check.tensor("Flows", teacher_first=teacher_first, teacher_last=teacher_last)
+        check_maps("Flows", self.first_channels[0], first=first)
+        check_maps("Flows", self.first_channels[1], teacher_first=teacher_first)
+        check_maps("Flows", self.last_channels[0], last=last)
+        check_maps("Flows", self.last_channels[1], teacher_last=teacher_last)
         return {
             "student_first": self.first(first),
             "student_last": self.last(last),
@@ -203,7 +211,7 @@ class Fusion(nn.Module):
         super().__init__()
         _check.whole("Fusion", 1, width=width)
         joined = [channels("Fusion", s, t) for s, t in pairs("Fusion", student, target)]
-        self.inputs = [inputs for inputs, _ in joined]
+        self.channels = [inputs for inputs, _ in joined] + [outputs for _, outputs in joined]
         self.enter = nn.ModuleList(
             nn.Sequential(nn.Conv2d(inputs, width, 1, bias=False), nn.BatchNorm2d(width))
             for inputs, _ in joined
@@ -214,19 +222,23 @@ class Fusion(nn.Module):
             for _, out in joined
         )
 
-    def forward(self, *maps: Tensor) -> Arguments:
-        levels = len(self.enter)
-        if len(maps) != 2 * levels:
+    def _check(self, maps: tuple[Tensor, ...]) -> None:
+        if len(maps) != len(self.channels):
             raise ValueError(
-                f"Fusion: it takes {levels} maps of each side, but maps are {len(maps)} together"
+                f"Fusion: maps must be {len(self.channels)}, half of them the student's, but they "
+                f"are {len(maps)}"
             )
         named = {f"maps[{level}]": x for level, x in enumerate(maps)}
-        _check.tensor("Fusion", **named)
-        levelled = dict(list(named.items())[:levels])
-        check_inputs("Fusion", next(self.parameters()), **levelled)
-        check_normalised("Fusion", self.training, **levelled)
-        for inputs, (name, x) in zip(self.inputs, levelled.items(), strict=True):
-            check_maps("Fusion", inputs, **{name: x})
+        check_batch("Fusion", **named)
+        for count, (name, x) in zip(self.channels, named.items(), strict=True):
+            check_maps("Fusion", count, **{name: x})
+        students = {name: named[name] for name in list(named)[: len(self.enter)]}
+        check_inputs("Fusion", next(self.parameters()), **students)
+        check_normalised("Fusion", self.training, **students)
+
+    def forward(self, *maps: Tensor) -> Arguments:
+        levels = len(self.enter)
+        self._check(maps)
         students, teachers = maps[:levels], maps[levels:]
         arguments, below = {}, None
         for level in reversed(range(levels)):

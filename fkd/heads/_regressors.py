@@ -1,6 +1,7 @@
 """Heads of the student alone: its output in the shape of the target; and a classifier."""
 
 import copy
+import math
 
 import torch
 from torch import Tensor, nn
@@ -94,11 +95,11 @@ def classifier_of(teacher: nn.Module, map: torch.Size) -> nn.Module:
     classifier = copy.deepcopy(layers[names[0]])
     linear = [layer for layer in classifier.modules() if isinstance(layer, nn.Linear)]
     width = linear[0].in_features if linear else None
-    if width == map.numel():
+    if width == math.prod(map):
         return nn.Sequential(nn.Flatten(), classifier)
     if width == map[0]:
         return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), classifier)
     raise ValueError(
         f"classifier_of: the teacher's {names[0]} takes {width} features, but the map is "
-        f"{tuple(map)}, flattened {map.numel()} and averaged {map[0]}; name another layer"
+        f"{tuple(map)}, flattened {math.prod(map)} and averaged {map[0]}; name another layer"
     )

@@ -46,17 +46,22 @@ def channels(where: str, student: torch.Size, target: torch.Size) -> tuple[int, 
     return student[0], target[0]
 
 
+def check_batch(where: str, **tensors: Tensor) -> None:
+    """Raise unless the named tensors are [batch, ...] of one batch, and floating-point."""
+    _check.dimensions(where, "batch ...", **tensors)
+    _check.floating(where, **tensors)
+    first, *others = tensors
+    for name in others:
+        _check.agree(where, "batch", **{first: tensors[first], name: tensors[name]})
+
+
 def check_inputs(where: str, weight: Tensor, **tensors: Tensor) -> None:
-    """Raise unless the head whose weight that is can take the tensors, [batch, ...] of one batch.
+    """As `check_batch`, and unless the head whose weight that is can compute with the tensors.
 
     They are where the weight is, and of its dtype, which under autocast they need not be.
     """
-    _check.dimensions(where, "batch ...", **tensors)
-    _check.floating(where, **tensors)
-    first = next(iter(tensors))
+    check_batch(where, **tensors)
     for name, x in tensors.items():
-        if name != first:
-            _check.agree(where, "batch", **{first: tensors[first], name: x})
         device = "cpu" if x.is_meta else x.device.type  # autocast knows no meta device
         alike = x.dtype == weight.dtype or torch.is_autocast_enabled(device)
         if x.device != weight.device or not alike:

@@ -60,7 +60,7 @@ def check_labels(where: str, student: Tensor, labels: Tensor, mask: Tensor | Non
     classes = student.shape[-1]
     other = _no_class(labels, classes)
     if other is not None and mask is not None:
-        other = _no_class(labels.masked_fill(~mask, 0), classes)
+        other = _no_class(labels.long().masked_fill(~mask, 0), classes)
     if other is not None:
         raise ValueError(
             f"{where}: labels must lie in [0, {classes}), for student has {classes} classes, but "
@@ -78,7 +78,7 @@ def _no_class(labels: Tensor, classes: int) -> int | None:
 def _right(log_q: Tensor, labels: Tensor) -> Tensor:
     """Σ_c y_c log q_c of labels y, as numbers or soft; where y_c = 0 and log q_c = −inf, 0."""
     if not labels.is_floating_point():
-        return log_q.gather(-1, labels.long().unsqueeze(-1)).squeeze(-1)
+        return log_q.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
     y = labels.to(log_q.dtype)
     return (y * log_q.masked_fill((y == 0) & log_q.isneginf(), 0.0)).sum(-1)
 
@@ -123,6 +123,8 @@ def cross_entropy(
         )
     if labels.is_floating_point():
         _check.floating("cross_entropy", labels=labels)
+    else:
+        labels = labels.long()  # masks are not laid on every dtype of whole numbers
     student, labels = filled(mask, student, labels)
     log_q = log_softmax(student, 1.0)
     right = _right(log_q, labels)
