@@ -363,7 +363,7 @@ def not_negative(where: str, **values: Scalar) -> None:
 def known(where: str, what: str, name: str, allowed: Iterable[str]) -> None:
     """Raise where a name is not one of those allowed."""
     allowed = list(allowed)
-    if name not in allowed:
+    if not isinstance(name, str) or name not in allowed:
         raise ValueError(
             f"{where}: {what} {shown(name)} is not known; choose from {', '.join(allowed)}"
         )

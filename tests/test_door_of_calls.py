@@ -22,9 +22,10 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten
 from valid_heads import HEADS
 from valid_losses import LOSSES
+from valid_methods import METHODS_AND_LAWS
 
 SOURCE = Path(__file__).parents[1] / "fkd"
-CALLS: dict[str, Call] = {**LOSSES, **HEADS}
+CALLS: dict[str, Call] = {**LOSSES, **HEADS, **METHODS_AND_LAWS}
 DRAWN: Counter[str] = Counter()
 
 

@@ -31,7 +31,7 @@ def fit(
     """
     _check.instance("fit", Term, "a Term", term=term)
     for side, tensors in (("outputs", outputs), ("targets", targets)):
-        _check.instance("fit", Mapping, "a mapping from names to tensors", **{side: tensors})
+        _check.mapping("fit", **{side: tensors})
         _check.tensor("fit", **{f"{side}[{name!r}]": x for name, x in tensors.items()})
     _check.instance("fit", Context, "a Context", context=context)
     _check.instance("fit", torch.dtype, "a torch.dtype", dtype=dtype)

@@ -41,7 +41,7 @@ class Context:
             _check.instance("Context", nn.Module, "an nn.Module", teacher=self.teacher)
         _check.whole("Context", 1, steps_per_epoch=self.steps_per_epoch)
         for side, shapes in (("outputs", self.outputs), ("targets", self.targets)):
-            _check.instance("Context", Mapping, "a mapping from names to shapes", **{side: shapes})
+            _check.mapping("Context", **{side: shapes})
             named = {f"{side}[{name!r}]": shape for name, shape in shapes.items()}
             _check.instance("Context", torch.Size, "a torch.Size", **named)
 
@@ -144,7 +144,7 @@ class Term:
     def with_numbers(self, name: str, numbers: Mapping[str, float]) -> "Term":
         """The term of that name with the numbers that are given for it, as `kd.weight`."""
         _check.text("with_numbers", name=name)
-        _check.instance("with_numbers", Mapping, "a mapping from names to numbers", numbers=numbers)
+        _check.mapping("with_numbers", numbers=numbers)
         own = {key: numbers.get(f"{name}.{key}", value) for key, value in self.numbers.items()}
         return replace(self, weight=own.pop("weight"), hyper=own)
 
@@ -219,10 +219,9 @@ def _check_term(term: Term) -> None:
         _check.instance("Term", tuple, "a tuple of names", **{field_of: names})
         _check.text("Term", **{f"{field_of}[{place}]": name for place, name in enumerate(names)})
     check_weights("Term", weight=term.weight)
-    _check.instance("Term", Mapping, "a mapping from names to numbers", hyper=term.hyper)
-    _check.instance("Term", Mapping, "a mapping from names to schedules", schedules=term.schedules)
+    _check.mapping("Term", hyper=term.hyper)
+    _check.mapping("Term", schedules=term.schedules)
     for name, value in term.hyper.items():
-        _check.text("Term", hyper=name)
         _check.plain("Term", **{name: value})
         _check.scalar("Term", **{name: value})
     _check.instance("Term", bool, "True or False", joint=term.joint)
@@ -306,7 +305,7 @@ def wrapped(build: Build, method: Method, context: Context) -> Build:
     True
     """
     _check.function("wrapped", build=build)
-    _check.instance("wrapped", Mapping, "a method, from names to terms", method=method)
+    _check.mapping("wrapped", method=method)
     _check.instance("wrapped", Term, "a Term", **{str(name): x for name, x in method.items()})
     _check.instance("wrapped", Context, "a Context", context=context)
     wraps = [term.wrap for term in method.values() if term.wrap is not None]

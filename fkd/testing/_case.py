@@ -71,7 +71,9 @@ def check_case(case: Case) -> None:
         _check.text("Case", hyper=name)
         _check.instance("Case", st.SearchStrategy, "a strategy of Hypothesis", **{name: drawn})
     bounds = {"low": case.low, "high": case.high}
-    _check.scalar("Case", **{name: bound for name, bound in bounds.items() if bound is not None})
+    bounds = {name: bound for name, bound in bounds.items() if bound is not None}
+    _check.plain("Case", **bounds)
+    _check.scalar("Case", **bounds)
     for name in FLAGS:
         _check.instance("Case", bool, "True or False", **{name: getattr(case, name)})
     _check.whole("Case", smooth=case.smooth, unbatched=case.unbatched)
