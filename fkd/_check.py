@@ -203,7 +203,11 @@ def seed(where: str, /, **values: int) -> None:
 def kind(where: str, wanted: type | tuple[type, ...], /, **values: Any) -> None:
     """Raise where a named value is not of the type that is wanted, or of one of several."""
     kinds = wanted if isinstance(wanted, tuple) else (wanted,)
-    instance(where, kinds, f"a {' or a '.join(one.__name__ for one in kinds)}", **values)
+    what = f"a {' or a '.join(one.__name__ for one in kinds)}"
+    for name, value in values.items():
+        if isinstance(value, type):  # which has what a protocol asks for, too
+            raise ValueError(f"{where}: {name} must be {what}, but it is the class {value!r}")
+    instance(where, kinds, what, **values)
 
 
 def function(where: str, /, **values: Any) -> None:

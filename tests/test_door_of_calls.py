@@ -5,6 +5,8 @@ name and is raised in fkd, or the answer that an equivalent valid call gives. `-
 cases were drawn, and `--hypothesis-profile=many` draws many.
 """
 
+import importlib
+import inspect
 import math
 import traceback
 from collections import Counter
@@ -27,6 +29,37 @@ from valid_methods import METHODS_AND_LAWS
 SOURCE = Path(__file__).parents[1] / "fkd"
 CALLS: dict[str, Call] = {**LOSSES, **HEADS, **METHODS_AND_LAWS}
 DRAWN: Counter[str] = Counter()
+
+
+PACKAGES = ("losses", "heads", "heads.align", "methods", "testing", "testing.strategies")
+# What is public and takes nothing that could be broken, or is tried elsewhere.
+APART: dict[str, str] = {}
+
+
+def _public(package: str) -> set[str]:
+    """The functions and classes of a package, but for records, protocols and names of types."""
+    module = importlib.import_module(f"fkd.{package}")
+    own = [name for name, value in vars(module).items() if _of(value) == module.__name__]
+    names = getattr(module, "__all__", [name for name in own if not name.startswith("_")])
+    values = {name: getattr(module, name) for name in names}
+    return {
+        f"{package}.{name}"
+        for name, value in values.items()
+        if inspect.isfunction(value) or (inspect.isclass(value) and not _is_record(value))
+    }
+
+
+def _of(value: Any) -> str:
+    return getattr(value, "__module__", "")
+
+
+def _is_record(kind: type) -> bool:
+    return issubclass(kind, tuple) or getattr(kind, "_is_protocol", False)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_public_function_is_tried(package):
+    assert _public(package) <= CALLS.keys() | APART.keys()
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -189,7 +189,7 @@ GIVEN: dict[str, Call] = {
 }
 TOKENS = torch.randn(BATCH, 17, 4, generator=torch.Generator().manual_seed(1))
 ALIGNED: dict[str, Call] = {
-    f"align.{form}": Call(
+    f"heads.align.{form}": Call(
         getattr(align, form),
         {
             "student": reals(TOKENS, TOKENS[:, 3:], TOKENS[:, :0], TOKENS[..., :0]),

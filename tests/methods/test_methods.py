@@ -62,6 +62,19 @@ def test_every_method_takes_steps_alike_in_either_layout(name, batch):
         torch.testing.assert_close(metrics[0], metrics[1], rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.plain
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METHODS)
+def test_every_methods_step_of_many_compiles_in_one_graph(name, batch):
+    many = ensemble(rule(METHODS[name](), batch))
+    state = many.init([0, 1])
+    torch._dynamo.reset()
+    compiled = torch.compile(many.gradient, fullgraph=True, backend="eager")
+    torch.testing.assert_close(
+        compiled(state, batch).metrics, many.gradient(state, batch).metrics, rtol=1e-7, atol=1e-9
+    )
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_all_parameters_of_a_methods_heads_are_trained(name, batch):
     one = rule(METHODS[name](), batch)
