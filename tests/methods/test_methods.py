@@ -64,8 +64,8 @@ def test_every_method_takes_steps_alike_in_either_layout(name, batch):
 
 @pytest.mark.plain
 @pytest.mark.slow
-@pytest.mark.parametrize("name", METHODS)
-def test_every_methods_step_of_many_compiles_in_one_graph(name, batch):
+@pytest.mark.parametrize("name", ["crd", "ctkd", "dkd", "ofd", "review", "vid"])
+def test_a_step_of_many_whose_arguments_are_looked_at_compiles_in_one_graph(name, batch):
     many = ensemble(rule(METHODS[name](), batch))
     state = many.init([0, 1])
     torch._dynamo.reset()
