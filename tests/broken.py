@@ -187,7 +187,7 @@ def reals(x: Tensor, *wrong: Any, shapes: bool = True, places: bool = True) -> A
     apart = x.unsqueeze(-1).repeat_interleave(2, -1)[..., 0]
     cases = [
         strangers("tensor"),
-        to_break("not real", st.sampled_from([x.long(), x.bool(), x.cfloat()])),
+        to_break("not real", st.sampled_from([x.long(), x.bool(), x.to(torch.complex64)])),
         as_good("wider", x.double(), x),
         as_good("not contiguous", apart, x),
     ]
@@ -204,7 +204,7 @@ def wholes(x: Tensor, *wrong: Any, shapes: bool = True, places: bool = True) -> 
     """A tensor of whole numbers."""
     cases = [
         strangers("tensor"),
-        to_break("not whole", st.sampled_from([x.double(), x.bool(), x.cfloat()])),
+        to_break("not whole", st.sampled_from([x.double(), x.bool(), x.to(torch.complex64)])),
         as_good("narrower", x.to(torch.int32), x),
         as_good("bytes", x.to(torch.uint8), x),
     ]

@@ -56,7 +56,7 @@ def scalar(value: float, refused: tuple[Any, ...]) -> Argument:
         torch.full((BATCH, 1), value),
         single.long(),
         single.bool(),
-        single.cfloat(),
+        single.to(torch.complex64),
         single.to("meta"),
         torch.full((1,), value).to_sparse(),
         torch.tensor(NAN),
