@@ -210,8 +210,9 @@ def _own_head(wide: int):
         (_own_head(5), r"term 'x': squared_error: .* student is \(6, 5, 5, 5\)"),
         (
             methods.hint(layer="hidden", teacher_layer="feature_map"),
-            r"term 'hint': the student's output \(4,\) and the target \(7, 5, 5\) have no form in "
-            r"common: .*; it joins student 'hidden' \(4,\) with target 'feature_map' \(7, 5, 5\); "
+            r"term 'hint': features: the student's output \(4,\) and the target \(7, 5, 5\) have "
+            r"no form in common: .*; it joins student 'hidden' \(4,\) with target 'feature_map' "
+            r"\(7, 5, 5\); "
             "what fits: student 'hidden' with target 'logits', student 'hidden' with target 'hid",
         ),
         (
