@@ -1,7 +1,8 @@
 """The one place that words an argument error: what was asked, what was given, what to do."""
 
 import difflib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -78,6 +79,87 @@ def whole(where: str, least: int = 0, **values: int) -> None:
                 f"{where}: {name} must be a whole number of at least {least}, but it is "
                 f"{value!r:.100}"
             )
+
+
+def plain(where: str, **values: float) -> None:
+    """Raise where a named value is no single number of Python's that float32 can hold.
+
+    A tensor is refused here, whose value `scalar` and its kin could not look at.
+    """
+    for name, value in values.items():
+        if isinstance(value, Tensor):
+            raise ValueError(
+                f"{where}: {name} must be a number of Python's, but it is a tensor "
+                f"{tuple(value.shape)} of {value.dtype}; give float(x) of one that holds one number"
+            )
+    scalar(where, **values)
+
+
+def count(where: str, least: int = 1, most: int = 2**63 - 1, **values: int) -> None:
+    """Raise where a named value is no whole number in [least, most], by default of int64."""
+    whole(where, least, **values)
+    for name, value in values.items():
+        if value > most:
+            raise ValueError(f"{where}: {name} must be no more than {most}, but it is {value}")
+
+
+def seed(where: str, **values: int) -> None:
+    """Raise where a named value is no whole number in [0, 2³²): others would be a seed twice."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**32:
+            raise ValueError(
+                f"{where}: {name} must be a whole number in [0, 2**32), for a seed has 32 bits, "
+                f"but it is {value!r:.100}"
+            )
+
+
+def kind(where: str, wanted: type | tuple[type, ...], **values: Any) -> None:
+    """Raise where a named value is not of the type that is wanted, or of one of several."""
+    for name, value in values.items():
+        if not isinstance(value, wanted):
+            kinds = wanted if isinstance(wanted, tuple) else (wanted,)
+            raise ValueError(
+                f"{where}: {name} must be a {' or '.join(one.__name__ for one in kinds)}, but it "
+                f"is a {type(value).__name__}"
+            )
+
+
+def function(where: str, **values: Any) -> None:
+    """Raise where a named value cannot be called."""
+    for name, value in values.items():
+        if not callable(value):
+            raise ValueError(
+                f"{where}: {name} must be a function, but it is {value!r:.100}, a "
+                f"{type(value).__name__}"
+            )
+
+
+def sequence(where: str, **values: Any) -> None:
+    """Raise where a named value is no list, tuple or other sequence, or a word, which is one."""
+    for name, value in values.items():
+        if isinstance(value, str | bytes) or not isinstance(value, Sequence):
+            raise ValueError(
+                f"{where}: {name} must be a list or a tuple, but it is {value!r:.100}, a "
+                f"{type(value).__name__}"
+            )
+
+
+def words(where: str, **values: Any) -> None:
+    """Raise where a named value is no sequence of words."""
+    sequence(where, **values)
+    for name, value in values.items():
+        kind(where, str, **{f"each of {name}": next(_strangers(value, str), "")})
+
+
+def mapping(where: str, **values: Any) -> None:
+    """Raise where a named value is no mapping from words."""
+    kind(where, Mapping, **values)
+    for name, value in values.items():
+        kind(where, str, **{f"a key of {name}": next(_strangers(value, str), "")})
+
+
+def _strangers(values: Iterable[Any], wanted: type) -> Iterator[Any]:
+    return (value for value in values if not isinstance(value, wanted))
 
 
 def same_shape(where: str, **tensors: Tensor) -> None:
