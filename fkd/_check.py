@@ -81,29 +81,29 @@ def whole(where: str, least: int = 0, **values: int) -> None:
             )
 
 
-def plain(where: str, **values: float) -> None:
-    """Raise where a named value is no single number of Python's that float32 can hold.
-
-    A tensor is refused here, whose value `scalar` and its kin could not look at.
-    """
+def plain(where: str, /, **values: float) -> None:
+    """Raise where a named value is no number of Python's, but a tensor, whose value `positive` and
+    its kin could not look at, or anything else."""
     for name, value in values.items():
         if isinstance(value, Tensor):
             raise ValueError(
                 f"{where}: {name} must be a number of Python's, but it is a tensor "
                 f"{tuple(value.shape)} of {value.dtype}; give float(x) of one that holds one number"
             )
-    scalar(where, **values)
+    _number(where, values)
 
 
-def count(where: str, least: int = 1, most: int = 2**63 - 1, **values: int) -> None:
+def count(where: str, /, least: int = 1, most: int = 2**63 - 1, **values: int) -> None:
     """Raise where a named value is no whole number in [least, most], by default of int64."""
-    whole(where, least, **values)
     for name, value in values.items():
-        if value > most:
-            raise ValueError(f"{where}: {name} must be no more than {most}, but it is {value}")
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            upper = f"of at least {least}" if most == 2**63 - 1 else f"in [{least}, {most}]"
+            raise ValueError(
+                f"{where}: {name} must be a whole number {upper}, but it is {value!r:.100}"
+            )
 
 
-def seed(where: str, **values: int) -> None:
+def seed(where: str, /, **values: int) -> None:
     """Raise where a named value is no whole number in [0, 2³²): others would be a seed twice."""
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**32:
@@ -113,7 +113,7 @@ def seed(where: str, **values: int) -> None:
             )
 
 
-def kind(where: str, wanted: type | tuple[type, ...], **values: Any) -> None:
+def kind(where: str, wanted: type | tuple[type, ...], /, **values: Any) -> None:
     """Raise where a named value is not of the type that is wanted, or of one of several."""
     for name, value in values.items():
         if not isinstance(value, wanted):
@@ -124,7 +124,7 @@ def kind(where: str, wanted: type | tuple[type, ...], **values: Any) -> None:
             )
 
 
-def function(where: str, **values: Any) -> None:
+def function(where: str, /, **values: Any) -> None:
     """Raise where a named value cannot be called."""
     for name, value in values.items():
         if not callable(value):
@@ -134,7 +134,7 @@ def function(where: str, **values: Any) -> None:
             )
 
 
-def sequence(where: str, **values: Any) -> None:
+def sequence(where: str, /, **values: Any) -> None:
     """Raise where a named value is no list, tuple or other sequence, or a word, which is one."""
     for name, value in values.items():
         if isinstance(value, str | bytes) or not isinstance(value, Sequence):
@@ -144,14 +144,14 @@ def sequence(where: str, **values: Any) -> None:
             )
 
 
-def words(where: str, **values: Any) -> None:
+def words(where: str, /, **values: Any) -> None:
     """Raise where a named value is no sequence of words."""
     sequence(where, **values)
     for name, value in values.items():
         kind(where, str, **{f"each of {name}": next(_strangers(value, str), "")})
 
 
-def mapping(where: str, **values: Any) -> None:
+def mapping(where: str, /, **values: Any) -> None:
     """Raise where a named value is no mapping from words."""
     kind(where, Mapping, **values)
     for name, value in values.items():
