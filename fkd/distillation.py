@@ -180,16 +180,8 @@ def step(
     _check.kind("step", State, state=state)
     _check.kind("step", Batch, batch=batch)
     _check.function("step", reduce=reduce)
-    try:
+    with _check.fitting("step", "batch and state must be as distill was given and init made them"):
         gradient = distillation.gradient(state, batch)
-    except (RuntimeError, IndexError, KeyError, TypeError) as error:
-        if isinstance(error, torch.OutOfMemoryError):
-            raise
-        reason = str(error).strip().split("\n")[0]
-        raise ValueError(
-            f"step: the student cannot take this batch in this state ({reason}); give a batch and "
-            "a state of the forms that distill was given and init made"
-        ) from error
     gradient = reduce(gradient)
     return distillation.update(state, gradient), gradient.metrics
 

@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.func import vmap
 from torch.utils._pytree import tree_leaves
 
@@ -103,14 +102,19 @@ def together(parts: Iterable[Tensors], examples: int) -> Tensors:
     >>> together([{"logits": torch.zeros(2, 3)}, {"logits": torch.ones(1, 3)}], 3)["logits"][:, 0]
     tensor([0., 0., 1.])
     """
-    _check.count("together", examples=examples)
+    _check.count("together", least=0, examples=examples)
     _check.kind("together", Iterable, parts=parts)
     whole: Tensors = {}
     start = 0
     for part in parts:
         _check.mapping("together", part=part)
         for name, output in part.items():
-            _check.dimensions("together", "examples ...", **{f"output {name!r}": output})
+            _check.tensor("together", **{f"output {name!r}": output})
+            if not output.ndim:
+                raise ValueError(
+                    f"together: output {name!r} must lead with an axis of examples, but it is a "
+                    "single number"
+                )
         stop = start + max((len(output) for output in part.values()), default=0)
         if not whole:
             whole = {name: x.new_empty((examples, *x.shape[1:])) for name, x in part.items()}
@@ -273,16 +277,11 @@ def _scored(where: str, logits: Tensor, labels: Tensor, mask: Tensor | None) -> 
                 f"it is {tuple(mask.shape)} of {mask.dtype}"
             )
         kept = kept & mask
-    if not soft and _has_values(kept):
+    if not soft and _check.readable(kept):
         _check_within(where, numbers[kept], logits.shape[-1])
     answers = _answers(logits)
     right = (answers == numbers) & (answers >= 0) & kept
     return right.flatten(-numbers.ndim), kept.flatten()
-
-
-def _has_values(x: Tensor) -> bool:
-    """Whether a tensor's values can be looked at: not under vmap or the compiler, or on meta."""
-    return not (x.is_meta or torch.compiler.is_compiling() or is_functorch_wrapped_tensor(x))
 
 
 def _check_within(where: str, labels: Tensor, classes: int) -> None:
