@@ -8,7 +8,13 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch._C import _functorch
+from torch._C._functorch import (
+    get_dynamic_layer_stack_depth,
+    get_unwrapped,
+    is_batchedtensor,
+    is_functorch_wrapped_tensor,
+    is_gradtrackingtensor,
+)
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 Scalar = int | float | Float[Tensor, ""]  # a hyperparameter: a number, or a leaf of the state
@@ -55,12 +61,12 @@ def readable(x: Tensor) -> bool:
     """
     if torch.compiler.is_compiling() or type(x) not in (Tensor, torch.nn.Parameter):
         return False
-    if x.is_meta or _functorch.is_functorch_wrapped_tensor(x) or is_in_torch_dispatch_mode():
+    if x.is_meta or is_functorch_wrapped_tensor(x) or is_in_torch_dispatch_mode():
         return False
     if x.device.type == "cpu":
         return True
     capturing = x.is_cuda and torch.cuda.is_current_stream_capturing()
-    return not capturing and _functorch.peek_interpreter_stack() is None
+    return not capturing and get_dynamic_layer_stack_depth() == 0
 
 
 def extremes(x: Tensor) -> tuple[float, float] | None:
@@ -70,19 +76,22 @@ def extremes(x: Tensor) -> tuple[float, float] | None:
     """
     if torch.compiler.is_compiling():
         return None
-    while _functorch.is_gradtrackingtensor(x) or _functorch.is_batchedtensor(x):
-        x = _functorch.get_unwrapped(x)
+    while is_gradtrackingtensor(x) or is_batchedtensor(x):
+        x = get_unwrapped(x)
     if not x.numel() or not readable(x):
         return None
     low, high = torch.stack(x.detach().aminmax()).tolist()  # one wait where the device is another
     return low, high
 
 
-def _value(number: Scalar) -> float | None:
-    """The number itself; None of a tensor that is not to be read."""
-    if not isinstance(number, Tensor):
-        return number
-    return number.detach().item() if readable(number) else None
+def _read(where: str, values: Mapping[str, Scalar]) -> Iterator[tuple[str, float]]:
+    """The numbers by name, but for those in tensors that are not to be read."""
+    _number(where, values)
+    for name, value in values.items():
+        if not isinstance(value, Tensor):
+            yield name, value
+        elif readable(value):
+            yield name, value.detach().item()
 
 
 def tensor(where: str, **tensors: Tensor) -> None:
@@ -154,14 +163,9 @@ def _in_float32(where: str, values: Mapping[str, Scalar]) -> None:
             )
 
 
-def whole(where: str, least: int = 0, **values: int) -> None:
+def whole(where: str, least: int = 0, /, **values: int) -> None:
     """Raise where a named value is no whole number of at least `least`."""
-    for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(
-                f"{where}: {name} must be a whole number of at least {least}, but it is "
-                f"{shown(value)}"
-            )
+    count(where, least, **values)
 
 
 def plain(where: str, /, **values: float) -> None:
@@ -199,7 +203,11 @@ def seed(where: str, /, **values: int) -> None:
 def kind(where: str, wanted: type | tuple[type, ...], /, **values: Any) -> None:
     """Raise where a named value is not of the type that is wanted, or of one of several."""
     kinds = wanted if isinstance(wanted, tuple) else (wanted,)
-    instance(where, kinds, f"a {' or a '.join(one.__name__ for one in kinds)}", **values)
+    what = f"a {' or a '.join(one.__name__ for one in kinds)}"
+    for name, value in values.items():
+        if isinstance(value, type):  # which has what a protocol asks for, too
+            raise ValueError(f"{where}: {name} must be {what}, but it is the class {value!r}")
+    instance(where, kinds, what, **values)
 
 
 def function(where: str, /, **values: Any) -> None:
@@ -244,7 +252,7 @@ def fitting(where: str, what: str) -> Iterator[None]:
     except (RuntimeError, IndexError, KeyError, TypeError) as error:
         if isinstance(error, torch.OutOfMemoryError):
             raise
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        reason = " ".join(str(error).split())[:500] or type(error).__name__
         raise ValueError(f"{where}: {what}, but: {reason}") from error
 
 
@@ -303,16 +311,14 @@ def integral(where: str, **tensors: Tensor) -> None:
     """Raise where a named tensor does not hold whole numbers."""
     tensor(where, **tensors)
     for name, x in tensors.items():
-        if x.is_floating_point() or x.is_complex():
+        if x.is_floating_point() or x.is_complex() or x.dtype == torch.bool:
             raise ValueError(f"{where}: {name} must hold whole numbers, but its dtype is {x.dtype}")
 
 
 def positive(where: str, **values: Scalar) -> None:
     """Raise where a number is not above zero; a tensor passes whose value is not to be read."""
-    _number(where, values)
-    for name, value in values.items():
-        number = _value(value)
-        if number is not None and not 0 < number < float("inf"):
+    for name, number in _read(where, values):
+        if not 0 < number < float("inf"):
             raise ValueError(
                 f"{where}: {name} must be above zero and finite, but it is {shown(number)}"
             )
@@ -322,9 +328,8 @@ def positive(where: str, **values: Scalar) -> None:
 def temperature(where: str, **values: Scalar) -> None:
     """Raise where a number is not above zero, or its square, a factor of losses, not in float32."""
     positive(where, **values)
-    for name, value in values.items():
-        number = _value(value)
-        if number is not None and not SMALLEST <= number * number <= LARGEST:
+    for name, number in _read(where, values):
+        if not SMALLEST <= number * number <= LARGEST:
             raise ValueError(
                 f"{where}: {name} must have a square that float32 can hold, from {SMALLEST:g} to "
                 f"{LARGEST:g}, but it is {shown(number)}"
@@ -333,10 +338,8 @@ def temperature(where: str, **values: Scalar) -> None:
 
 def between(where: str, low: float, high: float, **values: Scalar) -> None:
     """Raise where a number is not in [low, high]; tensors as in `positive`."""
-    _number(where, values)
-    for name, value in values.items():
-        number = _value(value)
-        if number is not None and not low <= number <= high:
+    for name, number in _read(where, values):
+        if not low <= number <= high:
             raise ValueError(
                 f"{where}: {name} must lie in [{low}, {high}], but it is {shown(number)}"
             )
@@ -345,20 +348,16 @@ def between(where: str, low: float, high: float, **values: Scalar) -> None:
 
 def share(where: str, **values: Scalar) -> None:
     """Raise where a number is not in [0, 1); tensors as in `positive`."""
-    _number(where, values)
-    for name, value in values.items():
-        number = _value(value)
-        if number is not None and not 0 <= number < 1:
+    for name, number in _read(where, values):
+        if not 0 <= number < 1:
             raise ValueError(f"{where}: {name} must lie in [0, 1), but it is {shown(number)}")
     _in_float32(where, values)
 
 
 def not_negative(where: str, **values: Scalar) -> None:
     """Raise where a number is below zero or not finite; tensors as in `positive`."""
-    _number(where, values)
-    for name, value in values.items():
-        number = _value(value)
-        if number is not None and not 0 <= number < float("inf"):
+    for name, number in _read(where, values):
+        if not 0 <= number < float("inf"):
             raise ValueError(
                 f"{where}: {name} must be zero or more and finite, but it is {shown(number)}"
             )
@@ -368,7 +367,7 @@ def not_negative(where: str, **values: Scalar) -> None:
 def known(where: str, what: str, name: str, allowed: Iterable[str]) -> None:
     """Raise where a name is not one of those allowed."""
     allowed = list(allowed)
-    if name not in allowed:
+    if not isinstance(name, str) or name not in allowed:
         raise ValueError(
             f"{where}: {what} {shown(name)} is not known; choose from {', '.join(allowed)}"
         )

@@ -122,12 +122,13 @@ def distill(
     >>> sorted(metrics)
     ['ce', 'loss']
     """
-    context = context or Context()
+    context = Context() if context is None else context
+    schedules = {} if schedules is None else schedules
     _check.kind("distill", Model, student=student)
     _check.kind("distill", Optimizer, optimizer=optimizer)
     _check.kind("distill", Batch, batch=batch)
     _check.kind("distill", Context, context=context)
-    _check.mapping("distill", method=method, schedules=schedules or {}, targets=batch.targets)
+    _check.mapping("distill", method=method, schedules=schedules, targets=batch.targets)
     if check_batch("distill", batch.inputs, batch.targets) == 0:
         raise ValueError("distill: the batch holds no examples; give at least one")
     check(student, batch.inputs)
@@ -146,16 +147,15 @@ def distill(
             defaults[f"{name}.{key}"] = value
         for key, schedule in term.schedules.items():
             factors[f"{name}.{key}"] = schedule(context.steps_per_epoch)
-    for name in schedules or {}:
+    for name, schedule in schedules.items():
         _check.known("distill", "hyperparameter of a schedule", name, defaults)
-    factors |= dict(schedules or {})
+        factors[name] = schedule
     for name, schedule in factors.items():
         _check_schedule(name, schedule)
     streams = {name: zlib.crc32(name.encode()) for name in heads}
     parts = Parts(student, method, optimizer, heads, streams, factors)
     parts = replace(parts, optimizer=_of_reached(parts, defaults, batch))
-    # a sweep repeats its settings
-    check_numbers = cache(partial(_check_numbers, parts, outputs, targets, context))
+    check_numbers = cache(partial(_check_numbers, parts, outputs, targets, context))  # of a sweep
     loss = partial(_loss, parts)
     return Distillation(
         partial(_init, parts, defaults, check_numbers),
@@ -230,8 +230,8 @@ def _init(
     hyper: Mapping[str, float] | None = None,
 ) -> State:
     _check.seed("init", seed=seed)
-    _check.mapping("init", hyper=hyper or {})
-    hyper = dict(hyper or {})
+    hyper = {} if hyper is None else hyper
+    _check.mapping("init", hyper=hyper)
     for name, value in hyper.items():
         _check.known("init", "hyperparameter", name, defaults)
         _check.plain("init", **{name: value})
@@ -242,7 +242,7 @@ def _init(
         shares = {name: rates[name] for name in parts.optimizer.shares if name in rates}
         _check.share("init", **shares)
         check(tuple(hyper.items()))
-    state = _untrained(parts, defaults | hyper, seed)
+    state = _untrained(parts, {**defaults, **hyper}, seed)
     return state._replace(optimizer=parts.optimizer.init(state.params))
 
 

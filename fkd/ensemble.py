@@ -56,7 +56,7 @@ def init(
 
     Raises ValueError as `ensemble` says.
     """
-    hyper = hyper or {}
+    hyper = {} if hyper is None else hyper
     _check.kind("ensemble", Distillation, distillation=distillation)
     _check.sequence("ensemble", seeds=seeds)
     _check.mapping("ensemble", hyper=hyper)

@@ -68,6 +68,8 @@ def answers(
     _check.function("answers", ask=ask)
     _check.kind("answers", Source, source=source)
     _check.words("answers", names=names)
+    if not names:
+        raise ValueError("answers: names are empty; give at least one output's name")
     if batch_size is not None:
         _check.count("answers", batch_size=batch_size)
     return _answers_to(ask, source, names, batch_size or _chunk(source))
@@ -103,7 +105,7 @@ def together(parts: Iterable[Tensors], examples: int) -> Tensors:
     tensor([0., 0., 1.])
     """
     _check.count("together", least=0, examples=examples)
-    _check.kind("together", Iterable, parts=parts)
+    _check.kind("together", (Sequence, Iterator), parts=parts)
     whole: Tensors = {}
     start = 0
     for part in parts:

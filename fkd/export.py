@@ -148,8 +148,14 @@ def exported(
     """
     module, positional, named = _ready("exported", build, state_dict, inputs)
     shapes = tree_map(_examples, named or positional)
-    with _check.fitting("exported", "torch.export must be able to take the module and its inputs"):
+    try:
         return torch.export.export(module, positional, named, dynamic_shapes=shapes)
+    except Exception as error:  # which fails in as many ways as there are modules
+        reason = " ".join(str(error).split())[:500]
+        raise ValueError(
+            f"exported: torch.export cannot take the {type(module).__name__} with these inputs: "
+            f"{reason}"
+        ) from error
 
 
 def _ready(

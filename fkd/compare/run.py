@@ -13,7 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from fkd import _check, optim
-from fkd.compare._asked import check_arguments, check_precision, config, hold_out, summary
+from fkd.compare._asked import (
+    check_arguments,
+    check_kinds,
+    check_precision,
+    config,
+    hold_out,
+    summary,
+)
 from fkd.compare._reading import (
     example_batch,
     gibibytes,
@@ -109,8 +116,24 @@ class Comparison:
     ):
         self.notes: list[str] = []
         seconds: dict[str, float] = {}
+        check_kinds(
+            teacher,
+            student,
+            methods,
+            data,
+            optimizer,
+            schedules,
+            numbers,
+            augment,
+            mix,
+            sweep,
+            validation,
+            teacher_state,
+            baseline,
+            plan,
+        )
         device = data.train.device
-        check_arguments(methods, seeds, epochs, teacher_epochs, teacher_memory, order)
+        check_arguments(methods, seeds, epochs, teacher_seed, teacher_epochs, teacher_memory, order)
         check_precision(precision, device)
         held_out = None
         if sweep:

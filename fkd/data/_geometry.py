@@ -155,12 +155,12 @@ class ResizedCrop(Augmentation):
                 )
             low, high = pair
             _check.plain("ResizedCrop", **{f"{name}[0]": low, f"{name}[1]": high})
-            _check.scalar("ResizedCrop", **{f"{name}[0]": low, f"{name}[1]": high})
             if not 0 < low <= high < math.inf:
                 raise ValueError(
                     f"ResizedCrop: {name} must be (low, high) with 0 < low <= high, but it is "
                     f"({low}, {high})"
                 )
+            _check.scalar("ResizedCrop", **{f"{name}[0]": low, f"{name}[1]": high})
         _check.between("ResizedCrop", 0, 1, scale=self.scale[1])
 
     def augment(self, images: Images, key: Key) -> Images:

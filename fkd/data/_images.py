@@ -65,7 +65,7 @@ def check_images(where: str, images: Any) -> None:
     _check.tensor(where, images=images)
     if images.ndim < 4:
         raise ValueError(
-            f"{where}: images must be [... batch channels height width], but they are "
+            f"{where}: images must be [... batch channels height width], but it is "
             f"{tuple(images.shape)}"
         )
     if 0 in images.shape[-3:]:
@@ -122,11 +122,10 @@ def by_example(numbers: Shaped[Tensor, " batch"]) -> Shaped[Tensor, "batch 1 1 1
 
 def check_fill(where: str, fill: Fill) -> None:
     """Raise where `fill` is neither a number nor a tuple of some."""
-    if isinstance(fill, list) or fill == ():
-        raise ValueError(
-            f"{where}: fill must be a number or a tuple of one for each channel, but it is {fill}"
-        )
-    for value in fill if isinstance(fill, tuple) else (fill,):
+    values = fill if isinstance(fill, tuple) else (fill,)
+    if not values:
+        raise ValueError(f"{where}: fill must be a number, or one for each channel, but it is ()")
+    for value in values:
         _check.plain(where, fill=value)
         _check.scalar(where, fill=value)
 

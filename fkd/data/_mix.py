@@ -65,7 +65,10 @@ class MixUp:
         self, inputs: Any, targets: dict[str, Tensor], key: Key
     ) -> tuple[Any, dict[str, Tensor]]:
         _check_kinds("MixUp", targets, key)
-        for leaf in tree_leaves(inputs):
+        leaves = tree_leaves(inputs)
+        if not leaves:
+            raise ValueError("MixUp: inputs hold no tensor; give at least one")
+        for leaf in leaves:
             _check.floating("MixUp", inputs=leaf)
             _check.agree("MixUp", "batch", labels=targets["labels"], inputs=leaf)
         share = beta(_draws("MixUp", key), self.alpha)
@@ -112,6 +115,7 @@ class CutMix:
     ) -> tuple[Images, dict[str, Tensor]]:
         check_images("CutMix", inputs)
         _check_kinds("CutMix", targets, key)
+        _check.agree("CutMix", "batch", labels=targets["labels"], images=inputs)
         draw = _draws("CutMix", key)
         side = (1 - beta(draw, self.alpha)).sqrt()
         height, width = inputs.shape[-2:]

@@ -90,23 +90,27 @@ def hold_out(
 def check_rows(rows: Tensor, examples: int) -> None:
     """Raise where `rows` are not the numbers [rows] of some of the examples."""
     _check.tensor("subset", rows=rows)
+    if rows.is_meta:
+        raise ValueError("subset: rows must be numbers, but the device 'meta' holds none")
     if rows.ndim != 1:
         raise ValueError(f"subset: rows must be [rows], but they are {tuple(rows.shape)}")
     _check_numbers("subset", "rows", rows, examples)
 
 
-def check_feed(feed: Tensor, examples: int) -> None:
+def check_feed(feed: Tensor, examples: int, device: torch.device) -> None:
     """Raise where `feed` are not numbers of examples, as far as they are known here."""
     _check.tensor("Resident.read", feed=feed)
+    if feed.is_meta and device.type != "meta":
+        raise ValueError("Resident.read: feed must be numbers, but the device 'meta' holds none")
     if not feed.ndim:
         raise ValueError("Resident.read: feed must be [batch], but it is a single number")
     _check_numbers("Resident.read", "feed", feed, examples)
 
 
 def _check_numbers(where: str, name: str, numbers: Tensor, examples: int) -> None:
-    _check.integral(where, **{name: numbers})
     if numbers.dtype == torch.bool:
         raise ValueError(f"{where}: {name} must be numbers of examples; give mask.nonzero()[:, 0]")
+    _check.integral(where, **{name: numbers})
     # An accelerator would have to be waited for; it refuses such a number by itself.
     if numbers.device.type == "cpu" and (ends := _check.extremes(numbers)) is not None:
         for end in ends:

@@ -96,9 +96,10 @@ class Resident:
 
     def read(self, feed: Int[Tensor, "*members batch"], key: Key | None = None) -> Batch:
         """The rows' inputs, after the transform, and their targets with `index`."""
-        check_feed(feed, self.examples)
-        inputs = tree_map(lambda leaf: leaf[feed], self.inputs)
-        batch = Batch(inputs, self._targets(feed) | {"index": feed})
+        check_feed(feed, self.examples, self.device)
+        rows = feed.long()  # 8 bits would be a mask
+        inputs = tree_map(lambda leaf: leaf[rows], self.inputs)
+        batch = Batch(inputs, self._targets(rows) | {"index": rows})
         return show(batch, key, self.augment, self.transform, self.mix)
 
     def in_order(self, batch_size: int) -> Iterator[Batch]:

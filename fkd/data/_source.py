@@ -189,6 +189,7 @@ def check_batch(where: str, inputs: Any, targets: Mapping[str, Any]) -> int:
 
 def check_device(where: str, device: torch.device | str) -> None:
     """Raise where tensors cannot be moved to a device."""
+    _check.kind(where, (str, torch.device), device=device)
     try:
         torch.empty(0, device=device)
     except Exception as error:  # torch raises AssertionError, RuntimeError and others of its own

@@ -61,7 +61,7 @@ class Normalize:
         _check.tensor("Normalize", images=inputs)
         if inputs.ndim < 3:
             raise ValueError(
-                "Normalize: images must be [... channels height width], but they are "
+                "Normalize: images must be [... channels height width], but it is "
                 f"{tuple(inputs.shape)}"
             )
         if inputs.shape[-3] != len(self.mean):

@@ -86,6 +86,7 @@ def functional(build: Callable[[], nn.Module], dtype: torch.dtype = torch.float3
     >>> outputs["logits"].shape
     torch.Size([1, 3])
     """
+    _check.kind("functional", torch.dtype, dtype=dtype)
     if dtype not in (torch.float32, torch.bfloat16, torch.float16):
         raise ValueError(
             f"functional: dtype must be torch.float32, bfloat16 or float16, but it is {dtype}"

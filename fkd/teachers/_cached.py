@@ -83,8 +83,7 @@ def check_request(
 ) -> None:
     """Refuse before any work what cannot be kept, as `cached` says."""
     _check.kind(where, Source, source=source)
-    _check.sequence(where, names=names)
-    check_names(where, names)
+    check_names(where, () if names is None else names)
     if storage is not None:
         _check.kind(where, torch.dtype, storage=storage)
     if not reads_alike(source):

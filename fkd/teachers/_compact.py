@@ -59,6 +59,11 @@ def spread(
     _check.same_shape("spread", values=values, indices=indices)
     _check.floating("spread", values=values, tail=tail)
     _check.integral("spread", indices=indices)
+    if values.dtype != tail.dtype:
+        raise ValueError(
+            f"spread: values and tail must have one dtype, but they are {values.dtype} and "
+            f"{tail.dtype}"
+        )
     if not values.ndim or not values.shape[-1] or indices.dtype == torch.bool:
         raise ValueError(
             "spread: values and indices must be [..., k], the indices whole numbers, but they are "

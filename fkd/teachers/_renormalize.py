@@ -54,7 +54,12 @@ class Renormalize:
         self, inputs: Float[Tensor, "*batch channels height width"], key: Key | None = None
     ) -> Float[Tensor, "*batch channels height width"]:
         _check.floating("Renormalize", images=inputs)
-        if inputs.ndim < 3 or inputs.shape[-3] != len(self.source_mean):
+        if inputs.ndim < 3:
+            raise ValueError(
+                "Renormalize: images must be [... channels height width], but it is "
+                f"{tuple(inputs.shape)}"
+            )
+        if inputs.shape[-3] != len(self.source_mean):
             raise ValueError(
                 f"Renormalize: images must have {len(self.source_mean)} channels, as the constants "
                 f"do, but they are {tuple(inputs.shape)}"

@@ -189,10 +189,10 @@ def test_digits_come_at_any_size_from_the_pixels_that_they_have():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"image_size": 0}, "image_size must be above zero"),
-        ({"channels": 0}, "channels must be above zero"),
+        ({"image_size": 0}, "image_size must be a whole number of at least 1"),
+        ({"channels": 0}, "channels must be a whole number of at least 1"),
         ({"memory": -1.0}, "memory must be zero or more"),
-        ({"workers": -1}, "workers must be zero or more"),
+        ({"workers": -1}, "workers must be a whole number of at least 0"),
         ({"mean": (0.5,), "std": (0.5,)}, "each of the 3 channels, but they hold 1"),
     ],
 )
