@@ -22,18 +22,70 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
+from valid_data import DATA
 from valid_heads import HEADS
 from valid_losses import LOSSES
 from valid_methods import METHODS_AND_LAWS
+from valid_models import ASKED
+from valid_parts import PARTS
+from valid_results import RESULTS
+from valid_training import TRAINING
 
 SOURCE = Path(__file__).parents[1] / "fkd"
-CALLS: dict[str, Call] = {**LOSSES, **HEADS, **METHODS_AND_LAWS}
+CALLS: dict[str, Call] = {
+    **LOSSES,
+    **HEADS,
+    **METHODS_AND_LAWS,
+    **PARTS,
+    **DATA,
+    **ASKED,
+    **TRAINING,
+    **RESULTS,
+}
 DRAWN: Counter[str] = Counter()
 
 
-PACKAGES = ("losses", "heads", "heads.align", "methods", "testing", "testing.strategies")
+PACKAGES = (
+    "compare",
+    "data",
+    "data.augmentations",
+    "data.datasets",
+    "distillation",
+    "ensemble",
+    "evaluate",
+    "execution",
+    "export",
+    "heads",
+    "heads.align",
+    "losses",
+    "methods",
+    "model",
+    "models",
+    "optim",
+    "schedules",
+    "statistics",
+    "teachers",
+    "testing",
+    "testing.strategies",
+    "train",
+)
 # What is public and takes nothing that could be broken, or is tried elsewhere.
-APART: dict[str, str] = {}
+APART = {
+    "compare.Progress": "a record that a comparison gives",
+    "compare.Results": "a record that a comparison gives, and reads from its files",
+    "data.Augmentation": "what Crop and its kin are made of",
+    "data.Streamed": "with the loaders that it reads",
+    "data.inputs_and_targets": "with the loaders that it reads",
+    "data.unchanged": "it takes anything",
+    "data.datasets.Form": "what load makes of its arguments",
+    "data.datasets.cache_dir": "it takes nothing",
+    "data.datasets.digits": "what load calls",
+    "data.datasets.folder": "what load calls",
+    "distillation.Parts": "what distill makes of its arguments",
+    "export.save_onnx": "as exported, which it calls",
+    "teachers.kept": "with the files that it keeps",
+    "train.At": "a record that train gives",
+}
 
 
 def _public(package: str) -> set[str]:
