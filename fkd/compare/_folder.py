@@ -26,8 +26,9 @@ class RunFolder:
     """The folder of a run, which this process alone writes as long as it is open.
 
     It holds `run.json` (what the run is), `results.json`, `table.md`, pictures,
-    `teacher.safetensors`, `students-METHOD.safetensors`, `checkpoint.safetensors` while a training
-    is under way, and `error-METHOD.txt` of a method that failed by an error.
+    `teacher.safetensors`, `students-METHOD.safetensors`, `averages-METHOD.safetensors` where
+    they are asked for, `checkpoint.safetensors` while a training is under way, and
+    `error-METHOD.txt` of a method that failed by an error.
 
     Raises ValueError where the folder is another run's, or no run's but not empty, where another
     process writes there, and where it cannot be made. Nothing of it is touched then.
@@ -51,6 +52,7 @@ class RunFolder:
                 )
             self._lock = FileLock(self.path / ".lock")
             self._lock.acquire(timeout=0)
+            began = run_in(self.path)  # which another process may have begun meanwhile
         except Timeout as error:
             raise ValueError(
                 f"folder: another process is writing to {self.path}; wait for it, or give another"
@@ -108,6 +110,10 @@ class RunFolder:
         """The file of a method's students."""
         return self.path / f"students-{method}.safetensors"
 
+    def averages(self, method: str) -> Path:
+        """The file of the running averages of their weights, where they were kept."""
+        return self.path / f"averages-{method}.safetensors"
+
     def results(self) -> Results | None:
         """What the run had measured; None before the first method has ended."""
         return Results.read(self.path) if (self.path / "results.json").exists() else None
@@ -125,7 +131,7 @@ class RunFolder:
         checkpoint.save_members(self.students(method), state_dict(*student_of(state)), about)
         if isinstance(state.optimizer, AverageState):
             average = state_dict(*average_of(state))
-            checkpoint.save_members(self.students(f"{method}-average"), average, about)
+            checkpoint.save_members(self.averages(method), average, about)
 
     def save_error(self, method: str, traceback: str) -> None:
         """Write what a method failed by, as a programmer wants to read it."""

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fkd.compare._folder import FORMAT
 from fkd.compare._parser import numbers, parser, read
 
-FORMAT = 1  # of run.json, which holds it as "format"; a greater one is of a newer version of fkd
 # The options on which no result depends: they may be others when a run goes on.
 FREE = ("checkpoint_minutes",)
 

@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         hint = "; --chunk takes fewer members at once" if failure.kind == "memory" else ""
         errors.print(f"compare: {name}: {failure.reason}{hint}", markup=False)
     results.seconds["total"] = results.seconds.get("total", 0.0) + before
-    if results.methods:  # of a run that was cut short, what was finished
+    if results.methods or results.failed:  # of a run that was cut short, what was finished
         code = code or _show(comparison, folder, console, errors)
     if peak := results.environment.get("peak_memory"):
         console.print(f"Peak memory: {peak:.2f} GiB", highlight=False)
@@ -111,7 +111,10 @@ def prepare(config: Config, console: Console) -> Comparison:
     teacher = network("--teacher-model", config.teacher_model, classes, layers)
     state = None
     if config.teacher_file is not None:
-        state = checkpoint.load(config.teacher_file, like=teacher().state_dict())
+        try:
+            state = checkpoint.load(config.teacher_file, like=teacher().state_dict())
+        except ValueError as error:
+            raise ValueError(f"--teacher: {error}") from error
     augment, mix = None, None
     if config.augment:
         augment, mix = augmentations.named(config.augment, config.image_size, classes)

@@ -26,6 +26,7 @@ MOST = 2**31 - 1  # of whatever is counted
 LARGEST_SIDE = 2**16 - 1  # of an image in pixels, as of a JPEG
 # The library's arguments that have another name on the command line.
 FLAGS = {
+    "folder": "--output",
     "numbers": "--set",
     "plan": "--compile",
     "student": "--student-model",

@@ -307,7 +307,7 @@ def two_outputs_only() -> nn.Module:
         ({"methods": {}}, "methods: there are none"),
         ({"methods": {"hint": methods.hint()}}, "methods: hint: term 'hint'"),
         ({"seeds": []}, "seeds: there must be at least one"),
-        ({"seeds": [1, 1]}, "seeds: there must be at least one, and each once"),
+        ({"seeds": [1, 1]}, "seeds: there must be at least one, each once"),
         ({"epochs": 0}, "epochs: epochs must be a whole number of at least 1"),
         ({"teacher_memory": -1.0}, "teacher_memory: teacher_memory must be zero or more"),
         ({"order": "any"}, "order: order 'any' is not known"),
