@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from fkd import checkpoint, losses, methods, optim
 from fkd.compare import Comparison, Results
+from fkd.compare._saver import Saver
 from fkd.data import Data
 from fkd.methods import Term
 from fkd.optim import averaged
@@ -112,6 +113,17 @@ def test_what_is_on_the_disk_at_any_moment_is_enough(kind, wholes, tmp_path):
             pass
         assert measured(again.results) == expected
         assert all(torch.equal(x, parameters[name]) for name, x in students(copy).items())
+
+
+def test_a_kill_before_the_last_checkpoint_is_removed_leaves_none(tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    monkeypatch.setattr(Saver, "remove", Saver.wait)
+    for _ in comparison().run(folder, checkpoint_minutes=ALWAYS):
+        pass
+    assert (folder / "checkpoint.safetensors").exists()
+    again = comparison()
+    assert list(again.run(folder)) == [] and again.results.complete and not again.troubles
+    assert not (folder / "checkpoint.safetensors").exists()
 
 
 def test_what_has_ended_is_not_done_again(tmp_path, monkeypatch):
