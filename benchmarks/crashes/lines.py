@@ -14,7 +14,10 @@ from benchmarks.crashes.attempts import BEFORE, LONGEST, Attempt
 from benchmarks.crashes.kills import SIGNALS, Kill
 
 ROOT = Path(__file__).parents[2]
-OPTIONS = "--dataset digits --methods ce kd --seeds 2 --epochs 2 --compile no"
+OPTIONS = (
+    "--dataset digits --image-size 8 --teacher-model resnet14 --student-model resnet8 "
+    "--methods ce kd --seeds 2 --epochs 2 --compile no"
+)
 
 
 @dataclass
