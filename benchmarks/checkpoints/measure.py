@@ -61,8 +61,9 @@ class Cost:
         return 100 * (self.copy + self.write) / (60 * minutes)
 
 
-def students(members: int, batch: int, image: int) -> tuple[Students, Resident]:
-    """LightNN as kd trains it, and random images with what stands for the teacher's logits."""
+def students(members: int, batch: int, image: int) -> tuple[Students, Record, Resident]:
+    """LightNN as kd trains it, its record, and random images with what stands for the teacher's
+    logits."""
     generator = torch.Generator().manual_seed(0)
     count = batch * BATCHES
     images = torch.randn(count, 3, image, image, generator=generator)
@@ -73,7 +74,8 @@ def students(members: int, batch: int, image: int) -> tuple[Students, Resident]:
     example = Batch(images[:batch], {name: target[:batch] for name, target in targets.items()})
     model = functional(named("lightnn", CLASSES))
     one = distill(model, methods.kd(), optim.adam(1e-3), example)
-    return Students(one, range(members)), Resident(images, targets, batch_size=batch)
+    seeds = range(members)
+    return Students(one, seeds), Record(model, seeds, [{}]), Resident(images, targets, batch)
 
 
 def measure(
@@ -87,8 +89,7 @@ def measure(
     compile: Compile = "step",
 ) -> Cost:
     """The cost of a checkpoint in the folder. A block lasts at least so many seconds."""
-    ensemble, source = students(members, batch, image)
-    record = Record(ensemble.distillation.model, ensemble.seeds, [{}])
+    ensemble, record, source = students(members, batch, image)
     plan = Plan(compile=compile)
     training = train({NAME: ensemble}, source, epochs=ENDLESS, plan=plan)
     next(training)  # which compiles

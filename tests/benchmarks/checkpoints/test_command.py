@@ -8,7 +8,6 @@ from benchmarks.checkpoints import measure
 from benchmarks.checkpoints.command import entry, main
 from benchmarks.checkpoints.measure import Cost, block, students
 from fkd import checkpoint
-from fkd.compare._record import Record
 from fkd.execution import Plan
 from fkd.train import train
 
@@ -28,8 +27,7 @@ def test_a_whole_run_shrunk(tmp_path, capsys):
 
 
 def test_a_block_takes_its_steps_and_one_checkpoint(tmp_path):
-    ensemble, source = students(2, batch=4, image=32)
-    record = Record(ensemble.distillation.model, ensemble.seeds, [{}])
+    ensemble, record, source = students(2, batch=4, image=32)
     training = train({"kd": ensemble}, source, epochs=9, plan=Plan(compile="none"))
     path = tmp_path / "checkpoint.safetensors"
     block(training, record, 3, None)
