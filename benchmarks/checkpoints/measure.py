@@ -74,8 +74,8 @@ def students(members: int, batch: int, image: int) -> tuple[Students, Record, Re
     example = Batch(images[:batch], {name: target[:batch] for name, target in targets.items()})
     model = functional(named("lightnn", CLASSES))
     one = distill(model, methods.kd(), optim.adam(1e-3), example)
-    seeds = range(members)
-    return Students(one, seeds), Record(model, seeds, [{}]), Resident(images, targets, batch)
+    seeds, source = range(members), Resident(images, targets, batch_size=batch)
+    return Students(one, seeds), Record(model, seeds, [{}]), source
 
 
 def measure(
