@@ -56,15 +56,15 @@ class Kill:
 
 def drawn(draws: random.Random, seconds: float) -> Kill:
     """A kill, as likely at a moment of the next `seconds` as in a call; as likely by SIGKILL as by
-    the others together."""
+    the others together. Early ones are likelier, for of a run that goes on less is left."""
     name = draws.choice(SIGNALS if draws.random() < 2 / 3 else SIGNALS[:1])
     if draws.random() < 0.5:
         twice = name != "SIGKILL" and draws.random() < 0.25
         second = draws.uniform(0, MOST_BETWEEN) if twice else None
-        return Kill(name, delay=draws.uniform(0, seconds), second=second)
+        return Kill(name, delay=draws.triangular(0, seconds, seconds / 4), second=second)
     call = draws.choice(list(CALLS))
     when = ["before", "after"] + ["in"] * 2 * (call == "serialize_file")
-    number = draws.randint(1, CALLS[call][1])
+    number = round(CALLS[call][1] ** draws.random())
     return Kill(name, call=call, number=number, when=draws.choice(when))
 
 

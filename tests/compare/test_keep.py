@@ -159,7 +159,7 @@ def test_what_has_ended_is_not_done_again(tmp_path, monkeypatch):
     "changes, told",
     [
         ({"seeds": (3, 6)}, r"config.seeds was \[3, 5\], and is \[3, 6\]"),
-        ({"methods": ALL | {"kd": methods.kd(temperature=2.0)}}, "methods.kd is another"),
+        ({"methods": ALL | {"kd": methods.kd(temperature=3.0)}}, "methods.kd is another"),
         ({"optimizer": optim.adam(0.02)}, "config.lr was 0.01, and is 0.02"),
         ({"optimizer": optim.sgd(0.01)}, "optimizer"),
         ({"teacher_state": trained_elsewhere()}, "config.teacher was 'train', and is 'given'"),
