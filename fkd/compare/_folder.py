@@ -45,7 +45,7 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             began = run_in(self.path)
-            if began is None and any(name.name != ".lock" for name in self.path.iterdir()):
+            if began is None and not all(map(_is_of_a_beginning, self.path.iterdir())):
                 raise ValueError(
                     f"folder: {self.path} is not empty and holds no run; give a new folder, or "
                     "that of a run to go on with"
@@ -140,6 +140,11 @@ class RunFolder:
     def _write(self, name: str, text: str) -> None:
         with checkpoint.whole(self.path / name) as temporary:
             temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def _is_of_a_beginning(path: Path) -> bool:
+    """Whether a run that was killed before it had its run.json may have left this."""
+    return path.name == ".lock" or path.match(".run.json.*.fkd-partial")
 
 
 def run_in(path: Path) -> dict[str, Any] | None:

@@ -34,10 +34,11 @@ def go_on(run: Run, folder: RunFolder) -> list[str]:
         known.insert(0, "the teacher is trained")
     saved = folder.saved()
     of_teacher = saved is not None and saved.names == [TEACHER]
-    # A checkpoint of a training that has ended was left by a kill before it was removed.
     if saved and (run.teacher is None if of_teacher else not any(map(run.has_ended, saved.names))):
         run.saved = saved
         known.append(str(saved))
+    elif saved:  # a kill came between the end of its training and its removal
+        _attempt(run, folder.checkpoint.unlink)
     if not known:
         return []
     if len(ended) < len(run.task.methods):

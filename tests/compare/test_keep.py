@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from fkd import checkpoint, losses, methods, optim
 from fkd.compare import Comparison, Results
+from fkd.compare._saver import Saver
 from fkd.data import Data
 from fkd.methods import Term
 from fkd.optim import averaged
@@ -114,6 +115,17 @@ def test_what_is_on_the_disk_at_any_moment_is_enough(kind, wholes, tmp_path):
         assert all(torch.equal(x, parameters[name]) for name, x in students(copy).items())
 
 
+def test_a_kill_before_the_last_checkpoint_is_removed_leaves_none(tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    monkeypatch.setattr(Saver, "remove", Saver.wait)
+    for _ in comparison().run(folder, checkpoint_minutes=ALWAYS):
+        pass
+    assert (folder / "checkpoint.safetensors").exists()
+    again = comparison()
+    assert list(again.run(folder)) == [] and again.results.complete and not again.troubles
+    assert not (folder / "checkpoint.safetensors").exists()
+
+
 def test_what_has_ended_is_not_done_again(tmp_path, monkeypatch):
     folder = tmp_path / "run"
     trained = []
@@ -147,7 +159,7 @@ def test_what_has_ended_is_not_done_again(tmp_path, monkeypatch):
     "changes, told",
     [
         ({"seeds": (3, 6)}, r"config.seeds was \[3, 5\], and is \[3, 6\]"),
-        ({"methods": ALL | {"kd": methods.kd(temperature=2.0)}}, "methods.kd is another"),
+        ({"methods": ALL | {"kd": methods.kd(temperature=3.0)}}, "methods.kd is another"),
         ({"optimizer": optim.adam(0.02)}, "config.lr was 0.01, and is 0.02"),
         ({"optimizer": optim.sgd(0.01)}, "optimizer"),
         ({"teacher_state": trained_elsewhere()}, "config.teacher was 'train', and is 'given'"),
