@@ -5,12 +5,12 @@ import traceback
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from fkd import evaluate, methods
+from fkd import evaluate
 from fkd.compare import sweep
 from fkd.compare._forecast import Cost, Pace, cost_of, left_of
 from fkd.compare._record import Exam, Record, timed
 from fkd.compare._standing import Saved, Standing
-from fkd.compare._task import Candidates, Task
+from fkd.compare._task import Candidates, Task, teacher_candidates
 from fkd.compare.environment import peak_memory
 from fkd.compare.failure import Failure, failure_of
 from fkd.compare.results import MethodResults, Results, TeacherResults
@@ -104,7 +104,7 @@ class Run:
         """Raises FloatingPointError where it diverges, for then nothing can be compared."""
         task = self.task
         record = Record(task.teacher.model, [task.teacher_seed], [{}])
-        teacher = task.teacher_recipe.students(task.teacher, methods.ce(), self.context)
+        teacher = teacher_candidates(task, self.context)
         exam = Exam("test", task.data.test, task.test_labels)
         yield from self._train(
             TEACHER,

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from fkd import _check, optim
 from fkd.compare._asked import check_arguments, check_precision, config, hold_out, summary
+from fkd.compare._estimate import check_memory
 from fkd.compare._folder import RunFolder
 from fkd.compare._identity import identity
 from fkd.compare._keep import go_on, kept
@@ -35,6 +36,7 @@ from fkd.compare._task import (
     Task,
     check_methods,
     schedules_of,
+    teacher_candidates,
     with_numbers,
     without_teacher,
 )
@@ -154,11 +156,13 @@ class Comparison:
             plan=plan or Plan(),
         )
         context = _context(task, modules[TEACHER], student_outputs)
-        check_methods(task, context)
+        candidates = check_methods(task, context)
         baseline = baseline or without_teacher(task.methods, task.own)
         _check.known("baseline", "method", baseline, task.methods)
         task = self._choose_live(task, teacher_outputs, teacher_memory)
         task = self._choose_compiling(task, teacher_state is not None, seconds)
+        to_train = None if teacher_state is not None else teacher_candidates(task, context)
+        self.notes += check_memory(task, candidates, to_train)
         if dtype == torch.bfloat16 and not fast_in_bfloat16(device.type):
             self.notes.append(
                 "This processor has no instructions for bfloat16: bf16 is slower here than fp32"
