@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from fkd.compare._free import free_memory
 from fkd.compare._task import Candidates, Task
-from fkd.data import Batch, Resident
+from fkd.data import Batch, Data, Resident, Source
 from fkd.distillation import Distillation, State
 from fkd.model import lightly, outputs_like
 
@@ -77,7 +77,7 @@ def check_memory(
         parts, free = estimate.on(place, device), free_memory(place)
         need = sum(parts.values())
         told = (
-            f"{estimate.members} students side by side take about {_gib(need)} beside "
+            f"the largest training (members: {estimate.members}) takes about {_gib(need)} beside "
             f"{_gib(estimate.data)} of data, and {_gib(free)} of the {place.type}'s memory are free"
         )
         if need > free:
@@ -88,6 +88,16 @@ def check_memory(
         if need > TIGHT * free:
             notes.append(f"Memory is tight: {told}")
     return notes
+
+
+def check_data(data: Data, device: torch.device) -> None:
+    """Raise ValueError where data that lie in memory do not fit on a device to which they go."""
+    size, free = _resident(data.train, data.test), free_memory(device)
+    if device != data.train.device and size > free:
+        raise ValueError(
+            f"memory: the data take {_gib(size)}, and {_gib(free)} of the {device.type}'s memory "
+            "are free; allow less than they take, and images are read from disk"
+        )
 
 
 def estimated(
@@ -136,9 +146,12 @@ def _training(
         logits = max(logits, COPIES_OF_LOGITS * count * test.examples * _of_example(classes))
     reads = size_of((batch.inputs, [batch.targets[name] for name in (*task.own, *task.wanted)]))
     step += reads * (members if task.order == "own" else 1)
-    sources = (task.data.train, task.data.test, task.validation)
-    data = sum(size_of((x.inputs, x.targets)) for x in sources if isinstance(x, Resident))
+    data = _resident(task.data.train, task.data.test, task.validation)
     return Estimate(members, states, states, step, outputs, logits, data)
+
+
+def _resident(*sources: Source | None) -> int:
+    return sum(size_of((x.inputs, x.targets)) for x in sources if isinstance(x, Resident))
 
 
 def kept_by_autograd(distillation: Distillation, state: State, batch: Batch) -> int:

@@ -25,9 +25,8 @@ def free_memory(device: torch.device, proc: Path = PROC, groups: Path = GROUPS) 
     """
     if device.type == "cuda":
         return float(torch.cuda.mem_get_info(device)[0])
-    return min(
-        _available(proc), *(_within(folder, *names) for folder, *names in _limits(proc, groups))
-    )
+    within = [_within(*group) for group in _groups(proc, groups)]
+    return min(_available(proc), *within)
 
 
 def _available(proc: Path) -> float:

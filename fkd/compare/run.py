@@ -85,7 +85,8 @@ class Comparison:
     Attributes: `results`, filled by `run`; `notes`, what a user should know before it runs;
     `teacher`, the trained teacher once there is one.
 
-    Raises ValueError, which begins with the argument's name, for what makes no sense.
+    Raises ValueError, which begins with the argument's name, for what makes no sense, and for what
+    takes more memory than is free.
     """
 
     def __init__(

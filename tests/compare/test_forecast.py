@@ -33,7 +33,7 @@ def test_before_the_first_evaluation_it_is_a_forward_pass():
     assert seen.known
     # 2 s a step, 9 of 12 to go; 6 x 2 / 3 = 4 s an evaluation, three to go
     assert seen.left == pytest.approx(9 * 2 + 3 * 4)
-    assert seen.cost == Cost(30, pytest.approx((12 * 2 + 3 * 4) / 2))
+    assert seen.cost == Cost(30, (12 * 2 + 3 * 4) / 2)
 
 
 def test_an_evaluation_is_what_those_behind_took():
@@ -44,7 +44,7 @@ def test_an_evaluation_is_what_those_behind_took():
         (8, seconds(30, 14, 10)),
     )
     assert seen.left == pytest.approx(4 * 2 + 1 * 5)
-    assert seen.cost == Cost(30, pytest.approx((12 * 2 + 3 * 5) / 2))
+    assert seen.cost == Cost(30, (12 * 2 + 3 * 5) / 2)
 
 
 def test_a_training_that_is_gone_on_with_has_the_pace_of_now():
@@ -55,7 +55,7 @@ def test_a_training_that_is_gone_on_with_has_the_pace_of_now():
         (8, seconds(230, 502, 55)),
     )
     assert seen.left == pytest.approx(4 * 2 + 1 * 5)
-    assert seen.cost == Cost(30, pytest.approx((12 * 2 + 3 * 5) / 2))
+    assert seen.cost == Cost(30, (12 * 2 + 3 * 5) / 2)
 
 
 def test_what_a_gpu_has_not_told_yet_does_not_count():
