@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 from compare.small_comparisons import EAGER, Narrow, Wide, trained_elsewhere, vectors
+from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from fkd import methods, optim
@@ -73,8 +74,12 @@ def test_what_autograd_keeps_by_hand():
     assert 2 * 5 * 8 * 4 <= kept <= 2 * 5 * 8 * 4 + 5 * 3 * 8
 
 
-def _curved(logits, labels):
-    return torch.func.vmap(torch.func.grad(torch.sum))(logits).sum(1) + logits.sum(1)
+def _sum(logits: Tensor) -> Tensor:
+    return logits.sum()
+
+
+def _curved(logits: Tensor, labels: Tensor) -> Tensor:
+    return torch.func.vmap(torch.func.grad(_sum))(logits).sum(1) + logits.sum(1)
 
 
 def test_a_loss_with_derivatives_of_its_own_is_no_fault():
