@@ -1,5 +1,6 @@
 """The memory that a comparison will take, held against what is free before it begins."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +21,7 @@ TIGHT = 0.8  # of what is free; more is told
 COPIES_OF_LOGITS = 3
 # torch.func keeps the backward pass too, from which a second derivative could be taken.
 KEPT_BY_FUNC = 2
-FEWER = "choose fewer seeds or settings of a sweep"
+FEWER = "choose fewer seeds or settings of a sweep, or a smaller network"
 # What each part is called, the argument that it grows with, and what makes it smaller.
 PARTS = {
     "states": ("the students' states", "seeds", FEWER),
@@ -31,7 +32,11 @@ PARTS = {
         "teacher_memory",
         "give less, and the teacher is asked about each batch",
     ),
-    "logits": ("the logits of an evaluation", "seeds", f"{FEWER}, or fewer examples to test on"),
+    "logits": (
+        "the logits of an evaluation",
+        "seeds",
+        "choose fewer seeds or settings, or fewer examples to test on",
+    ),
 }
 CPU = torch.device("cpu")
 
@@ -142,8 +147,9 @@ def _training(
         alone = size_of((state.params, state)) + kept  # the gradient, the new state
         at_once = 1 if plan.layout == "loop" else min(plan.chunk or count, count)
         states, step = states + count * size_of(state), max(step, at_once * alone)
-        classes = outputs_like(one.model, batch.inputs, train=False)["logits"]
-        logits = max(logits, COPIES_OF_LOGITS * count * test.examples * _of_example(classes))
+        outputs_of_one = outputs_like(one.model, batch.inputs, train=False)
+        of_example = sum(_of_example(x) for name, x in outputs_of_one.items() if name == "logits")
+        logits = max(logits, COPIES_OF_LOGITS * count * test.examples * of_example)
     reads = size_of((batch.inputs, [batch.targets[name] for name in (*task.own, *task.wanted)]))
     step += reads * (members if task.order == "own" else 1)
     data = _resident(task.data.train, task.data.test, task.validation)
@@ -194,7 +200,7 @@ def size_of(tree: Any) -> int:
 
 
 def _of_example(output: Tensor) -> int:
-    return output.nbytes // len(output)
+    return math.prod(output.shape[1:]) * output.itemsize
 
 
 def _gib(size: float) -> str:

@@ -90,7 +90,7 @@ def test_a_loss_with_derivatives_of_its_own_is_no_fault():
 @pytest.mark.parametrize(
     ("part", "begins", "remedy"),
     [
-        ("states", "seeds", "choose fewer seeds or settings of a sweep"),
+        ("states", "seeds", "choose fewer seeds or settings of a sweep, or a smaller network"),
         ("step", "batch_size", "choose a smaller batch, or a chunk of members at once"),
         ("outputs", "teacher_memory", "give less, and the teacher is asked about each batch"),
         ("logits", "seeds", "or fewer examples to test on"),
