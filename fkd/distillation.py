@@ -15,7 +15,8 @@ from torch.utils._pytree import tree_map
 from fkd import _check, _random
 from fkd._random import Key
 from fkd.data import Batch
-from fkd.methods import Context, Method, fit
+from fkd.data._source import check_batch
+from fkd.methods import Context, Method, Term, fit
 from fkd.model import Model, Tensors, check, lightly, outputs_like
 from fkd.optim import AverageState, Optimizer, Path, by_path, merge, only
 from fkd.schedules import Schedule
@@ -107,9 +108,10 @@ def distill(
     once, by the graph of the example batch: a layer that is left out at some steps only, by the
     numbers that it sees, is reached at every step, or at none.
 
-    Raises ValueError for an output, target, number or need that is not there, for shapes that a
-    loss or a head does not take, for a loss that is not one value per example or that reaches no
-    parameter, and for parameters that the optimizer does not take.
+    Raises ValueError for an argument of another kind, a batch without examples, an output, target,
+    number or need that is not there, shapes that a loss or a head does not take, a loss that is not
+    one value per example or that reaches no parameter, a schedule that gives anything but one
+    number, and parameters that the optimizer does not take; `init` for a seed outside [0, 2³²).
 
     >>> from fkd import methods, optim
     >>> from fkd.model import functional
@@ -120,7 +122,15 @@ def distill(
     >>> sorted(metrics)
     ['ce', 'loss']
     """
-    context = context or Context()
+    context = Context() if context is None else context
+    schedules = {} if schedules is None else schedules
+    _check.kind("distill", Model, student=student)
+    _check.kind("distill", Optimizer, optimizer=optimizer)
+    _check.kind("distill", Batch, batch=batch)
+    _check.kind("distill", Context, context=context)
+    _check.mapping("distill", method=method, schedules=schedules, targets=batch.targets)
+    if check_batch("distill", batch.inputs, batch.targets) == 0:
+        raise ValueError("distill: the batch holds no examples; give at least one")
     check(student, batch.inputs)
     outputs = outputs_like(student, batch.inputs, train=True)
     targets = tree_map(partial(torch.empty_like, device="meta"), dict(batch.targets))
@@ -137,13 +147,15 @@ def distill(
             defaults[f"{name}.{key}"] = value
         for key, schedule in term.schedules.items():
             factors[f"{name}.{key}"] = schedule(context.steps_per_epoch)
-    for name in schedules or {}:
+    for name, schedule in schedules.items():
         _check.known("distill", "hyperparameter of a schedule", name, defaults)
+        factors[name] = schedule
+    for name, schedule in factors.items():
+        _check_schedule(name, schedule)
     streams = {name: zlib.crc32(name.encode()) for name in heads}
-    parts = Parts(student, method, optimizer, heads, streams, factors | dict(schedules or {}))
+    parts = Parts(student, method, optimizer, heads, streams, factors)
     parts = replace(parts, optimizer=_of_reached(parts, defaults, batch))
-    # a sweep repeats its settings
-    check_numbers = cache(partial(_check_numbers, parts, outputs, targets, context))
+    check_numbers = cache(partial(_check_numbers, parts, outputs, targets, context))  # of a sweep
     loss = partial(_loss, parts)
     return Distillation(
         partial(_init, parts, defaults, check_numbers),
@@ -159,13 +171,27 @@ def step(
     batch: Batch,
     reduce: Callable[[Gradient], Gradient] = lambda gradient: gradient,
 ) -> tuple[State, Tensors]:
-    """One step of training: the gradient, `reduce` where ranks average it, the update."""
-    gradient = reduce(distillation.gradient(state, batch))
+    """One step of training: the gradient, `reduce` where ranks average it, the update.
+
+    Raises ValueError for an argument of another kind, and for a batch or a state that is not of
+    this distillation's shapes.
+    """
+    _check.kind("step", Distillation, distillation=distillation)
+    _check.kind("step", State, state=state)
+    _check.kind("step", Batch, batch=batch)
+    _check.function("step", reduce=reduce)
+    with _check.fitting("step", "batch and state must be as distill was given and init made them"):
+        gradient = distillation.gradient(state, batch)
+    gradient = reduce(gradient)
     return distillation.update(state, gradient), gradient.metrics
 
 
 def student_of(state: State) -> tuple[Tensors, Tensors]:
-    """The student's own (params, buffers), without the heads: what is kept after training."""
+    """The student's own (params, buffers), without the heads: what is kept after training.
+
+    Raises ValueError for what is no `State`.
+    """
+    _check.kind("student_of", State, state=state)
     return state.params["student"], state.buffers["student"]
 
 
@@ -174,6 +200,7 @@ def average_of(state: State) -> tuple[Tensors, Tensors]:
 
     Raises ValueError where the optimizer keeps none: it must be `fkd.optim.averaged(...)`.
     """
+    _check.kind("average_of", State, state=state)
     if not isinstance(state.optimizer, AverageState):
         raise ValueError(
             "average_of: the optimizer of this state keeps no average of the parameters; train "
@@ -183,6 +210,18 @@ def average_of(state: State) -> tuple[Tensors, Tensors]:
     return params, state.buffers["student"]
 
 
+def _check_schedule(name: str, schedule: Schedule) -> None:
+    """Raise where a schedule gives anything but one number: a factor would be broadcast."""
+    _check.function("distill", **{f"schedule of {name!r}": schedule})
+    factor = schedule(torch.zeros((), dtype=torch.int64))
+    if not isinstance(factor, Tensor) or factor.ndim:
+        form = tuple(factor.shape) if isinstance(factor, Tensor) else type(factor).__name__
+        raise ValueError(
+            f"distill: the schedule of {name!r} must give a tensor of one number, [], at a step, "
+            f"but it gives {form}"
+        )
+
+
 def _init(
     parts: Parts,
     defaults: dict[str, float],
@@ -190,16 +229,20 @@ def _init(
     seed: int,
     hyper: Mapping[str, float] | None = None,
 ) -> State:
-    hyper = dict(hyper or {})
-    for name in hyper:
+    _check.seed("init", seed=seed)
+    hyper = {} if hyper is None else hyper
+    _check.mapping("init", hyper=hyper)
+    for name, value in hyper.items():
         _check.known("init", "hyperparameter", name, defaults)
+        _check.plain("init", **{name: value})
+        _check.scalar("init", **{name: value})
     if hyper:  # other numbers are checked as the first ones were
         rates = {name: value for name, value in hyper.items() if name in parts.optimizer.hyper}
         _check.not_negative("init", **rates)
         shares = {name: rates[name] for name in parts.optimizer.shares if name in rates}
         _check.share("init", **shares)
         check(tuple(hyper.items()))
-    state = _untrained(parts, defaults | hyper, seed)
+    state = _untrained(parts, {**defaults, **hyper}, seed)
     return state._replace(optimizer=parts.optimizer.init(state.params))
 
 
@@ -318,6 +361,7 @@ def _check_and_build_heads(
         raise ValueError("distill: the method has no terms, so there is nothing to train on")
     heads = {}
     for name, term in method.items():
+        _check.kind("distill", Term, **{f"term {name!r}": term})
         for output in term.students:
             if output not in outputs:
                 raise ValueError(

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Literal, TypeVar
 
 import torch
+from torch import Tensor
 from torch.func import vmap
 from torch.utils._pytree import tree_map
 
@@ -21,7 +22,9 @@ def ensemble(distillation: Distillation, *, order: Order = "shared") -> Distilla
     `init(seeds, hyper)` takes a list of seeds, and for each hyperparameter named in `hyper` one
     value a member. With `order="shared"` the members see one batch [batch, ...]; with "own" each
     its own [members, batch, ...]. A member is the same student as when it is trained alone. How
-    members lie on the hardware is a matter of `fkd.execution`.
+    members lie on the hardware is a matter of `fkd.execution`. Raises ValueError for what is no
+    distillation; `init` for no seeds, for those outside [0, 2³²), and where a number has not one
+    value a member.
 
     >>> from fkd import methods, optim
     >>> from fkd.data import Batch
@@ -33,6 +36,7 @@ def ensemble(distillation: Distillation, *, order: Order = "shared") -> Distilla
     >>> run.init([0, 1, 2], {"lr": [0.1, 0.2, 0.3]}).params["student"]["weight"].shape
     torch.Size([3, 3, 4])
     """
+    _check.kind("ensemble", Distillation, distillation=distillation)
     _check.known("ensemble", "order", order, ("shared", "own"))
     batch_axis = None if order == "shared" else 0
     return Distillation(
@@ -48,11 +52,20 @@ def init(
     seeds: Sequence[int],
     hyper: Mapping[str, Sequence[float]] | None = None,
 ) -> State:
-    """The members' states, stacked, from their seeds and one value a member of each number."""
-    hyper = hyper or {}
+    """The members' states, stacked, from their seeds and one value a member of each number.
+
+    Raises ValueError as `ensemble` says.
+    """
+    hyper = {} if hyper is None else hyper
+    _check.kind("ensemble", Distillation, distillation=distillation)
+    _check.sequence("ensemble", seeds=seeds)
+    _check.mapping("ensemble", hyper=hyper)
     if not seeds:
         raise ValueError("ensemble: no seeds were given; give at least one")
+    for seed in seeds:
+        _check.seed("ensemble", seed=seed)
     for name, values in hyper.items():
+        _check.sequence("ensemble", **{f"hyperparameter {name!r}": values})
         if len(values) != len(seeds):
             raise ValueError(
                 f"ensemble: hyperparameter {name!r} must have one value a member, "
@@ -66,32 +79,77 @@ def init(
 
 
 def size(state: State) -> int:
-    """How many members a stacked state holds."""
+    """How many members a stacked state holds. Raises ValueError for one student's state."""
+    _check.kind("size", State, state=state)
+    if state.step.ndim != 1:
+        raise ValueError(
+            "size: the state must be that of members, with one axis of them, but its step is "
+            f"{tuple(state.step.shape)}; ensemble(distillation).init(seeds) makes one"
+        )
     return len(state.step)
 
 
 def member(tree: Tree, k: int) -> Tree:
     """Member `k` of any stacked tree: a view of each leaf.
 
+    Raises ValueError for a leaf that is no tensor, and for a member that is not there.
+
     >>> member({"w": torch.tensor([[1, 2], [3, 4]])}, 1)
     {'w': tensor([3, 4])}
     """
-    return tree_map(lambda leaf: leaf[k], tree)
+    _check.count("member", least=0, k=k)
+    return tree_map(partial(_row, k), tree)
+
+
+def _row(k: int, leaf: Tensor) -> Tensor:
+    if not isinstance(leaf, Tensor) or not leaf.ndim or k >= len(leaf):
+        form = tuple(leaf.shape) if isinstance(leaf, Tensor) else f"a {type(leaf).__name__}"
+        raise ValueError(
+            f"member: there is no member {k}, for a leaf of the tree is {form}; members are the "
+            "first axis of each, counted from 0"
+        )
+    return leaf[k]
 
 
 def stack(trees: Sequence[Tree]) -> Tree:
     """Trees of one structure as one tree with a new first axis: `member` takes one out again.
 
+    Raises ValueError for no trees, and for trees of which two differ in structure or in the shape
+    of a leaf.
+
     >>> stack([{"w": torch.tensor(1)}, {"w": torch.tensor(2)}])
     {'w': tensor([1, 2])}
     """
-    return tree_map(lambda *leaves: torch.stack(leaves), *trees)
+    _check.sequence("stack", trees=trees)
+    if not trees:
+        raise ValueError("stack: there are no trees; give at least one")
+    try:
+        return tree_map(_stacked, *trees)
+    except (RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise ValueError(
+            f"stack: trees must have one structure, and tensors of one shape: {reason}"
+        ) from error
+
+
+def _stacked(*leaves: Tensor) -> Tensor:
+    return torch.stack(leaves)
 
 
 def part(tree: Tree, members: slice) -> Tree:
-    """Some members of any stacked tree: a view of each leaf.
+    """Some members of any stacked tree: a view of each leaf. Raises ValueError as `member`.
 
     >>> part({"w": torch.tensor([1, 2, 3])}, slice(1, 3))
     {'w': tensor([2, 3])}
     """
-    return tree_map(lambda leaf: leaf[members], tree)
+    _check.kind("part", slice, members=members)
+    return tree_map(partial(_rows, members), tree)
+
+
+def _rows(members: slice, leaf: Tensor) -> Tensor:
+    if not isinstance(leaf, Tensor) or not leaf.ndim:
+        raise ValueError(
+            "part: every leaf of the tree must be a tensor with an axis of members, but one is a "
+            f"{type(leaf).__name__}"
+        )
+    return leaf[members]

@@ -4,7 +4,9 @@ The scores take logits [*members, examples, ..., classes] and have one number a 
 whole numbers [examples, ...], or soft [examples, ..., classes], whose largest is the label. What
 does not count is left out: positions where `mask`, boolean [examples, ...], is False, and labels of
 −100, which PyTorch's losses ignore. Where nothing is left a score is NaN. Logits among which one is
-NaN name no class, so they are wrong. Raises ValueError for shapes that do not fit.
+NaN name no class, so they are wrong, however many classes there are. Raises ValueError for what are
+no tensors, for shapes, dtypes and devices that do not fit, and for labels that are none of the
+classes, which are looked at wherever tensors hold values.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -40,7 +42,7 @@ def predict(
     batch_size: int | None = None,
 ) -> Tensors:
     """The named outputs for all examples of a source, in order, without gradient: its `answers`
-    put together.
+    put together. Raises ValueError as these do.
 
     >>> inputs = torch.arange(6.0).reshape(3, 2)
     >>> predict(lambda x: {"logits": 2 * x}, Resident(inputs, {}))["logits"][:, 1]
@@ -49,7 +51,6 @@ def predict(
     return together(answers(ask, source, names=names, batch_size=batch_size), source.examples)
 
 
-@torch.no_grad()
 def answers(
     ask: Ask,
     source: Source,
@@ -61,13 +62,30 @@ def answers(
 
     Each example is shown once, `batch_size` of them at a time: by default 64 on a CPU, up to 2,048
     on a GPU, and of a source that is not resident no more than its own batch size.
-    Raises ValueError for an output that there is not, and for one without an axis of the examples.
+    Raises ValueError at once for what is no function, no source or no sequence of names; and when
+    it comes to it for an output that there is not, and for one without an axis of the examples.
     """
-    for batch in source.in_order(batch_size or _chunk(source)):
+    _check.function("answers", ask=ask)
+    _check.kind("answers", Source, source=source)
+    _check.words("answers", names=names)
+    if not names:
+        raise ValueError("answers: names are empty; give at least one output's name")
+    if batch_size is not None:
+        _check.count("answers", batch_size=batch_size)
+    return _answers_to(ask, source, names, batch_size or _chunk(source))
+
+
+@torch.no_grad()
+def _answers_to(
+    ask: Ask, source: Source, names: Sequence[str], batch_size: int
+) -> Iterator[Tensors]:
+    for batch in source.in_order(batch_size):
         examples = next(len(x) for x in tree_leaves(batch.inputs) if isinstance(x, Tensor))
         outputs = ask(batch.inputs)
+        _check.mapping("answers", outputs=outputs)
         for name in names:
             _check.known("answers", "output", name, outputs)
+            _check.tensor("answers", **{f"output {name!r}": outputs[name]})
             shape = tuple(outputs[name].shape)
             if shape[:1] != (examples,):
                 raise ValueError(
@@ -81,23 +99,33 @@ def together(parts: Iterable[Tensors], examples: int) -> Tensors:
     """The outputs of all examples from those of some at a time, each in memory but once.
 
     Raises ValueError where an output is not the same in all parts but for the number of examples,
-    and where they are not of so many examples.
+    in its shape, dtype and device, and where they are not of so many examples.
 
     >>> together([{"logits": torch.zeros(2, 3)}, {"logits": torch.ones(1, 3)}], 3)["logits"][:, 0]
     tensor([0., 0., 1.])
     """
+    _check.count("together", least=0, examples=examples)
+    _check.kind("together", (Sequence, Iterator), parts=parts)
     whole: Tensors = {}
     start = 0
     for part in parts:
+        _check.mapping("together", part=part)
+        for name, output in part.items():
+            _check.tensor("together", **{f"output {name!r}": output})
+            if not output.ndim:
+                raise ValueError(
+                    f"together: output {name!r} must lead with an axis of examples, but it is a "
+                    "single number"
+                )
         stop = start + max((len(output) for output in part.values()), default=0)
         if not whole:
             whole = {name: x.new_empty((examples, *x.shape[1:])) for name, x in part.items()}
         for name in whole | part:
             place = whole[name][start:stop] if name in whole else None
-            if place is None or name not in part or place.shape != part[name].shape:
+            if place is None or name not in part or _form(place) != _form(part[name]):
                 raise ValueError(
                     f"together: output {name!r} must be of {examples} examples alike, but examples "
-                    f"{start} to {stop} have {_shapes(part)} and the whole is {_shapes(whole)}"
+                    f"{start} to {stop} have {_forms(part)} and the whole is {_forms(whole)}"
                 )
             place.copy_(part[name])
         start = stop
@@ -106,8 +134,12 @@ def together(parts: Iterable[Tensors], examples: int) -> Tensors:
     return whole
 
 
-def _shapes(outputs: Tensors) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(output.shape) for name, output in outputs.items()}
+def _forms(outputs: Tensors) -> dict[str, str]:
+    return {name: _form(output) for name, output in outputs.items()}
+
+
+def _form(output: Tensor) -> str:
+    return f"{output.dtype} {tuple(output.shape)} on {output.device}"
 
 
 @torch.no_grad()
@@ -125,8 +157,15 @@ def predict_members(
 
     Each example is read once for all members. With `average` it is the running average of their
     parameters that is asked, of `fkd.optim.averaged`, and not the last ones. Raises ValueError for
-    an output that the model has not, and where the optimizer keeps no average.
+    what is no model, no ensemble's state or no source, for an output that the model has not, and
+    where the optimizer keeps no average.
     """
+    _check.kind("predict_members", Model, model=model)
+    _check.kind("predict_members", Source, source=source)
+    _check.kind("predict_members", str, name=name)
+    _check.kind("predict_members", bool, average=average)
+    if batch_size is not None:
+        _check.count("predict_members", batch_size=batch_size)
     members = size(state)
     students = average_of(state) if average else student_of(state)
     one = partial(_output, name)
@@ -183,6 +222,7 @@ def agreement(student: Logits, teacher: Logits, mask: Mask = None) -> Scores:
     >>> agreement(torch.tensor([[2.0, 1.0], [0.0, 1.0]]), torch.tensor([[5.0, 1.0], [1.0, 0.0]]))
     tensor(0.5000)
     """
+    _check.floating("agreement", teacher=teacher)
     right, kept = _scored("agreement", student, teacher, mask)
     return right.sum(-1) / kept.sum()
 
@@ -198,6 +238,7 @@ def calibration_error(logits: Logits, labels: Labels, bins: int = 15, mask: Mask
     >>> calibration_error(torch.tensor([[30.0, 0.0], [30.0, 0.0]]), torch.tensor([0, 1]))
     tensor(0.5000)
     """
+    _check.count("calibration_error", bins=bins)
     right, kept = _scored("calibration_error", logits, labels, mask)
     confidence = logits.float().softmax(-1).amax(-1).reshape(right.shape)
     surplus = (right.float() - confidence).masked_fill(~kept, 0.0)
@@ -209,15 +250,27 @@ def calibration_error(logits: Logits, labels: Labels, bins: int = 15, mask: Mask
 
 def _scored(where: str, logits: Tensor, labels: Tensor, mask: Tensor | None) -> tuple[Tensor, ...]:
     """Where the answer is right and counts [*members, positions], and what counts [positions]."""
+    tensors = {"logits": logits, "labels": labels} | ({} if mask is None else {"mask": mask})
+    _check.tensor(where, **tensors)
+    _check.floating(where, logits=logits)
+    if labels.dtype == torch.bool or labels.is_complex():
+        raise ValueError(
+            f"{where}: labels must be whole numbers or floating-point, but their dtype is "
+            f"{labels.dtype}"
+        )
+    if logits.ndim and not logits.shape[-1]:
+        raise ValueError(
+            f"{where}: logits must be of at least one class, but they are {tuple(logits.shape)}"
+        )
     soft = labels.is_floating_point()
     shape = logits.shape if soft else logits.shape[:-1]
-    if labels.ndim <= soft or shape[-labels.ndim :] != labels.shape:
+    if logits.ndim < 2 or labels.ndim <= soft or shape[-labels.ndim :] != labels.shape:
         raise ValueError(
             f"{where}: of logits [*members, examples, ..., classes] labels must be whole numbers "
             "[examples, ...], and soft labels or a teacher's logits [examples, ..., classes], but "
             f"they are {tuple(logits.shape)} and {tuple(labels.shape)} of {labels.dtype}"
         )
-    numbers = _answers(labels) if soft else labels
+    numbers = _answers(labels) if soft else labels.long()  # 8 bits do not hold what is ignored
     kept = numbers != IGNORED
     if mask is not None:
         if mask.dtype != torch.bool or mask.shape != numbers.shape:
@@ -226,9 +279,21 @@ def _scored(where: str, logits: Tensor, labels: Tensor, mask: Tensor | None) -> 
                 f"it is {tuple(mask.shape)} of {mask.dtype}"
             )
         kept = kept & mask
+    if not soft and _check.readable(kept):
+        _check_within(where, numbers[kept], logits.shape[-1])
     answers = _answers(logits)
     right = (answers == numbers) & (answers >= 0) & kept
     return right.flatten(-numbers.ndim), kept.flatten()
+
+
+def _check_within(where: str, labels: Tensor, classes: int) -> None:
+    """Raise where a label is none of the classes."""
+    wrong = labels[(labels < 0) | (labels >= classes)]
+    if len(wrong):
+        raise ValueError(
+            f"{where}: labels must lie in [0, {classes}), as the logits have {classes} classes, or "
+            f"be {IGNORED}, but one is {int(wrong[0])}"
+        )
 
 
 def _answers(logits: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from fkd import checkpoint
+from fkd import _check, checkpoint
 from fkd.model import Tensors, arguments, keywords
 from fkd.models import features
 
@@ -37,7 +37,10 @@ def member_state_dict(
     >>> list(member_state_dict(model.build, *model.init(0)))
     ['weight', 'bias']
     """
-    module = build()
+    _check_state("member_state_dict", params=params, buffers=buffers)
+    if member is not None:
+        _check.count("member_state_dict", least=0, member=member)
+    module = _module("member_state_dict", build)
     own = dict(module.named_parameters()) | dict(module.named_buffers())
     leaves = dict(params) | dict(buffers)
     if member is not None:
@@ -71,6 +74,20 @@ def member_state_dict(
     return {name: copies.get(id(value), value) for name, value in state.items()}
 
 
+def _check_state(where: str, **states: Tensors) -> None:
+    _check.mapping(where, **states)
+    for state in states.values():
+        for name, leaf in state.items():
+            _check.tensor(where, **{name: leaf})
+
+
+def _module(where: str, build: Build) -> nn.Module:
+    _check.function(where, build=build)
+    module = build()
+    _check.kind(where, nn.Module, **{"what build() returns": module})
+    return module
+
+
 def _row(name: str, leaf: Tensor, member: int) -> Tensor:
     if not (leaf.ndim and 0 <= member < len(leaf)):
         raise ValueError(
@@ -90,6 +107,7 @@ def save_safetensors(path: str | Path, state_dict: Mapping[str, Tensor]) -> None
     take, such as an extra state that is no tensor.
     """
     _new("save_safetensors", path)
+    _check.mapping("save_safetensors", state_dict=state_dict)
     checkpoint.write(path, state_dict)
 
 
@@ -102,23 +120,33 @@ def exported(
     tuple of arguments, or a dict of them by name. The program takes any number of examples where
     the module allows it. `torch.export.save` writes it.
 
-    Raises RuntimeError for a state that is not the module's, and torch.export's own errors.
+    Raises ValueError for a state that is not the module's, and for what torch.export cannot take,
+    in its own words.
 
     >>> program = exported(lambda: nn.Linear(2, 3), nn.Linear(2, 3).state_dict(), torch.ones(2, 2))
     >>> program.module()(torch.ones(5, 2)).shape
     torch.Size([5, 3])
     """
-    module, positional, named = _ready(build, state_dict, inputs)
+    module, positional, named = _ready("exported", build, state_dict, inputs)
     shapes = tree_map(_examples, named or positional)
-    return torch.export.export(module, positional, named, dynamic_shapes=shapes)
+    try:
+        return torch.export.export(module, positional, named, dynamic_shapes=shapes)
+    except Exception as error:  # which fails in as many ways as there are modules
+        reason = " ".join(str(error).split())[:500]
+        raise ValueError(
+            f"exported: torch.export cannot take the {type(module).__name__} with these inputs: "
+            f"{reason}"
+        ) from error
 
 
 def _ready(
-    build: Build, state_dict: Mapping[str, Any], inputs: Any
+    where: str, build: Build, state_dict: Mapping[str, Any], inputs: Any
 ) -> tuple[nn.Module, tuple[Any, ...], dict[str, Any]]:
     """The module with its state, and its arguments in order and by name."""
-    module = copy.deepcopy(build())  # which may give a module that is another's
-    module.load_state_dict(state_dict)
+    _check.mapping(where, state_dict=state_dict)
+    module = copy.deepcopy(_module(where, build))  # which may give a module that is another's
+    with _check.fitting(where, "state_dict must be the module's"):
+        module.load_state_dict(state_dict)
     module.eval()
     return module, *arguments(inputs, keywords(module))
 
@@ -139,9 +167,10 @@ def save_onnx(path: str | Path, build: Build, state_dict: Mapping[str, Any], inp
     if not all(find_spec(name) for name in ("onnx", "onnxscript")):
         raise ValueError("save_onnx: ONNX is not installed; pip install onnx onnxscript")
     _new("save_onnx", path)
+    _module("save_onnx", build)
     build = features(build, {})  # which gives no more than tensors by name
-    module, positional, named = _ready(build, state_dict, inputs)
-    with torch.no_grad():
+    module, positional, named = _ready("save_onnx", build, state_dict, inputs)
+    with torch.no_grad(), _check.fitting("save_onnx", "inputs must be the module's"):
         names = list(module(*positional, **named))
     program = torch.onnx.export(
         exported(build, state_dict, inputs), output_names=names, dynamo=True, verbose=False
@@ -152,5 +181,6 @@ def save_onnx(path: str | Path, build: Build, state_dict: Mapping[str, Any], inp
 
 
 def _new(where: str, path: str | Path) -> None:
+    _check.kind(where, (str, Path), path=path)
     if Path(path).exists():
         raise ValueError(f"{where}: there is a file {path} already; name a new one")

@@ -2,7 +2,9 @@
 
 A schedule takes the step, an int64 scalar counted from 0, and returns a scalar in torch's default
 dtype. It is a module-level function bound by `functools.partial`, so it can be pickled, compiled
-and mapped over members. Time is in steps; `by_epoch` lets it go in epochs.
+and mapped over members. Time is in steps, whole numbers; `by_epoch` lets it go in epochs.
+Everything here raises ValueError for what is no number of Python's, and for a number that float32
+cannot hold.
 """
 
 import math
@@ -24,6 +26,7 @@ def constant(factor: float = 1.0) -> Schedule:
     >>> float(constant()(torch.tensor(7)))
     1.0
     """
+    _check.plain("constant", factor=factor)
     _check.not_negative("constant", factor=factor)
     return partial(_constant, factor)
 
@@ -40,7 +43,7 @@ def linear_warmup(steps: int) -> Schedule:
     >>> [float(linear_warmup(4)(torch.tensor(i))) for i in range(5)]
     [0.25, 0.5, 0.75, 1.0, 1.0]
     """
-    _check.positive("linear_warmup", steps=steps)
+    _check.count("linear_warmup", steps=steps)
     return partial(_linear_warmup, steps)
 
 
@@ -60,7 +63,8 @@ def cosine(total: int, *, final: float = 0.0) -> Schedule:
     >>> [round(float(cosine(4)(torch.tensor(i))), 3) for i in range(6)]
     [1.0, 0.854, 0.5, 0.146, 0.0, 0.0]
     """
-    _check.positive("cosine", total=total)
+    _check.count("cosine", total=total)
+    _check.plain("cosine", final=final)
     _check.not_negative("cosine", final=final)
     return partial(_cosine, total, final)
 
@@ -85,8 +89,9 @@ def warmup_cosine(total: int, warmup: int = 0, *, final: float = 0.0) -> Schedul
     >>> [round(float(schedule(torch.tensor(i))), 2) for i in (0, 1, 2, 6, 10)]
     [0.5, 1.0, 1.0, 0.5, 0.0]
     """
-    _check.positive("warmup_cosine", total=total)
-    _check.between("warmup_cosine", 0, total - 1, warmup=warmup)
+    _check.count("warmup_cosine", total=total)
+    _check.count("warmup_cosine", least=0, most=total - 1, warmup=warmup)
+    _check.plain("warmup_cosine", final=final)
     _check.not_negative("warmup_cosine", final=final)
     return partial(_warmup_cosine, total, warmup, final)
 
@@ -104,13 +109,15 @@ def piecewise(milestones: Sequence[int], factor: float = 0.1) -> Schedule:
     >>> [round(float(piecewise([2, 4])(torch.tensor(i))), 3) for i in (0, 1, 2, 3, 4, 9)]
     [1.0, 1.0, 0.1, 0.1, 0.01, 0.01]
     """
+    _check.sequence("piecewise", milestones=milestones)
     if not milestones:
         raise ValueError(
             "piecewise: milestones are empty, so the factor never changes; "
             "give at least one step, or use constant()"
         )
     for milestone in milestones:
-        _check.positive("piecewise", milestone=milestone)
+        _check.count("piecewise", milestone=milestone)
+    _check.plain("piecewise", factor=factor)
     _check.positive("piecewise", factor=factor)
     return partial(_piecewise, tuple(milestones), factor)
 
@@ -131,6 +138,7 @@ def exponential(factor: float) -> Schedule:
     >>> [float(exponential(0.5)(torch.tensor(i))) for i in range(4)]
     [1.0, 0.5, 0.25, 0.125]
     """
+    _check.plain("exponential", factor=factor)
     _check.positive("exponential", factor=factor)
     return partial(_exponential, factor)
 
@@ -148,7 +156,8 @@ def linear(total: int, *, initial: float = 1 / 3, final: float = 1.0) -> Schedul
     >>> [float(linear(4, initial=0.0)(torch.tensor(i))) for i in range(6)]
     [0.0, 0.25, 0.5, 0.75, 1.0, 1.0]
     """
-    _check.positive("linear", total=total)
+    _check.count("linear", total=total)
+    _check.plain("linear", initial=initial, final=final)
     _check.not_negative("linear", initial=initial, final=final)
     return partial(_linear, total, initial, final)
 
@@ -165,7 +174,9 @@ def polynomial(total: int, power: float = 1.0) -> Schedule:
     >>> [float(polynomial(4, power=2.0)(torch.tensor(i))) for i in range(6)]
     [1.0, 0.5625, 0.25, 0.0625, 0.0, 0.0]
     """
-    _check.positive("polynomial", total=total, power=power)
+    _check.count("polynomial", total=total)
+    _check.plain("polynomial", power=power)
+    _check.positive("polynomial", power=power)
     return partial(_polynomial, total, power)
 
 
@@ -189,8 +200,10 @@ def one_cycle(
     >>> [round(float(schedule(torch.tensor(i))), 2) for i in (0, 2, 4, 6, 9)]
     [0.04, 0.52, 1.0, 0.65, 0.0]
     """
+    _check.count("one_cycle", total=total)
+    _check.plain("one_cycle", rise=rise, initial=initial, final=final)
+    _check.scalar("one_cycle", rise=rise)
     _check.not_negative("one_cycle", initial=initial, final=final)
-    _check.positive("one_cycle", total=total)
     if not 1 < rise * total < total:
         raise ValueError(
             f"one_cycle: rise must lie above 1 / total = {1 / total:.3g} and below 1, "
@@ -216,6 +229,9 @@ def join(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Schedule:
     >>> [float(schedule(torch.tensor(i))) for i in range(5)]
     [0.5, 0.75, 1.0, 0.5, 0.25]
     """
+    _check.sequence("join", schedules=schedules, boundaries=boundaries)
+    for schedule in schedules:
+        _check.function("join", schedule=schedule)
     if not schedules:
         raise ValueError("join: a schedule is missing; give at least one")
     if len(boundaries) != len(schedules) - 1:
@@ -224,7 +240,7 @@ def join(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Schedule:
             f"but {len(boundaries)} are given; give the first step of each schedule but the first"
         )
     for boundary in boundaries:
-        _check.positive("join", boundary=boundary)
+        _check.count("join", boundary=boundary)
     if any(later <= earlier for earlier, later in pairwise(boundaries)):
         raise ValueError(f"join: boundaries must rise, but they are {list(boundaries)}")
     return partial(_join, tuple(schedules), tuple(boundaries))
@@ -240,11 +256,12 @@ def _join(schedules: tuple[Schedule, ...], boundaries: tuple[int, ...], step: Te
 
 
 def times(first: Schedule, second: Schedule) -> Schedule:
-    """The product of two schedules: `ChainedScheduler`.
+    """The product of two schedules: `ChainedScheduler`. Raises ValueError for what is no function.
 
     >>> float(times(linear_warmup(2), exponential(0.5))(torch.tensor(0)))
     0.5
     """
+    _check.function("times", first=first, second=second)
     return partial(_times, first, second)
 
 
@@ -260,7 +277,8 @@ def by_epoch(schedule: Schedule, steps_per_epoch: int) -> Schedule:
     >>> [float(by_epoch(linear_warmup(2), 3)(torch.tensor(i))) for i in range(5)]
     [0.5, 0.5, 0.5, 1.0, 1.0]
     """
-    _check.positive("by_epoch", steps_per_epoch=steps_per_epoch)
+    _check.function("by_epoch", schedule=schedule)
+    _check.count("by_epoch", steps_per_epoch=steps_per_epoch)
     return partial(_by_epoch, schedule, steps_per_epoch)
 
 

@@ -4,7 +4,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 from scipy import stats
+
+from fkd import _check
 
 
 class Interval(NamedTuple):
@@ -34,14 +37,21 @@ class Paired(NamedTuple):
 def interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
     """Student's t interval of a mean, for values that are independent and about normal.
 
+    Where a value is not finite, the mean is what arithmetic makes of it and nothing else is known:
+    deviation and bounds are NaN. Raises ValueError for what are no numbers, for none at all, and
+    for a confidence outside [0, 1).
+
     >>> [round(x, 4) for x in interval([1.0, 2.0, 3.0])]
     [2.0, 1.0, -0.4841, 4.4841]
     """
-    x = np.asarray(values, dtype=np.float64)
-    mean = float(x.mean())
-    if len(x) < 2:
-        return Interval(mean, None, None, None)
-    deviation = float(x.std(ddof=1))
+    x = _numbers("interval", "values", values)
+    _check.plain("interval", confidence=confidence)
+    _check.share("interval", confidence=confidence)
+    with np.errstate(invalid="ignore", over="ignore"):  # of values that are not finite, or huge
+        mean = float(x.mean())
+        if len(x) < 2:
+            return Interval(mean, None, None, None)
+        deviation = float(x.std(ddof=1))
     half = float(stats.t.ppf((1 + confidence) / 2, len(x) - 1)) * deviation / len(x) ** 0.5
     return Interval(mean, deviation, mean - half, mean + half)
 
@@ -49,11 +59,38 @@ def interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
 def paired(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> Paired:
     """How `a` differs from `b`, pair by pair: the mean of a − b, its t interval, and p.
 
+    Raises ValueError for samples of two lengths, and as `interval`.
+
     >>> result = paired([2.0, 3.0, 5.0], [1.0, 2.0, 3.0])
     >>> round(result.difference, 4), round(result.p, 4)
     (1.3333, 0.0572)
     """
-    differences = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
-    mean, deviation, low, high = interval(differences.tolist(), confidence)
-    p = float(stats.ttest_rel(a, b).pvalue) if deviation else None
+    first, second = _numbers("paired", "a", a), _numbers("paired", "b", b)
+    if len(first) != len(second):
+        raise ValueError(
+            f"paired: a and b must hold one number each for every pair, but they hold {len(first)} "
+            f"and {len(second)}; give both for the same seeds"
+        )
+    _check.plain("paired", confidence=confidence)
+    _check.share("paired", confidence=confidence)
+    with np.errstate(invalid="ignore", over="ignore"):
+        differences = first - second
+        mean, deviation, low, high = interval(differences.tolist(), confidence)
+        p = float(stats.ttest_rel(first, second).pvalue) if deviation else None
     return Paired(mean, low, high, p)
+
+
+def _numbers(where: str, name: str, values: Sequence[float]) -> Float[np.ndarray, " values"]:
+    """The values in float64. Raises ValueError where they are no real numbers, or none at all."""
+    if not isinstance(values, np.ndarray):
+        _check.sequence(where, **{name: values})
+    try:
+        x = np.asarray(values)
+    except ValueError:  # rows of several lengths
+        x = np.empty((0, 0))
+    if x.ndim != 1 or not len(x) or x.dtype.kind not in "iuf":
+        raise ValueError(
+            f"{where}: {name} must hold real numbers, at least one, along one axis, but they are "
+            f"{values!r:.100}"
+        )
+    return x.astype(np.float64)

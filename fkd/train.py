@@ -24,11 +24,24 @@ Reduce = Callable[[Gradient], Gradient]
 
 @dataclass(frozen=True)
 class Students:
-    """An ensemble to train: what one student is, the seeds, one value a member of each number."""
+    """An ensemble to train: what one student is, the seeds, one value a member of each number.
+
+    Raises ValueError for what is no distillation, for no seeds and seeds outside [0, 2³²), and for
+    what is no mapping of numbers.
+    """
 
     distillation: Distillation
     seeds: Sequence[int]
     hyper: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check.kind("Students", Distillation, distillation=self.distillation)
+        _check.sequence("Students", seeds=self.seeds)
+        if not self.seeds:
+            raise ValueError("Students: there are no seeds; give at least one")
+        for seed in self.seeds:
+            _check.seed("Students", seed=seed)
+        _check.mapping("Students", hyper=self.hyper)
 
 
 @dataclass(frozen=True)
@@ -86,10 +99,23 @@ def train(
     left the layout open; and if it left open whether to compile, a step that the compiler cannot
     take goes on without it, with a warning.
 
-    Raises ValueError for no students, epochs below one, a `start` that is of other students, and
-    students that cannot run as the plan demands.
+    Raises ValueError for an argument of another kind, no students, epochs below one, an
+    `order_seed` outside [0, 2³²), a `start` that is of other students, and students that cannot run
+    as the plan demands.
     """
-    _check.positive("train", epochs=epochs)
+    _check.count("train", epochs=epochs)
+    _check.seed("train", order_seed=order_seed)
+    _check.kind("train", Source, source=source)
+    _check.mapping("train", students=students)
+    for name, one in students.items():
+        _check.kind("train", Students, **{f"students {name!r}": one})
+    if plan is not None:
+        _check.kind("train", Plan, plan=plan)
+    if start is not None:
+        _check.kind("train", At, start=start)
+    for name, function in (("teacher", teacher), ("reduce", reduce)):
+        if function is not None:
+            _check.function("train", **{name: function})
     _check.known("train", "order", order, ("shared", "own"))
     if not students:
         raise ValueError("train: there are no students; give at least one ensemble")

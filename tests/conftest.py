@@ -11,4 +11,5 @@ settings.register_profile(
     derandomize="CI" in os.environ,  # a red CI is to mean a change, not a draw
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
+settings.register_profile("many", settings.get_profile("fkd"), max_examples=500)
 settings.load_profile("fkd")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from small import assert_same
+from small import assert_same, batches, rule, small
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
@@ -210,8 +210,9 @@ def _own_head(wide: int):
         (_own_head(5), r"term 'x': squared_error: .* student is \(6, 5, 5, 5\)"),
         (
             methods.hint(layer="hidden", teacher_layer="feature_map"),
-            r"term 'hint': the student's output \(4,\) and the target \(7, 5, 5\) have no form in "
-            r"common: .*; it joins student 'hidden' \(4,\) with target 'feature_map' \(7, 5, 5\); "
+            r"term 'hint': features: the student's output \(4,\) and the target \(7, 5, 5\) have "
+            r"no form in common: .*; it joins student 'hidden' \(4,\) with target 'feature_map' "
+            r"\(7, 5, 5\); "
             "what fits: student 'hidden' with target 'logits', student 'hidden' with target 'hid",
         ),
         (
@@ -296,3 +297,18 @@ def test_a_schedule_of_ones_own_replaces_the_methods():
     )
     _, metrics = step(one, one.init(0), examples)
     assert_same(metrics["loss"], metrics["dkd"])
+
+
+@pytest.mark.plain
+def test_a_schedule_of_more_than_one_number_is_refused():
+    # it would be broadcast over the parameters
+    vector, batch = {"lr": lambda step: torch.ones(3)}, next(batches(1))
+    with pytest.raises(ValueError, match=r"the schedule of 'lr' must give a tensor .*\(3,\)"):
+        distill(functional(small), methods.kd(), optim.sgd(0.1), batch, schedules=vector)
+
+
+@pytest.mark.plain
+def test_a_batch_of_another_form_is_told_in_our_words():
+    run, batch = rule(), next(batches(1))
+    with pytest.raises(ValueError, match="step: batch and state must be as distill was given"):
+        step(run, run.init(0), Batch(batch.inputs[:, :2], batch.targets))

@@ -105,6 +105,17 @@ def test_bad_arguments_are_refused():
 
 
 @pytest.mark.plain
+@pytest.mark.parametrize("seed", [-1, 2**32, 2**64, 0.5, True])
+def test_a_seed_of_more_than_32_bits_is_refused(seed):
+    # 2³² would be the student of seed 0
+    one = rule()
+    for init in (one.init, lambda seed: ensemble(one).init([0, seed])):
+        with pytest.raises(ValueError, match=r"seed must be a whole number in \[0, 2\*\*32\)"):
+            init(seed)
+    assert one.init(2**32 - 1).key == 2**32 - 1
+
+
+@pytest.mark.plain
 def test_an_unknown_order_is_refused():
     with pytest.raises(ValueError, match="order 'mine' is not known; choose from shared, own"):
         ensemble(rule(), order="mine")  # type: ignore[arg-type]

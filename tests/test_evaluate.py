@@ -1,5 +1,7 @@
 """Scores against scikit-learn, NumPy and matrix products written out."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -97,6 +99,41 @@ def test_logits_of_nan_are_right_of_nothing():
     assert evaluate.calibration_error(logits, labels, mask=kept) == expected
     both = torch.stack([logits, torch.zeros(4, 2)])
     assert evaluate.calibration_error(both, labels).isnan().tolist() == [True, False]
+
+
+@pytest.mark.parametrize("classes", [1, 2, 5, 100])
+def test_logits_of_nan_are_wrong_however_many_classes_there_are(classes):
+    logits, labels = torch.zeros(6, classes), torch.zeros(6, dtype=torch.int64)
+    logits[:, 0] = 1.0
+    for place in {0, classes - 1}:
+        some = logits.clone()
+        some[:2, place] = torch.nan
+        assert evaluate.accuracy(some, labels) == 4 / 6
+        assert evaluate.agreement(some, logits) == 4 / 6
+        assert evaluate.agreement(logits, some) == 4 / 6
+        assert evaluate.agreement(some, some) == 4 / 6
+        assert evaluate.accuracy(torch.full_like(some, torch.nan), labels) == 0
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize("score", [evaluate.accuracy, evaluate.calibration_error])
+def test_a_label_that_is_no_class_is_refused_where_it_counts(score):
+    logits, labels = _logits(4, 3), torch.tensor([0, 1, 2, 3])
+    with pytest.raises(ValueError, match=r"labels must lie in \[0, 3\).*be -100, but one is 3"):
+        score(logits, labels)
+    kept = torch.tensor([True, True, True, False])
+    assert score(logits, labels, mask=kept) == score(logits[:3], labels[:3])
+    # in 8 bits -100 is 156, which is a class here
+    logits, labels = _logits(2, 200), torch.tensor([156, 3])
+    assert score(logits, labels.to(torch.uint8)) == score(logits, labels)
+
+
+def test_scores_are_mapped_over_members():
+    logits, labels = _logits(3, 4, 2), torch.tensor([0, 1, 1, 0])
+    scores: list[Callable[..., torch.Tensor]] = [evaluate.accuracy, evaluate.calibration_error]
+    for score in scores:
+        mapped = torch.func.vmap(score, in_dims=(0, None))(logits, labels)
+        torch.testing.assert_close(mapped, score(logits, labels))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 # The distribution that a module comes from, where it has another name.
-DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn"}
+DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "triton": "torch"}
 # What parts of fkd may import beyond the dependencies: an extra is theirs alone.
 EXTRAS_OF = {
     "compare": "compare",

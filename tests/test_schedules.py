@@ -187,15 +187,24 @@ def test_far_steps_lose_nothing_to_float32():
     ("make", "message"),
     [
         (lambda: schedules.constant(-1.0), "constant: factor must be zero or more"),
-        (lambda: schedules.linear_warmup(0), "linear_warmup: steps must be above zero"),
-        (lambda: schedules.cosine(0), "cosine: total must be above zero"),
+        (
+            lambda: schedules.linear_warmup(0),
+            "linear_warmup: steps must be a whole number of at least 1",
+        ),
+        (lambda: schedules.cosine(0), "cosine: total must be a whole number of at least 1"),
         (lambda: schedules.cosine(5, final=-0.1), "cosine: final must be zero or more"),
-        (lambda: schedules.warmup_cosine(3, warmup=3), "warmup_cosine: warmup must lie in"),
+        (
+            lambda: schedules.warmup_cosine(3, warmup=3),
+            r"warmup_cosine: warmup must be a whole number in \[0, 2\]",
+        ),
         (lambda: schedules.piecewise([]), "piecewise: milestones are empty.*constant"),
-        (lambda: schedules.piecewise([0, 3]), "piecewise: milestone must be above zero"),
+        (
+            lambda: schedules.piecewise([0, 3]),
+            "piecewise: milestone must be a whole number of at least 1",
+        ),
         (lambda: schedules.piecewise([3], 0.0), "piecewise: factor must be above zero"),
         (lambda: schedules.exponential(0.0), "exponential: factor must be above zero"),
-        (lambda: schedules.linear(0), "linear: total must be above zero"),
+        (lambda: schedules.linear(0), "linear: total must be a whole number of at least 1"),
         (lambda: schedules.linear(3, initial=-1.0), "linear: initial must be zero or more"),
         (lambda: schedules.polynomial(3, power=0.0), "polynomial: power must be above zero"),
         (lambda: schedules.one_cycle(3), "one_cycle: rise must lie above 1 / total = 0.333"),
@@ -204,7 +213,7 @@ def test_far_steps_lose_nothing_to_float32():
         (lambda: schedules.join([schedules.constant()], [3]), "1 schedules have 0 boundaries"),
         (
             lambda: schedules.join([schedules.constant()] * 2, [0]),
-            "join: boundary must be above zero",
+            "join: boundary must be a whole number of at least 1",
         ),
         (
             lambda: schedules.join([schedules.constant()] * 3, [3, 3]),
@@ -212,7 +221,7 @@ def test_far_steps_lose_nothing_to_float32():
         ),
         (
             lambda: schedules.by_epoch(schedules.constant(), 0),
-            "by_epoch: steps_per_epoch must be above zero",
+            "by_epoch: steps_per_epoch must be a whole number of at least 1",
         ),
     ],
 )

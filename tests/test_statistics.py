@@ -37,3 +37,26 @@ def test_what_one_seed_cannot_tell_is_none():
     assert statistics.interval([0.5]) == (0.5, None, None, None)
     assert statistics.paired([0.5], [0.25]) == (0.25, None, None, None)
     assert statistics.paired([0.5, 0.5], [0.25, 0.25]) == (0.25, 0.25, 0.25, None)
+
+
+def test_samples_of_two_lengths_are_no_pairs():
+    # NumPy would compare each of the one with the single other
+    for a, b in (([0.1, 0.2, 0.3], [0.1]), ([0.1], [0.1, 0.2]), ([0.1, 0.2], [0.1, 0.2, 0.3])):
+        with pytest.raises(ValueError, match="paired: a and b must hold one number each"):
+            statistics.paired(a, b)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_of_values_that_are_not_finite_nothing_but_the_mean_is_known(value):
+    mean, *others = statistics.interval([0.5, value, 0.25])
+    np.testing.assert_equal(others, [np.nan] * 3)
+    np.testing.assert_equal(mean, np.mean([0.5, value, 0.25]))
+    difference, *others = statistics.paired([0.5, value], [0.25, 0.5])
+    np.testing.assert_equal(others, [np.nan] * 3)
+    assert not np.isfinite(difference)
+
+
+@pytest.mark.parametrize("values", [[], ["1", "2"], [[1.0], [2.0]], [True, False], "12", 3.0])
+def test_what_are_no_numbers_are_refused(values):
+    with pytest.raises(ValueError, match="interval: values must"):
+        statistics.interval(values)

@@ -229,7 +229,7 @@ def test_steps_in_a_graph_are_the_steps_one_by_one(monkeypatch):
 
 def test_what_makes_no_sense_is_refused_before_the_first_step():
     students = {"kd": Students(rule(), [1, 2])}
-    with pytest.raises(ValueError, match="epochs must be above zero"):
+    with pytest.raises(ValueError, match="epochs must be a whole number of at least 1"):
         train(students, source(), epochs=0)
     with pytest.raises(ValueError, match="there are no students; give at least one"):
         train({}, source(), epochs=1)

@@ -5,7 +5,8 @@
     python benchmarks/convolutions --device cuda --compile
 
 Each of K members has its own 3x3 weights, and the input is one for all or each member's own, as in
-the two convolutions of a LightNN student whose members share their batches. A candidate takes its
+the two convolutions of a LightNN student whose members share their batches; in a block with the
+ReLU and the pooling that follow, which Triton's kernel has in itself. A candidate takes its
 input and leaves its output in the memory layout that suits it, as it would within a network, and
 takes the weights as a state holds them. The loops must unbind and stack, as a batching rule would.
 

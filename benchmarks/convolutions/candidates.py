@@ -16,9 +16,11 @@ class Layer(NamedTuple):
     outputs: int
     size: int  # height and width
     shared: bool  # one input for all members: the first layer, whose input needs no gradient
+    block: bool = False  # with the ReLU and the 2x2 maximum that follow
 
 
 LAYERS = {"first": Layer(3, 16, 32, shared=True), "second": Layer(16, 16, 16, shared=False)}
+LAYERS |= {f"{name} block": layer._replace(block=True) for name, layer in LAYERS.items()}
 
 # Every candidate: x [K, B, in, H, W] or shared [B, in, H, W], weight [K, out, in, 3, 3] and bias
 # [K, out] give [K, B, out, H, W].
@@ -79,6 +81,28 @@ def unfolded(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return y.unflatten(1, (x.shape[-4], *x.shape[-2:])).movedim(-1, 2)
 
 
+def triton(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """One kernel of fkd's own; its import fails where Triton is not."""
+    from fkd.execution.convolution import ensemble_conv2d
+
+    return ensemble_conv2d(x, weight, bias, padding=1)
+
+
+def triton_block(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """The whole block as one kernel of fkd's own."""
+    from fkd.execution.convolution import ensemble_conv2d_relu_pool
+
+    return ensemble_conv2d_relu_pool(x, weight, bias, padding=1)
+
+
+def relu_pool(y: Tensor, layout: str) -> Tensor:
+    """What follows a convolution in a block, on maps that lie as `layout` says."""
+    if layout.startswith("k"):
+        return F.max_pool2d(y.relu().flatten(0, 1), 2).unflatten(0, y.shape[:2])
+    pooled = F.max_pool2d(_side_by_side(y.relu(), len(y)), 2)
+    return pooled.unflatten(1, (len(y), -1)).movedim(1, 0)
+
+
 def _side_by_side(x: Tensor, members: int) -> Tensor:
     """[B, K in, H, W], in the memory format of x."""
     return torch.cat([x] * members, 1) if x.ndim == 4 else x.movedim(0, 1).flatten(1, 2)
@@ -112,6 +136,13 @@ class Candidate(NamedTuple):
     multiple: int = 1  # what the number of members must divide by
     shared: bool = False  # for a shared input alone
     cuda: bool = False  # on a GPU alone
+    whole: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None  # a block as one
+
+    def block(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """The convolution, its ReLU and the maximum of each 2x2."""
+        if self.whole:
+            return self.whole(x, weight, bias)
+        return relu_pool(self.apply(x, weight, bias), self.layout)
 
 
 CANDIDATES = {
@@ -127,5 +158,6 @@ CANDIDATES = {
     "packed 8 nhwc": Candidate(partial(packed, size=8), "bhwkc", multiple=8),
     "shared wide": Candidate(wide, "bkchw", shared=True),
     "shared wide nhwc": Candidate(wide, "bhwkc", shared=True),
+    "triton": Candidate(triton, "kbhwc", cuda=True, whole=triton_block),
     "unfold": Candidate(unfolded, "kbhwc", copies=24),  # rows, their gradient, and that one's parts
 }

@@ -58,7 +58,7 @@ class Case(NamedTuple):
         weight = noise[: math.prod(shape)].clone().view(shape).requires_grad_()
         bias = noise[: math.prod(shape[:2])].clone().view(shape[:2]).requires_grad_()
         leaves = [leaf for leaf in (x, weight, bias) if leaf.requires_grad]
-        apply = candidate.apply
+        apply = candidate.block if layer.block else candidate.apply
         if compiled:
             apply = torch.compile(apply, fullgraph=True, dynamic=False)
 

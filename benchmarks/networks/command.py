@@ -14,9 +14,12 @@ from benchmarks._output import new_folder
 from benchmarks.networks.sides import Side, make, peak
 from benchmarks.speed import timed
 from benchmarks.speed.timed import Timing
+from benchmarks.speed.whole import IMAGES
 from fkd import _check
 from fkd.compare.environment import environment
 from fkd.compare.table import show
+from fkd.data import steps_per_epoch
+from fkd.execution import PRECISIONS
 from fkd.models import MODELS
 
 
@@ -28,11 +31,15 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--networks", nargs="+", default=["resnet20"])
-    parser.add_argument("--members", type=int, default=8, help="students of an ensemble")
+    parser.add_argument(
+        "--members", type=int, nargs="+", default=[8], help="students of an ensemble"
+    )
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--image-size", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0, help="of a side in a round")
+    parser.add_argument("--precision", default="fp32", choices=PRECISIONS)
+    parser.add_argument("--augment", action="store_true", help="crop and flip the images")
     parser.add_argument("--no-compile", action="store_true", help="leave compiled sides out")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--output", help="a new folder (default: runs/networks-DATE)")
@@ -40,39 +47,56 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     for name in values.networks:
         if ":" not in name:
             _check.known("--networks", "network", name, MODELS)
-    for flag in ("members", "batch_size", "image_size", "rounds", "seconds"):
+    for members in values.members:
+        _check.positive("--members", members=members)
+    for flag in ("batch_size", "image_size", "rounds", "seconds"):
         _check.positive(f"--{flag.replace('_', '-')}", **{flag: getattr(values, flag)})
     if values.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device: cuda was asked for, but torch finds no GPU; use cpu")
+    if values.device == "cpu" and values.precision == "tf32":
+        raise ValueError("--precision: tf32 is a GPU's, but the device is cpu; use fp32 or bf16")
     return values
 
 
 def sides(values: argparse.Namespace) -> list[Side]:
     """Of each network the plain loop, then fkd's."""
     layout = "vmap" if values.device == "cuda" else "loop"
-    shared = {"batch": values.batch_size, "image": values.image_size, "device": values.device}
+    shared = {
+        "batch": values.batch_size,
+        "image": values.image_size,
+        "device": values.device,
+        "precision": values.precision,
+        "augment": values.augment,
+    }
     every = []
     for name in values.networks:
         every.append(Side("plain", name, **shared))
-        for compile in ("none",) if values.no_compile else ("none", "step"):
-            every.append(
-                Side("fkd", name, values.members, layout=layout, compile=compile, **shared)
-            )
+        every += [
+            Side("fkd", name, members, layout=layout, compile=compile, **shared)
+            for members in values.members
+            for compile in (("none",) if values.no_compile else ("none", "step"))
+        ]
     return every
 
 
 def rows(timings: Mapping[Side, Timing]) -> list[dict[str, Any]]:
-    """Each side by a student's step, and how it stands to the plain loop of its network."""
+    """Each side by a student's step, and how it stands to the plain loop of its network, if that
+    ran.
+
+    `epoch_s` are the seconds that a student's epoch over CIFAR-10's images would take.
+    """
     entries = []
     for side, timing in timings.items():
-        base = next(s for s in timings if s.loop == "plain" and s.network == side.network)
+        bases = [s for s in timings if s.loop == "plain" and s.network == side.network]
+        ratios = [timed.ratio(timing, timings[base]) / side.members for base in bases]
         entries.append(
             {
                 "side": str(side),
                 "network": side.network,
                 "members": side.members,
                 "ms": timing.ms / side.members,
-                "of_plain": timed.ratio(timing, timings[base]) / side.members,
+                "epoch_s": timing.ms / side.members / 1e3 * steps_per_epoch(IMAGES, side.batch),
+                "of_plain": ratios[0] if ratios else None,
                 "first_step": timing.first_step,
                 "peak": timing.peak,
                 "rounds": [ms / side.members for ms in timing.rounds],
@@ -82,11 +106,23 @@ def rows(timings: Mapping[Side, Timing]) -> list[dict[str, Any]]:
 
 
 def table(entries: Sequence[Mapping[str, Any]]) -> Table:
-    whole = Table("side", "ms a student's step", "of the plain loop", "first step, s", "peak, MiB")
+    whole = Table(
+        "side",
+        "ms a student's step",
+        "s an epoch",
+        "of the plain loop",
+        "first step, s",
+        "peak, MiB",
+    )
     for entry in entries:
-        figures = (entry["ms"], entry["of_plain"], entry["first_step"], entry["peak"])
-        texts = [f"{figures[0]:.1f}", f"{figures[1]:.2f}", f"{figures[2]:.1f}", f"{figures[3]:.0f}"]
-        whole.add_row(entry["side"], *texts)
+        whole.add_row(
+            entry["side"],
+            f"{entry['ms']:.2f}",
+            f"{entry['epoch_s']:.1f}",
+            "" if entry["of_plain"] is None else f"{entry['of_plain']:.2f}",
+            f"{entry['first_step']:.1f}",
+            f"{entry['peak']:.0f}",
+        )
     return whole
 
 
@@ -97,16 +133,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         values = parse(arguments)
         folder = new_folder(values.output, "networks")
         with console.status("measuring"):
-            timings, _ = timed.alternate(
+            timings, left_out = timed.alternate(
                 sides(values), make, peak, rounds=values.rounds, seconds=values.seconds
             )
-    except (ValueError, timed.SideFailed) as error:
+    except ValueError as error:
         errors.print(f"networks: {error}", markup=False)
         return 2
     entries = rows(timings)
     setting = {key: value for key, value in vars(values).items() if key != "output"}
-    whole = {"setting": setting, "environment": environment(), "sides": entries}
+    whole = {
+        "setting": setting,
+        "environment": environment(),
+        "sides": entries,
+        "left_out": {str(side): str(why) for side, why in left_out.items()},
+    }
     (Path(folder) / "networks.json").write_text(json.dumps(whole, indent=1) + "\n")
     show(console, table(entries))
+    for why in left_out.values():
+        errors.print(f"networks: {why}", markup=False)
     console.print(f"Written to {folder}", soft_wrap=True)
-    return 0
+    return 2 if left_out else 0

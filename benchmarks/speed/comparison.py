@@ -14,7 +14,7 @@ from benchmarks.speed import figures, floor, sides, timed, whole
 from benchmarks.speed.sides import Side
 from benchmarks.speed.timed import Timing
 from fkd.compare.environment import environment
-from fkd.execution import precisions
+from fkd.execution import Compile
 from fkd.models import LightNN
 
 Results = dict[str, Any]
@@ -28,7 +28,11 @@ class Options:
     members: Sequence[int]
     jax_members: Sequence[int]
     rounds: int
+    seconds: float
     parts: Sequence[str]
+    precisions: Sequence[str]
+    groups: Sequence[str]
+    compile: Compile
 
 
 class Comparison:
@@ -36,13 +40,16 @@ class Comparison:
 
     def __init__(self, options: Options, folder: Path, console: Console):
         self.options, self.folder, self.console = options, folder, console
+        self.failed: list[timed.SideFailed] = []
         self.results: Results = {
             "environment": environment() | _rivals(),
             "setting": {
                 "device": options.device,
                 "batch": sides.BATCH,
                 "rounds": options.rounds,
-                "precisions": precisions(options.device),
+                "precisions": list(options.precisions),
+                "groups": list(options.groups),
+                "compile": options.compile,
             },
             "left_out": {},
             "seconds": {},  # that the benchmark itself took
@@ -58,21 +65,23 @@ class Comparison:
 
     def measure_steps(self) -> None:
         """A member's step of kd; a plain loop leads each group and is the base of its ratios."""
-        device, rows = self.options.device, []
-        for group in step_groups(device, self.options.members, self.options.jax_members):
+        rows = self.results["steps"] = []
+        for group in step_groups(self.options):
             timings = self.alternate("steps", group)
-            bases = [timings[side] for side in group if side.loop == "tutorial" and side.cached]
+            loops = [side for side in group if side.loop == "tutorial" and side.cached]
+            bases = [timings[side] for side in loops if side in timings]
             rows += [_row(side, timing, bases) for side, timing in timings.items()]
-            self.results["steps"] = rows
-            self.write()  # a side that fails takes only what comes after it
-        if device == "cpu":  # of each process's memory, what holds its libraries
+            self.write()
+        if self.options.device == "cpu":  # of each process's memory, what holds its libraries
             self.results["imports_mib"] = ask("the imports", sides.peak, Side("fkd"))
 
     def measure_table(self) -> None:
         """All of the tutorial's methods over all their epochs."""
         timings: dict[Side, Timing] = {}
-        for group in whole.sides(self.options.device):
+        for group in whole.sides(self.options.device, self.options.precisions):
             timings |= self.alternate("table", group, afresh=True)
+        if self.failed:  # a sum without a part would be no sum
+            raise self.failed[0]
         self.results["table"] = whole.totals(timings)
 
     def measure_floor(self) -> None:
@@ -87,11 +96,17 @@ class Comparison:
         # A line and no bar, which would be drawn while sides are timed.
         self.console.print(f"{what}: {len(group)} sides in turn")
         timings, left_out = timed.alternate(
-            group, sides.make, sides.peak, rounds=self.options.rounds, afresh=afresh
+            group,
+            sides.make,
+            sides.peak,
+            rounds=self.options.rounds,
+            seconds=self.options.seconds,
+            afresh=afresh,
         )
         for side, why in left_out.items():
             self.console.print(f"Left out: {side}: {why}", markup=False, soft_wrap=True)
-            self.results["left_out"][str(side)] = why
+            self.results["left_out"][str(side)] = str(why)
+            self.failed += [why] if isinstance(why, timed.SideFailed) else []
         return timings
 
     def write(self) -> None:
@@ -101,6 +116,9 @@ class Comparison:
         figures.write(self.folder, self.results)
 
 
+# Who stands beside the plain loop in the part `steps`: fkd, loops whose teacher is live, JAX, and
+# students that are fused by hand.
+GROUPS = ("fkd", "live", "jax", "hfta")
 PARTS = {
     "steps": Comparison.measure_steps,
     "table": Comparison.measure_table,
@@ -117,31 +135,38 @@ def ask(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
         process.close()
 
 
-def step_groups(
-    device: str, members: Iterable[int], jax_members: Iterable[int]
-) -> Iterable[list[Side]]:
-    """The sides of the part `steps`, each group led by the plain loop, in the precisions that the
-    device is fast in."""
+def step_groups(options: Options) -> Iterable[list[Side]]:
+    """The sides of the part `steps`, by those of GROUPS that are asked for, each led by the plain
+    loop."""
+    device, members = options.device, options.members
     plain = Side("tutorial", device=device)
     kept = [Side("tutorial", kept=True)] if device == "cpu" else []
-    for precision in precisions(device):
-        yield [plain, *kept, *(Side("fkd", "kd", precision, k, device=device) for k in members)]
-    yield [
-        plain,
-        Side("tutorial", cached=False, device=device),
-        Side("tutorial", resident=False, cached=False, device=device),
-        Side("torchdistill", cached=False, device=device),
-        Side("torchdistill", resident=False, cached=False, device=device),
-    ]
-    yield [
-        plain,
-        *(
-            Side("jax", "kd", precision, k, device=device)
-            for precision in precisions(device)
-            if precision != "tf32"  # JAX chooses by itself how it multiplies float32
-            for k in jax_members
-        ),
-    ]
+    if "fkd" in options.groups:
+        for p in options.precisions:
+            ours = [
+                Side("fkd", "kd", p, k, device=device, compile=options.compile) for k in members
+            ]
+            yield [plain, *kept, *ours]
+    if "live" in options.groups:
+        yield [
+            plain,
+            Side("tutorial", cached=False, device=device),
+            Side("tutorial", resident=False, cached=False, device=device),
+            Side("torchdistill", cached=False, device=device),
+            Side("torchdistill", resident=False, cached=False, device=device),
+        ]
+    if "jax" in options.groups:
+        # JAX chooses by itself how it multiplies float32
+        own = [p for p in options.precisions if p != "tf32"]
+        yield [
+            plain,
+            *(Side("jax", "kd", p, k, device=device) for p in own for k in options.jax_members),
+        ]
+    if "hfta" in options.groups:
+        yield [
+            plain,
+            *(Side("hfta", "kd", p, k, device=device) for p in options.precisions for k in members),
+        ]
 
 
 def floor_of(machine: dict[str, Any]) -> dict[str, Any]:

@@ -15,13 +15,13 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from benchmarks.speed import rivals
-from benchmarks.speed.rivals import MEAN, STD, jax, torchdistill, tutorial
+from benchmarks.speed.rivals import MEAN, STD, hfta, jax, torchdistill, tutorial
 from benchmarks.speed.timed import Run, Unavailable
 from fkd import evaluate, execution, optim
 from fkd.data import Normalize, Resident
 from fkd.distillation import distill
 from fkd.ensemble import ensemble
-from fkd.execution import PRECISIONS, Plan
+from fkd.execution import PRECISIONS, Compile, Plan
 from fkd.methods import METHODS
 from fkd.model import functional
 from fkd.models import DeepNN, LightNN
@@ -41,7 +41,7 @@ class Side:
     `loop` is one of LOOPS; `resident` images are on the device, others go through a DataLoader;
     `cached` outputs of the teacher are looked up, others are computed with each batch; `kept` is
     for the tutorial on a CPU, with fkd's setting of the C library, whose default takes page faults
-    at some steps and not at others.
+    at some steps and not at others. `compile` is of fkd's plan.
     """
 
     loop: str
@@ -52,6 +52,7 @@ class Side:
     cached: bool = True
     kept: bool = False
     device: str = "cpu"
+    compile: Compile = "step"
 
     def __str__(self) -> str:
         return f"{self.name}, {self.method}, {self.precision}, members: {self.members}"
@@ -63,6 +64,8 @@ class Side:
             return f"{self.loop} as it stands"
         if self.kept:
             return f"{self.loop}, memory kept"
+        if self.compile == "none":
+            return f"{self.loop}, eager"
         return self.loop if self.cached else f"{self.loop}, live teacher"
 
 
@@ -150,8 +153,22 @@ def jax_side(side: Side) -> Run:
     )
 
 
+def hfta_side(side: Side) -> Run:
+    images, labels = images_and_labels(side)
+    execution.multiply_in(side.precision)
+    return hfta.loop(
+        images,
+        labels,
+        teacher_logits=outputs(side, "logits"),
+        seeds=range(side.members),
+        device=side.device,
+        batch_size=BATCH,
+        precision="fp32" if side.precision == "tf32" else side.precision,
+    )
+
+
 def fkd_side(side: Side) -> Run:
-    """An ensemble that is advanced as `fkd.train` does, always compiled."""
+    """An ensemble that is advanced as `fkd.train` does."""
     images, labels = images_and_labels(side)
     execution.multiply_in(side.precision)
     if side.device == "cpu":
@@ -164,7 +181,7 @@ def fkd_side(side: Side) -> Run:
     rule = distill(student, method, optim.adam(1e-3), next(source.in_order(BATCH)))
     state = ensemble(rule).init(range(side.members))
     state = tree_map(lambda leaf: leaf.to(side.device), state)
-    plan = Plan(compile="step").settle(torch.device(side.device), EXAMPLES, side.members)
+    plan = Plan(compile=side.compile).settle(torch.device(side.device), EXAMPLES, side.members)
     advance = execution.lay(rule, plan)
     take = execution.runner(lambda feed: advance(state, source.read(feed)), state, plan.graph)
     at_once = max(plan.graph, 1)
@@ -207,6 +224,7 @@ LOOPS: dict[str, Callable[[Side], Run]] = {
     "tutorial": tutorial_side,
     "torchdistill": torchdistill_side,
     "jax": jax_side,
+    "hfta": hfta_side,
     "fkd": fkd_side,
     "fkd's teacher": teacher_side,
 }

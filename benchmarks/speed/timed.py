@@ -9,9 +9,9 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple
 
@@ -88,14 +88,16 @@ def alternate(
     rounds: int,
     seconds: float = 0.5,
     afresh: bool = False,
-) -> tuple[dict[Any, Timing], dict[Any, str]]:
-    """Each side's timing, and why others were left out.
+) -> tuple[dict[Any, Timing], dict[Any, Exception]]:
+    """Each side's timing, and why others have none: `Unavailable`, or `SideFailed`.
 
     All are started and warmed up, then timed in turn, round by round, each for about `seconds`.
     They share what the compiler keeps, and as many start at once as there are cores; `afresh`, one
-    starts after the other and compiles anew, so that its first step is one of a first run.
+    starts after the other and compiles anew, so that its first step is one of a first run. A side
+    that fails is left out from there on, and the others go on.
     """
     timings: dict[Any, Timing] = {}
+    left_out: dict[Any, Exception] = {}
     with ExitStack() as stack:
         cache = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
         processes = []
@@ -103,41 +105,45 @@ def alternate(
             folder = os.path.join(cache, str(number) if afresh else "shared")
             processes.append(Process(side, folder))
             stack.callback(processes[-1].close)
+        firsts: dict[Process, float] = {}
         with ThreadPoolExecutor(1 if afresh else os.cpu_count()) as threads:
-            starts = list(threads.map(lambda process: _start(process, make), processes))
-        left_out = {
-            process.side: start
-            for process, start in zip(processes, starts, strict=True)
-            if isinstance(start, str)
-        }
-        firsts = {
-            process: start
-            for process, start in zip(processes, starts, strict=True)
-            if not isinstance(start, str)
-        }
-        steps = {process: process.ask("steps_in", seconds) for process in firsts}
-        times: dict[Process, list[float]] = {process: [] for process in firsts}
+            starts = [
+                threads.submit(process.ask, "start", make, process.side) for process in processes
+            ]
+        for process, start in zip(processes, starts, strict=True):
+            with _left_out(process, left_out):
+                firsts[process] = start.result()
+        steps: dict[Process, int] = {}
+        for process in firsts:
+            with _left_out(process, left_out):
+                steps[process] = process.ask("steps_in", seconds)
+        times: dict[Process, list[float]] = {process: [] for process in steps}
         for _ in range(rounds):
             for process, number in steps.items():
-                times[process].append(1e3 * process.ask("take", number) / number)
-        for process, first in firsts.items():
-            most = process.ask(peak, process.side)
-            timings[process.side] = Timing(first, steps[process], times[process], most)
+                if process.side not in left_out:
+                    with _left_out(process, left_out):
+                        times[process].append(1e3 * process.ask("take", number) / number)
+        for process, number in steps.items():
+            if process.side not in left_out:
+                with _left_out(process, left_out):
+                    most = process.ask(peak, process.side)
+                    timings[process.side] = Timing(firsts[process], number, times[process], most)
     return timings, left_out
+
+
+@contextmanager
+def _left_out(process: Process, left_out: dict[Any, Exception]) -> Iterator[None]:
+    """A side that cannot run or fails is noted with its error and stops no other."""
+    try:
+        yield
+    except (Unavailable, SideFailed) as error:
+        left_out[process.side] = error
 
 
 def ratio(timing: Timing, base: Timing) -> float:
     """How one side's time a step stands to another's in the same round: the median over rounds."""
     pairs = zip(timing.rounds, base.rounds, strict=True)
     return statistics.median(mine / other for mine, other in pairs)
-
-
-def _start(process: Process, make: Make) -> float | str:
-    """Seconds of the first step, or why the side cannot run."""
-    try:
-        return process.ask("start", make, process.side)
-    except Unavailable as why:
-        return str(why)
 
 
 # What follows runs in a side's process.

@@ -6,7 +6,7 @@ images, then trains each method's students as one ensemble. A few steps of each 
 scaled to the whole; not scaled is fkd's first step of each method, with what it compiles.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,21 +14,20 @@ from benchmarks.speed.rivals import METHODS
 from benchmarks.speed.sides import BATCH, TAUGHT, Side
 from benchmarks.speed.timed import Timing
 from fkd.data import steps_per_epoch
-from fkd.execution import precisions
 
 IMAGES, EPOCHS, SEEDS = 50_000, 10, 4
 STEPS = EPOCHS * steps_per_epoch(IMAGES, BATCH)  # of a student
 
 
-def sides(device: str) -> list[list[Side]]:
+def sides(device: str, precisions: Sequence[str]) -> list[list[Side]]:
     """What is timed, in groups whose sides take turns: the teacher's passes, then each method."""
-    groups = [[Side("fkd's teacher", precision=p, device=device) for p in precisions(device)]]
+    groups = [[Side("fkd's teacher", precision=p, device=device) for p in precisions]]
     for method in METHODS:
         groups.append(
             [
                 Side("tutorial", method, resident=False, cached=False, device=device),
                 Side("tutorial", method, cached=False, device=device),
-                *(Side("fkd", method, p, SEEDS, device=device) for p in precisions(device)),
+                *(Side("fkd", method, p, SEEDS, device=device) for p in precisions),
             ]
         )
     return groups

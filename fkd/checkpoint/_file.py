@@ -49,7 +49,8 @@ def write(path: str | Path, tensors: Mapping[str, Tensor], about: Mapping[str, A
     string. Every tensor is written at its own size, views and tied weights too, and comes back bit
     for bit. The header holds the format's version, those of fkd and torch, and a SHA-256 over every
     tensor (its name, dtype, shape and bytes) and over itself, which `read` verifies.
-    `safetensors.torch.load_file` reads the file too.
+    `safetensors.torch.load_file` reads the file too. The tensors must not change while they are
+    written: a file that holds two moments is refused when it is read.
 
     Raises ValueError for what is no dense tensor on a device, for dtypes that safetensors does not
     hold (complex128, quantized), for names that are no text or reserved, and for an `about` that is
@@ -185,13 +186,15 @@ def _plain(x: Tensor) -> Tensor:
 
 
 def _json(about: Mapping[str, Any]) -> str:
-    try:
-        text = json.dumps(about)
-        if json.dumps(json.loads(text)) == text and isinstance(about, Mapping):
-            return text
-        reason = "two keys are one as strings"
-    except (TypeError, ValueError, RecursionError) as error:
-        reason = str(error)
+    reason = f"it is a {type(about).__name__}"
+    if isinstance(about, Mapping):
+        try:
+            text = json.dumps(dict(about))
+            if json.dumps(json.loads(text)) == text:
+                return text
+            reason = "two of its keys are one as strings"
+        except (TypeError, ValueError, RecursionError) as error:
+            reason = str(error)
     raise ValueError(f"checkpoint: about must be a dict in JSON's types, but {reason}")
 
 
@@ -208,6 +211,6 @@ def _refused(error: SafetensorError, path: str | Path) -> Exception:
     if number:
         return OSError(int(number[1]), os.strerror(int(number[1])), str(path))
     return ValueError(
-        f"checkpoint {path}: it cannot be written, for names and about take more than the 100 MB "
-        f"of a header, or so ({error}); write several files"
+        f"checkpoint {path}: safetensors cannot write it ({error}); a header, of names and about, "
+        "takes 100 MB, so write several files"
     )

@@ -7,11 +7,66 @@ import torch
 from torch import Tensor
 
 from fkd import _check
-from fkd.compare._task import Task
+from fkd.compare._task import Build, SchedulesOf, Task
 from fkd.compare.results import DataSummary
-from fkd.data import Batch, Data, Source
-from fkd.execution import PRECISIONS
+from fkd.data import Batch, Data, Mix, Source, Transform
+from fkd.execution import PRECISIONS, Plan
 from fkd.methods import Method
+from fkd.optim import Optimizer
+from fkd.schedules import Schedule
+
+
+def check_kinds(
+    teacher: Build,
+    student: Build,
+    methods: Mapping[str, Method],
+    data: Data,
+    optimizer: Optimizer | None,
+    schedules: Mapping[str, Schedule] | SchedulesOf | None,
+    numbers: Mapping[str, float] | None,
+    augment: Transform | None,
+    mix: Mix | None,
+    sweep: Mapping[str, Sequence[float]] | None,
+    validation: float | Source,
+    teacher_state: Mapping[str, Tensor] | None,
+    baseline: str | None,
+    plan: Plan | None,
+) -> None:
+    """Raise where an argument is of another kind, by its name, before anything reads it."""
+    _check.function("teacher", teacher=teacher)
+    _check.function("student", student=student)
+    _check.mapping("methods", methods=methods)
+    for name, method in methods.items():
+        _check.mapping("methods", **{name: method})
+    _check.kind("data", Data, data=data)
+    numbers = {} if numbers is None else numbers
+    _check.mapping("numbers", numbers=numbers)
+    for name, value in numbers.items():
+        _check.plain("numbers", **{name: value})
+    sweep = {} if sweep is None else sweep
+    _check.mapping("sweep", sweep=sweep)
+    for name, values in sweep.items():
+        _check.sequence("sweep", **{name: values})
+        for value in values:
+            _check.plain("sweep", **{name: value})
+            _check.scalar("sweep", **{name: value})
+    if not isinstance(validation, Source):
+        _check.plain("validation", validation=validation)
+    if schedules is not None and not callable(schedules):
+        _check.mapping("schedules", schedules=schedules)
+    for name, function in (("augment", augment), ("mix", mix)):
+        if function is not None:
+            _check.function(name, **{name: function})
+    if teacher_state is not None:
+        _check.mapping("teacher_state", teacher_state=teacher_state)
+    for name, wanted, value in (
+        ("optimizer", Optimizer, optimizer),
+        ("baseline", str, baseline),
+        ("plan", Plan, plan),
+    ):
+        if value is not None:
+            _check.kind(name, wanted, **{name: value})
+
 
 SEEDS = 2**32  # numpy's generator takes 32 bits, so a greater seed would be a smaller one again
 LONGEST = 100  # signs of a method's name
@@ -29,6 +84,7 @@ def check_arguments(
     methods: Mapping[str, Method],
     seeds: Sequence[int],
     epochs: int,
+    teacher_seed: int,
     teacher_epochs: int | None,
     teacher_memory: float,
     order: str,
@@ -38,9 +94,11 @@ def check_arguments(
     for name, method in methods.items():
         check_names(name, method)
     check_seeds("seeds", seeds)
-    _check.positive("epochs", epochs=epochs)
+    _check.count("epochs", epochs=epochs)
+    _check.seed("teacher_seed", teacher_seed=teacher_seed)
     if teacher_epochs is not None:
-        _check.positive("teacher_epochs", teacher_epochs=teacher_epochs)
+        _check.count("teacher_epochs", teacher_epochs=teacher_epochs)
+    _check.plain("teacher_memory", teacher_memory=teacher_memory)
     _check.not_negative("teacher_memory", teacher_memory=teacher_memory)
     _check.known("order", "order", order, ("shared", "own"))
 
@@ -61,6 +119,7 @@ def check_names(name: str, method: Method) -> None:
 
 def check_seeds(where: str, seeds: Sequence[int]) -> None:
     """Refuse seeds that are none, or not each of another student."""
+    _check.sequence(where, seeds=seeds)
     for seed in seeds:
         _check.whole(where, seed=seed)
     if not seeds or max(seeds) >= SEEDS or len(set(seeds)) != len(seeds):

@@ -14,7 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from fkd import _check, optim
-from fkd.compare._asked import check_arguments, check_precision, config, hold_out, summary
+from fkd.compare._asked import (
+    check_arguments,
+    check_kinds,
+    check_precision,
+    config,
+    hold_out,
+    summary,
+)
 from fkd.compare._estimate import check_memory
 from fkd.compare._folder import RunFolder
 from fkd.compare._identity import identity
@@ -114,10 +121,26 @@ class Comparison:
         precision: str = "fp32",
         plan: Plan | None = None,
     ):
-        self.notes = list(data.notes)
         seconds: dict[str, float] = {}
+        check_kinds(
+            teacher,
+            student,
+            methods,
+            data,
+            optimizer,
+            schedules,
+            numbers,
+            augment,
+            mix,
+            sweep,
+            validation,
+            teacher_state,
+            baseline,
+            plan,
+        )
         device = data.train.device
-        check_arguments(methods, seeds, epochs, teacher_epochs, teacher_memory, order)
+        self.notes = list(data.notes)
+        check_arguments(methods, seeds, epochs, teacher_seed, teacher_epochs, teacher_memory, order)
         check_precision(precision, device)
         held_out = None
         if sweep:

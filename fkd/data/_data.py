@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
+from fkd import _check
 from fkd.data._labels import check_classes, class_numbers
 from fkd.data._order import hold_out
 from fkd.data._resident import Resident
@@ -24,7 +25,8 @@ class Data(Generic[Kind]):
     (`Resident`) it is checked that labels are int64 and lie within the classes, or are a
     probability of each class, and that the inputs of both have one structure, with the same dtypes
     and shapes of an example. Dense labels [examples, ...] may be -100 where a place has no class.
-    Raises ValueError otherwise. `notes` say what a user should know of what was read.
+    Raises ValueError otherwise, and for an argument of another kind. `notes` say what a user should
+    know of what was read.
 
     >>> train = Resident(torch.zeros(8, 3), {"labels": torch.arange(8) % 2})
     >>> data = Data("mine", ("even", "odd"), train, test=train.subset(torch.tensor([0, 1])))
@@ -40,6 +42,9 @@ class Data(Generic[Kind]):
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        _check.kind("Data", str, name=self.name)
+        _check.kind("Data", Source, train=self.train, test=self.test)
+        _check.words("Data", classes=self.classes)
         for split, source in (("train", self.train), ("test", self.test)):
             if isinstance(source, Resident) and "labels" in source.targets:
                 where = f"{self.name}, {split} split"

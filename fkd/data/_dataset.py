@@ -57,7 +57,15 @@ def from_dataset(
     >>> type(data.train).__name__, data.train.examples
     ('Resident', 6)
     """
+    _check.kind("from_dataset", (Dataset, DataLoader), train=train, test=test)
+    _check.kind("from_dataset", Sequence, classes=classes)
+    _check.words("from_dataset", classes=tuple(classes))
+    _check.kind("from_dataset", str, name=name)
+    if batch_size is not None:
+        _check.count("from_dataset", batch_size=batch_size)
+    _check.plain("from_dataset", memory=memory)
     _check.not_negative("from_dataset", memory=memory)
+    _check.function("from_dataset", transform=transform, split=split)
     streamed = {
         "train": Streamed(_loader(train), split=split, transform=transform, batch_size=batch_size),
         "test": Streamed(_loader(test), split=split, transform=transform),
@@ -92,6 +100,11 @@ def built(
     ...
     ValueError: <lambda>() must return ... but it returned a int
     """
+    _check.function("built", build=build)
+    if batch_size is not None:
+        _check.count("built", batch_size=batch_size)
+    _check.plain("built", memory=memory)
+    _check.not_negative("built", memory=memory)
     name = getattr(build, "__name__", type(build).__name__)
     try:
         result = build()

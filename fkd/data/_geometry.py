@@ -12,7 +12,17 @@ from torch import Tensor
 
 from fkd import _check
 from fkd._random import Key
-from fkd.data._images import Augmentation, Fill, Images, by_example, colour, draws, pick
+from fkd.data._images import (
+    LARGEST_SIDE,
+    Augmentation,
+    Fill,
+    Images,
+    by_example,
+    check_fill,
+    colour,
+    draws,
+    pick,
+)
 
 _ATTEMPTS = 10  # at a box that fits, as torchvision's
 
@@ -24,7 +34,8 @@ class Crop(Augmentation):
     Each of the (2·padding + 1)² crops is as likely as the others. `fill` is in the images' own
     units: 0 is black in raw images, before normalisation, as torchvision's RandomCrop has it.
 
-    Raises ValueError for a negative padding.
+    Raises ValueError for a padding that is no whole number of zero or more, and a fill that is no
+    number.
 
     He et al., "Deep Residual Learning for Image Recognition" (2016), section 4.2, with padding 4
     for CIFAR-10.
@@ -38,7 +49,8 @@ class Crop(Augmentation):
     fill: Fill = 0
 
     def __post_init__(self) -> None:
-        _check.not_negative("Crop", padding=self.padding)
+        _check.count("Crop", least=0, most=LARGEST_SIDE, padding=self.padding)
+        check_fill("Crop", self.fill)
 
     def augment(self, images: Images, key: Key) -> Images:
         batch, height, width = images.shape[-4], *images.shape[-2:]
@@ -64,6 +76,7 @@ class Flip(Augmentation):
     p: float = 0.5
 
     def __post_init__(self) -> None:
+        _check.plain("Flip", p=self.p)
         _check.between("Flip", 0, 1, p=self.p)
 
     def augment(self, images: Images, key: Key) -> Images:
@@ -79,7 +92,8 @@ class Cutout(Augmentation):
     the authors blank after normalisation, which is to fill raw images with the data's mean; the
     default is black.
 
-    Raises ValueError for a size below one.
+    Raises ValueError for a size that is no whole number of at least one, and a fill that is no
+    number.
 
     DeVries and Taylor, "Improved Regularization of Convolutional Neural Networks with Cutout"
     (2017), section 3, with 16 pixels for CIFAR-10 and 8 for CIFAR-100.
@@ -93,7 +107,8 @@ class Cutout(Augmentation):
     fill: Fill = 0
 
     def __post_init__(self) -> None:
-        _check.positive("Cutout", size=self.size)
+        _check.count("Cutout", most=LARGEST_SIDE, size=self.size)
+        check_fill("Cutout", self.fill)
 
     def augment(self, images: Images, key: Key) -> Images:
         batch, height, width = images.shape[-4], *images.shape[-2:]
@@ -118,7 +133,8 @@ class ResizedCrop(Augmentation):
     `ratio`, where none does. There is no antialiasing, which torchvision has by default: a box is
     seldom much larger than the image that it becomes. uint8 images are rounded.
 
-    Raises ValueError for a scale outside (0, 1], a ratio that is not above zero.
+    Raises ValueError for a scale and a ratio that are no pairs of numbers, for a scale outside
+    (0, 1], and for a ratio that is not above zero.
 
     Szegedy et al., "Going Deeper with Convolutions" (2015), section 6.
 
@@ -131,12 +147,20 @@ class ResizedCrop(Augmentation):
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
 
     def __post_init__(self) -> None:
-        for name, (low, high) in (("scale", self.scale), ("ratio", self.ratio)):
+        for name, pair in (("scale", self.scale), ("ratio", self.ratio)):
+            _check.sequence("ResizedCrop", **{name: pair})
+            if len(pair) != 2:
+                raise ValueError(
+                    f"ResizedCrop: {name} must be (low, high), but it is {pair!r:.100}"
+                )
+            low, high = pair
+            _check.plain("ResizedCrop", **{f"{name}[0]": low, f"{name}[1]": high})
             if not 0 < low <= high < math.inf:
                 raise ValueError(
                     f"ResizedCrop: {name} must be (low, high) with 0 < low <= high, but it is "
                     f"({low}, {high})"
                 )
+            _check.scalar("ResizedCrop", **{f"{name}[0]": low, f"{name}[1]": high})
         _check.between("ResizedCrop", 0, 1, scale=self.scale[1])
 
     def augment(self, images: Images, key: Key) -> Images:

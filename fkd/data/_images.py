@@ -12,6 +12,8 @@ from fkd import _check, _random
 from fkd._draws._stream import Stream
 from fkd._random import Key
 
+LARGEST_SIDE = 2**20  # pixels of an image, which no image reaches
+
 Images = Shaped[Tensor, "*members batch channels height width"]
 
 Fill = float | int | tuple[float | int, ...]
@@ -33,11 +35,14 @@ class Augmentation(ABC):
     own draw the same for what stands at one place in the batch: so a member's batch is the one that
     it reads alone, and differs from the others' by its order of examples.
 
-    Raises ValueError for inputs that are no such images. One of your own gives `augment`.
+    Raises ValueError for inputs that are no such images, and for what is no key. One of your own
+    gives `augment`.
     """
 
     def __call__(self, inputs: Images, key: Key | None = None) -> Images:
         check_images(type(self).__name__, inputs)
+        if key is not None:
+            _check.kind(type(self).__name__, Key, key=key)
         return inputs if key is None else self.augment(inputs, key)
 
     def check(self, inputs: Any, targets: Any = None) -> None:
@@ -57,7 +62,14 @@ def check_images(where: str, images: Any) -> None:
             f"{type(images).__name__}; give a function (inputs, key) -> inputs of your own, which "
             "picks the images out of them"
         )
-    _check.dimensions(where, "... batch channels height width", images=images)
+    _check.tensor(where, images=images)
+    if images.ndim < 4:
+        raise ValueError(
+            f"{where}: images must be [... batch channels height width], but it is "
+            f"{tuple(images.shape)}"
+        )
+    if 0 in images.shape[-3:]:
+        raise ValueError(f"{where}: images must have pixels, but they are {tuple(images.shape)}")
     if images.dtype != torch.uint8 and not images.is_floating_point():
         raise ValueError(
             f"{where}: images must be uint8 or floating-point, but their dtype is {images.dtype}"
@@ -106,6 +118,16 @@ def draws(key: Key, images: Images) -> Stream:
 def by_example(numbers: Shaped[Tensor, " batch"]) -> Shaped[Tensor, "batch 1 1 1"]:
     """One number an example, to be broadcast over its pixels."""
     return numbers.reshape(-1, 1, 1, 1)
+
+
+def check_fill(where: str, fill: Fill) -> None:
+    """Raise where `fill` is neither a number nor a tuple of some."""
+    values = fill if isinstance(fill, tuple) else (fill,)
+    if not values:
+        raise ValueError(f"{where}: fill must be a number, or one for each channel, but it is ()")
+    for value in values:
+        _check.plain(where, fill=value)
+        _check.scalar(where, fill=value)
 
 
 def colour(where: str, images: Images, fill: Fill) -> Tensor:

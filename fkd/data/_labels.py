@@ -16,9 +16,9 @@ def check_labels(where: str, labels: Tensor) -> None:
 
     Probabilities are not below zero, and a row's sum is 1 within 0.01.
     """
-    if not labels.is_floating_point() and not labels.is_complex():
+    if not (labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool):
         return
-    if labels.ndim != 2 or labels.is_complex():
+    if labels.ndim != 2 or not labels.is_floating_point():
         raise ValueError(
             f"{where}: labels must hold whole numbers, or each example's probabilities "
             f"[examples, classes], but they are {labels.dtype} {tuple(labels.shape)}; give a "

@@ -7,6 +7,7 @@ reads an even part of a batch mixes it as the whole is mixed. In an odd batch th
 stays as it is.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -63,8 +64,13 @@ class MixUp:
     def __call__(
         self, inputs: Any, targets: dict[str, Tensor], key: Key
     ) -> tuple[Any, dict[str, Tensor]]:
-        for leaf in tree_leaves(inputs):
+        _check_kinds("MixUp", targets, key)
+        leaves = tree_leaves(inputs)
+        if not leaves:
+            raise ValueError("MixUp: inputs hold no tensor; give at least one")
+        for leaf in leaves:
             _check.floating("MixUp", inputs=leaf)
+            _check.agree("MixUp", "batch", labels=targets["labels"], inputs=leaf)
         share = beta(_draws("MixUp", key), self.alpha)
         axis = targets["labels"].ndim - 1
         mixed = tree_map(partial(_mixed, share=share, axis=axis), inputs)
@@ -108,6 +114,8 @@ class CutMix:
         self, inputs: Images, targets: dict[str, Tensor], key: Key
     ) -> tuple[Images, dict[str, Tensor]]:
         check_images("CutMix", inputs)
+        _check_kinds("CutMix", targets, key)
+        _check.agree("CutMix", "batch", labels=targets["labels"], images=inputs)
         draw = _draws("CutMix", key)
         side = (1 - beta(draw, self.alpha)).sqrt()
         height, width = inputs.shape[-2:]
@@ -123,7 +131,7 @@ class CutMix:
 class OneOf:
     """One of several mixes for each batch, each as likely as the others.
 
-    All are computed and one is taken. Raises ValueError for none.
+    All are computed and one is taken. Raises ValueError for none, and for what is no mix.
 
     >>> mix = OneOf((MixUp(classes=10), CutMix(classes=10)))
     """
@@ -131,6 +139,9 @@ class OneOf:
     mixes: tuple[Mix, ...]
 
     def __post_init__(self) -> None:
+        _check.sequence("OneOf", mixes=self.mixes)
+        for mix in self.mixes:
+            _check.function("OneOf", mix=mix)
         if not self.mixes:
             raise ValueError("OneOf: there are no mixes; give at least one")
 
@@ -142,6 +153,7 @@ class OneOf:
     def __call__(
         self, inputs: Any, targets: dict[str, Tensor], key: Key
     ) -> tuple[Any, dict[str, Tensor]]:
+        _check.kind("OneOf", Key, key=key)
         which = _draws("OneOf", key).integers((), 0, len(self.mixes))
         results = self.mixes[0](inputs, targets, apart(key, 0))
         for number, mix in enumerate(self.mixes[1:], start=1):
@@ -214,15 +226,27 @@ def _covered(centre: Int[Tensor, ""], share: Float[Tensor, ""], side: int) -> Te
 
 
 def _check_mix(where: str, classes: int, alpha: float) -> None:
-    _check.between(where, 2, float("inf"), classes=classes)
+    _check.count(where, least=2, classes=classes)
+    _check.plain(where, alpha=alpha)
     _check.positive(where, alpha=alpha)
 
 
-def _check_labels(where: str, classes: int, targets: Any) -> None:
+def _check_kinds(where: str, targets: Any, key: Key) -> None:
+    _check.kind(where, Key, key=key)
+    _check.mapping(where, targets=targets)
+    _labels(where, targets)
+
+
+def _labels(where: str, targets: Mapping[str, Tensor]) -> Tensor:
     labels = targets.get("labels")
     if labels is None:
         raise ValueError(f"{where}: there must be a target 'labels', for it is mixed with the rest")
     _check.integral(where, labels=labels)
+    return labels
+
+
+def _check_labels(where: str, classes: int, targets: Any) -> None:
+    labels = _labels(where, targets)
     if labels.is_meta or labels.numel() == 0:
         return
     low, high = int(labels.min()), int(labels.max())

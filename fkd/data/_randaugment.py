@@ -17,6 +17,7 @@ from fkd.data._images import (
     Fill,
     Images,
     by_example,
+    check_fill,
     check_levels,
     colour,
     draws,
@@ -59,8 +60,8 @@ class RandAugment(Augmentation):
     examples and one is chosen. Members and parts of
     a batch are as in `Augmentation`.
 
-    Raises ValueError for fewer operations than one, a magnitude outside [0, 30], and for images
-    that are not raw, where the source is made.
+    Raises ValueError for fewer operations than one, a magnitude outside [0, 30], a fill that is no
+    number, and for images that are not raw, where the source is made.
 
     Cubuk et al., "RandAugment: Practical Automated Data Augmentation with a Reduced Search Space"
     (2020), section 3.
@@ -75,7 +76,9 @@ class RandAugment(Augmentation):
     fill: Fill = 0
 
     def __post_init__(self) -> None:
-        _check.positive("RandAugment", operations=self.operations)
+        _check.count("RandAugment", operations=self.operations)
+        _check.plain("RandAugment", magnitude=self.magnitude)
+        check_fill("RandAugment", self.fill)
         _check.between("RandAugment", 0, STRONGEST, magnitude=self.magnitude)
 
     def check(self, inputs: Any, targets: Any = None) -> None:

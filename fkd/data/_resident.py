@@ -12,12 +12,13 @@ from torch.utils._pytree import tree_leaves, tree_map
 from fkd import _check
 from fkd._digest import digest
 from fkd._random import Key
-from fkd.data._order import check_rows, order, steps_per_epoch
+from fkd.data._order import check_feed, check_rows, order, steps_per_epoch
 from fkd.data._source import (
     Batch,
     Mix,
     Transform,
     check_batch,
+    check_device,
     check_index_is_free,
     check_shown,
     named_leaves,
@@ -42,7 +43,8 @@ class Resident:
 
     Raises ValueError for leaves that are no tensors, differ in their number of examples or lie on
     different devices, for no examples at all, labels that do not fit (see `Batch`), a target named
-    `index`, a batch size below one, examples that the transform refuses, and as `augmented`.
+    `index`, a batch size below one, functions that are none, examples that the transform refuses,
+    and as `augmented`; when it is read, for what are no numbers of rows.
 
     >>> source = Resident(torch.arange(5.0), {"labels": torch.arange(5)}, batch_size=2)
     >>> feeds = list(source.feeds(seed=0, epoch=0))
@@ -60,10 +62,15 @@ class Resident:
     mix: Mix | None = None
 
     def __post_init__(self) -> None:
+        _check.mapping("Resident", targets=self.targets)
+        _check.function("Resident", transform=self.transform, augment=self.augment)
+        for name, function in (("expand", self.expand), ("mix", self.mix)):
+            if function is not None:
+                _check.function("Resident", **{name: function})
         check_index_is_free("Resident", self.targets)
         if check_batch("Resident", self.inputs, self.targets) == 0:
             raise ValueError("Resident: there are no examples; give at least one")
-        _check.positive("Resident", batch_size=self.batch_size)
+        _check.count("Resident", batch_size=self.batch_size)
         leaves = named_leaves(self.inputs, self.targets)
         if len({leaf.device for leaf in leaves.values()}) > 1:
             places = ", ".join(f"{name} on {leaf.device}" for name, leaf in leaves.items())
@@ -84,19 +91,21 @@ class Resident:
     def feeds(self, seed: int, epoch: int, start: int = 0) -> Iterator[Int[Tensor, " batch"]]:
         """The rows of `order(seed, epoch, examples, batch_size)`, from step `start` on."""
         steps = steps_per_epoch(self.examples, self.batch_size)
-        _check.between("Resident.feeds", 0, steps, start=start)
+        _check.count("Resident.feeds", least=0, most=steps, start=start)
         rows = order(seed, epoch, self.examples, self.batch_size)
         return iter(rows[start:].to(self.device))
 
     def read(self, feed: Int[Tensor, "*members batch"], key: Key | None = None) -> Batch:
         """The rows' inputs, after the transform, and their targets with `index`."""
-        inputs = tree_map(lambda leaf: leaf[feed], self.inputs)
-        batch = Batch(inputs, self._targets(feed) | {"index": feed})
+        check_feed(feed, self.examples, self.device)
+        rows = feed.long()  # 8 bits would be a mask
+        inputs = tree_map(lambda leaf: leaf[rows], self.inputs)
+        batch = Batch(inputs, self._targets(rows) | {"index": rows})
         return show(batch, key, self.augment, self.transform, self.mix)
 
     def in_order(self, batch_size: int) -> Iterator[Batch]:
         """Every example once, in order; the transform is given no key."""
-        _check.positive("Resident.in_order", batch_size=batch_size)
+        _check.count("Resident.in_order", batch_size=batch_size)
         return (self._part(start, batch_size) for start in range(0, self.examples, batch_size))
 
     def _part(self, start: int, batch_size: int) -> Batch:
@@ -127,6 +136,7 @@ class Resident:
     def with_targets(self, targets: Mapping[str, Tensor]) -> "Resident":
         """The same examples with more targets, such as a teacher's outputs, or with others of the
         same names."""
+        _check.mapping("Resident.with_targets", targets=targets)
         return replace(self, targets={**self.targets, **targets})
 
     def augmented(self, augment: Transform = unchanged, mix: Mix | None = None) -> "Resident":
@@ -141,7 +151,8 @@ class Resident:
         return replace(self, augment=augment, mix=mix)
 
     def to(self, device: torch.device | str) -> "Resident":
-        """The same examples on a device."""
+        """The same examples on a device. Raises ValueError for one that is not here."""
+        check_device("Resident.to", device)
         inputs, targets = tree_map(lambda leaf: leaf.to(device), (self.inputs, dict(self.targets)))
         return replace(self, inputs=inputs, targets=targets)
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import keystr, tree_flatten_with_path
 
-from fkd import _random
+from fkd import _check, _random
 from fkd._random import Key
 from fkd.data._labels import check_labels, dense
 
@@ -202,6 +202,19 @@ def check_batch(where: str, inputs: Any, targets: Mapping[str, Any]) -> int:
     if "labels" in targets:
         check_labels(where, targets["labels"])
     return len(first)
+
+
+def check_device(where: str, device: torch.device | str) -> None:
+    """Raise where tensors cannot be moved to a device."""
+    _check.kind(where, (str, torch.device), device=device)
+    try:
+        torch.empty(0, device=device)
+    except Exception as error:  # torch raises AssertionError, RuntimeError and others of its own
+        reason = str(error).strip().split("\n")[0]
+        raise ValueError(
+            f"{where}: device must be one that torch has here, as 'cpu', but it is "
+            f"{_check.shown(device)}: {reason}"
+        ) from error
 
 
 def check_index_is_free(where: str, targets: Mapping[str, Any]) -> None:

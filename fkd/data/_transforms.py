@@ -37,12 +37,17 @@ class Normalize:
     std: tuple[float, ...]
 
     def __post_init__(self) -> None:
+        _check.sequence("Normalize", mean=self.mean, std=self.std)
         if len(self.mean) != len(self.std) or not self.mean:
             raise ValueError(
                 "Normalize: mean and std must hold one number for each channel, "
                 f"but they hold {len(self.mean)} and {len(self.std)}"
             )
+        for mean in self.mean:
+            _check.plain("Normalize", mean=mean)
+            _check.scalar("Normalize", mean=mean)
         for deviation in self.std:
+            _check.plain("Normalize", std=deviation)
             _check.positive("Normalize", std=deviation)
 
     def check(self, inputs: Any, targets: Any = None) -> None:
@@ -53,7 +58,12 @@ class Normalize:
     def __call__(
         self, inputs: Shaped[Tensor, "*batch channels height width"], key: Key | None = None
     ) -> Float[Tensor, "*batch channels height width"]:
-        _check.dimensions("Normalize", "... channels height width", images=inputs)
+        _check.tensor("Normalize", images=inputs)
+        if inputs.ndim < 3:
+            raise ValueError(
+                "Normalize: images must be [... channels height width], but it is "
+                f"{tuple(inputs.shape)}"
+            )
         if inputs.shape[-3] != len(self.mean):
             raise ValueError(
                 f"Normalize: images must have {len(self.mean)} channels, as mean and std do, "
@@ -90,10 +100,14 @@ class Chain:
 def chain(*transforms: Transform) -> Chain:
     """Transforms one after the other, each with random numbers of its own.
 
+    Raises ValueError for what is no function.
+
     >>> normalize = chain(Normalize(mean=(0.5,), std=(0.5,)), Normalize(mean=(1.0,), std=(2.0,)))
     >>> normalize(torch.full((1, 1, 1, 1), 0.5)).item()
     -0.5
     """
+    for transform in transforms:
+        _check.function("chain", transform=transform)
     return Chain(transforms)
 
 

@@ -29,12 +29,14 @@ def named(names: Sequence[str], size: int, classes: int) -> tuple[Transform, Mix
     """What `Resident.augmented` takes: augmentations by name, in this order, and a mix.
 
     `size` is the images' side in pixels. Of several mixes each batch has one. Raises ValueError for
-    a name that is not known, or that comes twice.
+    a name that is not known, or that comes twice, and for a size or classes that are no count.
 
     >>> augment, mix = named(["crop", "flip", "mixup"], size=32, classes=10)
     >>> augment.transforms, mix
     ((Crop(padding=4, fill=0), Flip(p=0.5)), MixUp(classes=10, alpha=0.2))
     """
+    _check.sequence("augmentations", names=names)
+    _check.count("augmentations", size=size, classes=classes)
     for name in names:
         _check.known("augmentations", "augmentation", name, [*AUGMENTATIONS, *MIXES])
         if list(names).count(name) > 1:

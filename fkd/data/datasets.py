@@ -90,8 +90,15 @@ def load(
     898
     """
     _check.known("load", "data set", name, DATASETS)
-    _check.positive("load", image_size=image_size, channels=channels)
-    _check.not_negative("load", memory=memory, workers=workers)
+    if root is not None:
+        _check.kind("load", (str, Path), root=root)
+    _check.count("load", image_size=image_size, channels=channels)
+    _check.count("load", least=0, workers=workers)
+    _check.plain("load", memory=memory)
+    _check.not_negative("load", memory=memory)
+    for argument, constants in (("mean", mean), ("std", std)):
+        if constants is not None:
+            _check.sequence("load", **{argument: constants})
     normalize = _normalize(channels, mean, std)
     form = Form(image_size, channels, memory, workers, normalize)
     return DATASETS[name](None if root is None else _path(root), form)

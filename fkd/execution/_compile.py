@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from fkd import _check
+
 # A graph of one student's step takes as long to compile as about 3,000 eager steps of a student
 # save when they are compiled: 8.5 s against 2.9 ms a step on two cores with AVX-512, 24 s against
 # 6 ms with AVX2 alone (LightNN, kd). Both sides follow the processor, so the count decides.
@@ -17,9 +19,12 @@ PAYS_FROM = 4000
 def pays(steps: int, members: int) -> bool:
     """Whether a step that is taken so often, by each of so many members, is worth compiling.
 
+    Raises ValueError for what is no count.
+
     >>> pays(80, 8), pays(3910, 4)
     (False, True)
     """
+    _check.count("pays", least=0, steps=steps, members=members)
     return steps * members >= PAYS_FROM
 
 
@@ -29,8 +34,10 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     The compiler keeps what it compiled with the code object, which all functions that one line
     made share, and gives up at the eighth. So each gets a code object of its own here. Of what it
     would look at anew before each call, it looks at the tensors alone: all else is data that
-    nobody changes, and the looking took a tenth of a millisecond.
+    nobody changes, and the looking took a tenth of a millisecond. Raises ValueError for what is no
+    function.
     """
+    _check.function("compiled", function=function)
 
     def call(*inputs: Any) -> Any:
         return function(*inputs)
@@ -89,8 +96,10 @@ def _line(error: Exception) -> str:
 def why_not_compile(device: torch.device) -> str | None:
     """Why `torch.compile` cannot be used on a device, in a line, or None where it can.
 
-    It is found out by compiling a function that no cache can know; this takes a few seconds.
+    It is found out by compiling a function that no cache can know; this takes a few seconds. Raises
+    ValueError for what is no torch.device.
     """
+    _check.kind("why_not_compile", torch.device, device=device)
     number = random.random()
     try:
         torch.compile(lambda x: (x * number).cos(), fullgraph=True)(torch.ones(8, device=device))

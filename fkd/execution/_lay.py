@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
+from fkd import _check
 from fkd.data import Batch
 from fkd.distillation import Distillation, Gradient, State
 from fkd.ensemble import Order, ensemble, member, part, size, stack
@@ -34,8 +35,15 @@ def lay(
     update, where ranks average; without it both are one. Where the compiler cannot take the step,
     the first call raises ValueError, or with `fall_back` warns and goes on without the compiler.
 
-    Raises ValueError for a plan that still has something to choose.
+    Raises ValueError for an argument of another kind, and for a plan that still has something to
+    choose.
     """
+    _check.kind("lay", Distillation, distillation=distillation)
+    _check.kind("lay", Plan, plan=plan)
+    _check.known("lay", "order", order, ("shared", "own"))
+    _check.kind("lay", bool, fall_back=fall_back)
+    if reduce is not None:
+        _check.function("lay", reduce=reduce)
     if "auto" in (plan.layout, plan.compile):
         raise ValueError(
             f"lay: the plan must have nothing left to choose, but it is {plan}; settle it with "

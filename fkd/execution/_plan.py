@@ -24,7 +24,8 @@ class Plan:
     which compiles where that pays and the compiler can. On a GPU, `graph` steps at once are
     captured in a CUDA graph, or none where it is 0.
 
-    Raises ValueError for a name that is not known, `chunk` below one, or a negative `graph`.
+    Raises ValueError for a name that is not known, a `chunk` that is no whole number of at least
+    one, or a `graph` that is none of at least zero.
     """
 
     layout: Layout = "auto"
@@ -36,15 +37,19 @@ class Plan:
         _check.known("Plan", "layout", self.layout, ("auto", "vmap", "loop"))
         _check.known("Plan", "compile", self.compile, ("auto", "step", "none"))
         if self.chunk is not None:
-            _check.positive("Plan", chunk=self.chunk)
-        _check.not_negative("Plan", graph=self.graph)
+            _check.count("Plan", chunk=self.chunk)
+        _check.count("Plan", least=0, graph=self.graph)
 
     def settle(self, device: torch.device, steps: int, members: int) -> "Plan":
         """The plan with nothing left to choose, for so many steps of so many members.
 
+        Raises ValueError for what is no device or no count.
+
         >>> Plan().settle(torch.device("cpu"), steps=80, members=8)
         Plan(layout='loop', chunk=None, compile='none', graph=0)
         """
+        _check.kind("Plan.settle", torch.device, device=device)
+        _check.count("Plan.settle", least=0, steps=steps, members=members)
         layout, compile = self.layout, self.compile
         if layout == "auto":
             layout = "loop" if device.type == "cpu" else "vmap"

@@ -2,6 +2,8 @@
 
 import torch
 
+from fkd import _check
+
 # The dtype of each; tf32 is how a GPU multiplies numbers of float32.
 PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
 # By torch's names: of x86 processors, then of ARM's.
@@ -11,8 +13,10 @@ INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
 def fast_in_bfloat16(device: str) -> bool:
     """Whether a device, "cpu" or "cuda", has instructions for bfloat16 and torch will use them.
 
-    A CPU without them computes in it several times slower than in float32.
+    A CPU without them computes in it several times slower than in float32. Raises ValueError for
+    any other device.
     """
+    _check.known("fast_in_bfloat16", "device", device, ("cpu", "cuda"))
     if device == "cuda":
         return True
     if not torch.backends.mkldnn.is_available():
@@ -25,17 +29,22 @@ def fast_in_bfloat16(device: str) -> bool:
 
 
 def precisions(device: str) -> list[str]:
-    """Those that a device, "cpu" or "cuda", is fast in.
+    """Those that a device, "cpu" or "cuda", is fast in. Raises ValueError for any other.
 
     >>> precisions("cuda")
     ['fp32', 'tf32', 'bf16']
     """
+    _check.known("precisions", "device", device, ("cpu", "cuda"))
     fast = {"fp32": True, "tf32": device == "cuda", "bf16": fast_in_bfloat16(device)}
     return [name for name in PRECISIONS if fast[name]]
 
 
 def multiply_in(precision: str) -> None:
-    """Let a GPU round the factors of float32 to TensorFloat-32 or not, in the whole process."""
+    """Let a GPU round the factors of float32 to TensorFloat-32 or not, in the whole process.
+
+    Raises ValueError for a precision that is not known.
+    """
+    _check.known("multiply_in", "precision", precision, PRECISIONS)
     # The newer `fp32_precision` cannot be read back through these, which the compiler reads.
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     torch.backends.cudnn.allow_tf32 = precision == "tf32"

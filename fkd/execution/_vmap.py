@@ -4,9 +4,10 @@ import warnings
 
 from torch.utils._pytree import tree_map
 
+from fkd import _check
 from fkd._draws import placed
 from fkd.data import Batch
-from fkd.distillation import Distillation, State, step
+from fkd.distillation import Distillation, State
 from fkd.ensemble import Order, ensemble, part
 
 FEW = 4  # examples that a step is tried on: enough for BatchNorm and relations
@@ -20,7 +21,12 @@ def why_not_vmap(
     It is tried on the first two members and the first examples of a batch, which stay as they are.
     Branches on a tensor's value, `.item()`, and operators that torch has no batching rule for are
     what stops it. An operator that torch takes a member at a time stops nothing; torch warns of it.
+    Raises ValueError for an argument of another kind.
     """
+    _check.kind("why_not_vmap", Distillation, distillation=distillation)
+    _check.kind("why_not_vmap", State, state=state)
+    _check.kind("why_not_vmap", Batch, batch=batch)
+    _check.known("why_not_vmap", "order", order, ("shared", "own"))
     few = slice(0, 2)
     if order == "own":
         batch = tree_map(lambda leaf: leaf[few, :FEW], batch)
@@ -29,7 +35,8 @@ def why_not_vmap(
     with placed() as places, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the run itself will warn
         try:
-            step(ensemble(distillation, order=order), part(state, few), batch)
+            members, run = part(state, few), ensemble(distillation, order=order)
+            run.update(members, run.gradient(members, batch))
         except Exception as error:  # models fail in as many ways as there are models
             reason = str(error).strip().split("\n")[0].partition(". ")[0]
             where = str(places) if places.layers else "the loss, its gradient or the update"

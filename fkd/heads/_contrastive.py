@@ -1,11 +1,13 @@
 """Joint heads of contrastive losses: embeddings of both sides, and memory banks of them."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fkd import _check, _random
-from fkd.heads._shapes import Arguments
+from fkd.heads._shapes import Arguments, check_inputs, check_shapes
 
 
 class Embeddings(nn.Module):
@@ -13,10 +15,22 @@ class Embeddings(nn.Module):
 
     def __init__(self, student: torch.Size, target: torch.Size, width: int = 128):
         super().__init__()
-        self.student = nn.Linear(student.numel(), width)
-        self.teacher = nn.Linear(target.numel(), width)
+        check_shapes("Embeddings", student=student, target=target)
+        _check.whole("Embeddings", 1, width=width)
+        self.student = nn.Linear(math.prod(student), width)
+        self.teacher = nn.Linear(math.prod(target), width)
 
     def forward(self, student: Tensor, teacher: Tensor) -> Arguments:
+        check_inputs("Embeddings", self.student.weight, student=student, teacher=teacher)
+        for name, x, layer in (
+            ("student", student, self.student),
+            ("teacher", teacher, self.teacher),
+        ):
+            if x.ndim < 2 or x.shape[1:].numel() != layer.in_features:
+                raise ValueError(
+                    f"Embeddings: {name} must have {layer.in_features} numbers an example, but it "
+                    f"is {tuple(x.shape)}"
+                )
         return {
             "student": self.student(student.flatten(1)),
             "teacher": self.teacher(teacher.flatten(1)),
@@ -50,6 +64,12 @@ class Memory(nn.Module):
         width: int = 128,
     ):
         super().__init__()
+        _check.instance("Memory", tuple, "the shapes of an output and of the index", target=target)
+        if not target:
+            raise ValueError("Memory: target must be the shapes of an output and of the index")
+        check_shapes("Memory", student=student, **{"target[0]": target[0]})
+        _check.whole("Memory", 1, examples=examples, width=width)
+        _check.whole("Memory", negatives=negatives)
         _check.between("Memory", 1, examples, negatives=negatives)
         self.embeddings = Embeddings(student, target[0], width)
         self.examples, self.negatives = examples, negatives
@@ -62,7 +82,10 @@ class Memory(nn.Module):
     def forward(
         self, student: Tensor, teacher: Tensor, index: Tensor, temperature: Tensor
     ) -> Arguments:
-        embeddings = self.embeddings(student, teacher)
+        self._check_index(student, index)
+        _check.positive("Memory", temperature=temperature)
+        _check.beside("Memory", student, temperature=temperature)
+        embeddings, index = self.embeddings(student, teacher), index.long()  # bytes would be a mask
         # the banks are buffers, which stay in float32 whatever the model computes in
         both = {name: value.to(self.student_bank.dtype) for name, value in embeddings.items()}
         bits = _random.bits(_random.fold(self.key, self.count), (student.shape[0], self.negatives))
@@ -87,6 +110,21 @@ class Memory(nn.Module):
         self.scales.copy_(scales)
         share = torch.full((), self.negatives / self.examples, device=scales.device)
         return arguments | {"student_scale": scales[0], "teacher_scale": scales[1], "share": share}
+
+    def _check_index(self, student: Tensor, index: Tensor) -> None:
+        _check.tensor("Memory", student=student, index=index)
+        _check.integral("Memory", index=index)
+        if index.shape != student.shape[:1]:
+            raise ValueError(
+                f"Memory: index must be [batch], but it is {tuple(index.shape)} and student is "
+                f"{tuple(student.shape)}"
+            )
+        for number in _check.extremes(index) or ():
+            if not 0 <= number < self.examples:
+                raise ValueError(
+                    f"Memory: index must lie in [0, {self.examples}), for there are "
+                    f"{self.examples} examples, but there is {number}"
+                )
 
     def _constant(self, anchors: Tensor, others: Tensor, temperature: Tensor) -> Tensor:
         cosines = (F.normalize(anchors, dim=1).unsqueeze(1) * others).sum(2)

@@ -6,9 +6,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fkd import losses
+from fkd import _check, losses
 from fkd.heads._regressors import connector, pointwise
-from fkd.heads._shapes import Arguments, channels
+from fkd.heads._shapes import (
+    Arguments,
+    channels,
+    check_batch,
+    check_inputs,
+    check_maps,
+    check_normalised,
+    check_shapes,
+    pairs,
+)
 
 
 class Variational(nn.Module):
@@ -22,6 +31,7 @@ class Variational(nn.Module):
     def __init__(self, student: torch.Size, target: torch.Size):
         super().__init__()
         inputs, outputs = channels("Variational", student, target)
+        self.inputs = inputs
         self.mean = nn.Sequential(
             nn.Conv2d(inputs, outputs, 1, bias=False),
             nn.ReLU(),
@@ -32,6 +42,10 @@ class Variational(nn.Module):
         self.log_scale = nn.Parameter(torch.full((outputs,), math.log(math.expm1(5 - 1e-5))))
 
     def forward(self, student: Tensor, teacher: Tensor) -> Arguments:
+        check_batch("Variational", student=student, teacher=teacher)
+        check_inputs("Variational", self.log_scale, student=student)
+        check_maps("Variational", self.inputs, student=student)
+        check_maps("Variational", len(self.log_scale), teacher=teacher)
         variance = F.softplus(self.log_scale) + 1e-5
         return {"student": self.mean(student), "teacher": teacher, "variance": variance}
 
@@ -47,9 +61,12 @@ class Temperature(nn.Module):
 
     def __init__(self, student: torch.Size, target: torch.Size):
         super().__init__()
+        check_shapes("Temperature", student=student, target=target)
         self.theta = nn.Parameter(torch.ones(()))
 
     def forward(self, student: Tensor, teacher: Tensor) -> Arguments:
+        check_batch("Temperature", student=student, teacher=teacher)
+        _check.same_shape("Temperature", student=student, teacher=teacher)
         reversed_theta = 2 * self.theta.detach() - self.theta
         temperature = 1 + 20 * torch.sigmoid(reversed_theta)
         return {"student": student, "teacher": teacher, "temperature": temperature}
@@ -68,6 +85,7 @@ class Factors(nn.Module):
     def __init__(self, student: torch.Size, target: torch.Size):
         super().__init__()
         inputs, outputs = channels("Factors", student, target)
+        self.inputs, self.outputs = inputs, outputs
         factors = max(outputs // 2, 1)
         self.translator = self._layers(inputs, factors)
         self.encoder = self._layers(outputs, factors)
@@ -83,6 +101,10 @@ class Factors(nn.Module):
         )
 
     def forward(self, student: Tensor, teacher: Tensor) -> Arguments:
+        check_inputs("Factors", next(self.parameters()), student=student, teacher=teacher)
+        check_maps("Factors", self.inputs, student=student)
+        check_maps("Factors", self.outputs, teacher=teacher)
+        check_normalised("Factors", self.training, student=student, teacher=teacher)
         factor = self.encoder(teacher)
         return {
             "student": self.translator(student),
@@ -106,12 +128,35 @@ class Margin(nn.Module):
 
     def __init__(self, student: torch.Size, target: torch.Size, margin: Tensor | None = None):
         super().__init__()
+        self.inputs, outputs = channels("Margin", student, target)
         self.connector = connector(student, target)
         self.known = margin is not None
-        self.register_buffer("margin", torch.zeros(target[0]) if margin is None else margin.clone())
+        if margin is None:
+            margin = torch.zeros(outputs)
+        else:
+            self._check_margin(margin, outputs)
+        self.register_buffer("margin", margin.detach().clone())
         self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
 
+    @staticmethod
+    def _check_margin(margin: Tensor, channels: int) -> None:
+        _check.dimensions("Margin", "channels", margin=margin)
+        _check.floating("Margin", margin=margin)
+        if len(margin) != channels:
+            raise ValueError(
+                f"Margin: margin must have the target's {channels} channels, but it is "
+                f"{tuple(margin.shape)}"
+            )
+        _, largest = _check.extremes(margin) or (0.0, 0.0)
+        if largest > 0:
+            raise ValueError(f"Margin: margin must be zero or less, but it goes to {largest}")
+
     def forward(self, student: Tensor, teacher: Tensor) -> Arguments:
+        check_batch("Margin", student=student, teacher=teacher)
+        check_inputs("Margin", next(self.parameters()), student=student)
+        check_maps("Margin", self.inputs, student=student)
+        check_maps("Margin", len(self.margin), teacher=teacher)
+        check_normalised("Margin", self.training, student=student)
         if not self.known:
             self.batches.add_(1)
             self.margin.add_((losses.mean_negative(teacher) - self.margin) / self.batches)
@@ -127,11 +172,22 @@ class Flows(nn.Module):
 
     def __init__(self, student: tuple[torch.Size, ...], target: tuple[torch.Size, ...]):
         super().__init__()
-        self.first, self.last = (pointwise(s, t) for s, t in zip(student, target, strict=True))
+        both = pairs("Flows", student, target)
+        if len(both) != 2:
+            raise ValueError(f"Flows: it takes two maps of each side, but they are {len(both)}")
+        self.first_channels, self.last_channels = (channels("Flows", s, t) for s, t in both)
+        self.first, self.last = (pointwise(s, t) for s, t in both)
 
     def forward(
         self, first: Tensor, last: Tensor, teacher_first: Tensor, teacher_last: Tensor
     ) -> Arguments:
+        teachers = {"teacher_first": teacher_first, "teacher_last": teacher_last}
+        check_batch("Flows", first=first, last=last, **teachers)
+        check_inputs("Flows", next(self.parameters()), first=first, last=last)
+        check_maps("Flows", self.first_channels[0], first=first)
+        check_maps("Flows", self.first_channels[1], teacher_first=teacher_first)
+        check_maps("Flows", self.last_channels[0], last=last)
+        check_maps("Flows", self.last_channels[1], teacher_last=teacher_last)
         return {
             "student_first": self.first(first),
             "student_last": self.last(last),
@@ -153,19 +209,36 @@ class Fusion(nn.Module):
         self, student: tuple[torch.Size, ...], target: tuple[torch.Size, ...], width: int = 64
     ):
         super().__init__()
-        pairs = [channels("Fusion", s, t) for s, t in zip(student, target, strict=True)]
+        _check.whole("Fusion", 1, width=width)
+        joined = [channels("Fusion", s, t) for s, t in pairs("Fusion", student, target)]
+        self.channels = [inputs for inputs, _ in joined] + [outputs for _, outputs in joined]
         self.enter = nn.ModuleList(
             nn.Sequential(nn.Conv2d(inputs, width, 1, bias=False), nn.BatchNorm2d(width))
-            for inputs, _ in pairs
+            for inputs, _ in joined
         )
-        self.attention = nn.ModuleList(nn.Conv2d(2 * width, 2, 1) for _ in pairs[:-1])
+        self.attention = nn.ModuleList(nn.Conv2d(2 * width, 2, 1) for _ in joined[:-1])
         self.leave = nn.ModuleList(
             nn.Sequential(nn.Conv2d(width, out, 3, padding=1, bias=False), nn.BatchNorm2d(out))
-            for _, out in pairs
+            for _, out in joined
         )
+
+    def _check(self, maps: tuple[Tensor, ...]) -> None:
+        if len(maps) != len(self.channels):
+            raise ValueError(
+                f"Fusion: maps must be {len(self.channels)}, half of them the student's, but they "
+                f"are {len(maps)}"
+            )
+        named = {f"maps[{level}]": x for level, x in enumerate(maps)}
+        check_batch("Fusion", **named)
+        for count, (name, x) in zip(self.channels, named.items(), strict=True):
+            check_maps("Fusion", count, **{name: x})
+        students = {name: named[name] for name in list(named)[: len(self.enter)]}
+        check_inputs("Fusion", next(self.parameters()), **students)
+        check_normalised("Fusion", self.training, **students)
 
     def forward(self, *maps: Tensor) -> Arguments:
         levels = len(self.enter)
+        self._check(maps)
         students, teachers = maps[:levels], maps[levels:]
         arguments, below = {}, None
         for level in reversed(range(levels)):

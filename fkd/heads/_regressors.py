@@ -1,12 +1,14 @@
 """Heads of the student alone: its output in the shape of the target; and a classifier."""
 
 import copy
+import math
 
 import torch
 from torch import Tensor, nn
 
+from fkd import _check
 from fkd.heads import align
-from fkd.heads._shapes import channels
+from fkd.heads._shapes import channels, check_shapes
 
 
 def convolution_regressor(student: torch.Size, target: torch.Size) -> nn.Module:
@@ -20,6 +22,7 @@ def convolution_regressor(student: torch.Size, target: torch.Size) -> nn.Module:
     >>> convolution_regressor(torch.Size([197, 192]), torch.Size([197, 384]))
     Linear(in_features=192, out_features=384, bias=True)
     """
+    check_shapes("convolution_regressor", student=student, target=target)
     if len(student) == len(target) and len(student) in (1, 2) and student[:-1] == target[:-1]:
         return nn.Linear(student[-1], target[-1])
     inputs, outputs = channels("convolution_regressor", student, target)
@@ -63,10 +66,13 @@ class Aligned(nn.Module):
 
     def __init__(self, target: torch.Size):
         super().__init__()
+        channels("Aligned", target, target)
         self.target = tuple(target)
 
     def forward(self, student: Tensor) -> Tensor:
-        beside = student.new_zeros(1, *self.target)  # of which only the shape counts
+        _check.dimensions("Aligned", "batch ...", student=student)
+        # of which only the shape counts
+        beside = student.new_zeros(()).expand(len(student), *self.target)
         return align.maps(student, beside)[0]
 
 
@@ -77,20 +83,23 @@ def classifier_of(teacher: nn.Module, map: torch.Size) -> nn.Module:
     first linear layer tells whether it takes the map flattened or averaged over its positions.
     Raises ValueError where there is none, or where it takes neither.
     """
-    names = [name for name in ("classifier", "fc", "head") if hasattr(teacher, name)]
+    _check.instance("classifier_of", nn.Module, "an nn.Module", teacher=teacher)
+    channels("classifier_of", map, map)
+    layers = dict(teacher.named_children())
+    names = [name for name in ("classifier", "fc", "head") if name in layers]
     if not names:
         raise ValueError(
             f"classifier_of: the teacher, a {type(teacher).__name__}, has no layer `classifier`, "
             "`fc` or `head`; give one of these names to its last layers"
         )
-    classifier = copy.deepcopy(getattr(teacher, names[0]))
+    classifier = copy.deepcopy(layers[names[0]])
     linear = [layer for layer in classifier.modules() if isinstance(layer, nn.Linear)]
     width = linear[0].in_features if linear else None
-    if width == map.numel():
+    if width == math.prod(map):
         return nn.Sequential(nn.Flatten(), classifier)
     if width == map[0]:
         return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), classifier)
     raise ValueError(
         f"classifier_of: the teacher's {names[0]} takes {width} features, but the map is "
-        f"{tuple(map)}, flattened {map.numel()} and averaged {map[0]}; name another layer"
+        f"{tuple(map)}, flattened {math.prod(map)} and averaged {map[0]}; name another layer"
     )

@@ -12,6 +12,8 @@ import math
 import torch.nn.functional as F
 from torch import Tensor
 
+from fkd import _check
+
 GRIDS = (
     "maps [channels, height, width], and tokens [tokens, width] that fill the other side's map or "
     "a square, with or without a class token in front"
@@ -27,11 +29,16 @@ def features(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     >>> [tuple(x.shape) for x in features(torch.ones(2, 9, 4), torch.ones(2, 5, 6, 6))]
     [(2, 4, 3, 3), (2, 5, 3, 3)]
     """
+    return _features("features", student, teacher)
+
+
+def _features(where: str, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    _check_pair(where, student, teacher)
     alike = student.ndim == teacher.ndim <= 3 and student.shape[1:-1] == teacher.shape[1:-1]
     if alike or student.shape == teacher.shape:
         return student, teacher
     fitting = f"vectors on both sides, as many tokens on both, {GRIDS}"
-    return _pooled(*_grids(student, teacher, fitting))
+    return _pooled(*_grids(where, student, teacher, fitting))
 
 
 def positions(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
@@ -43,7 +50,7 @@ def positions(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     >>> [tuple(x.shape) for x in positions(torch.ones(2, 10, 4), torch.ones(2, 10, 5))]
     [(2, 4, 10, 1), (2, 5, 10, 1)]
     """
-    student, teacher = features(student, teacher)
+    student, teacher = _features("positions", student, teacher)
     return _column(student), _column(teacher)
 
 
@@ -54,7 +61,8 @@ def maps(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     >>> [tuple(x.shape) for x in maps(torch.ones(2, 17, 4), torch.ones(2, 5, 8, 8))]
     [(2, 4, 4, 4), (2, 5, 4, 4)]
     """
-    return _pooled(*_grids(student, teacher, GRIDS))
+    _check_pair("maps", student, teacher)
+    return _pooled(*_grids("maps", student, teacher, GRIDS))
 
 
 def grids(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
@@ -64,14 +72,21 @@ def grids(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     >>> [tuple(x.shape) for x in grids(torch.ones(2, 17, 4), torch.ones(2, 5, 8, 8))]
     [(2, 4, 4, 4), (2, 5, 8, 8)]
     """
-    return _grids(student, teacher, GRIDS)
+    _check_pair("grids", student, teacher)
+    return _grids("grids", student, teacher, GRIDS)
 
 
-def _grids(student: Tensor, teacher: Tensor, fitting: str) -> tuple[Tensor, Tensor]:
+def _check_pair(where: str, student: Tensor, teacher: Tensor) -> None:
+    _check.dimensions(where, "batch ...", student=student, teacher=teacher)
+    _check.agree(where, "batch", student=student, teacher=teacher)
+    _check.floating(where, student=student, teacher=teacher)
+
+
+def _grids(where: str, student: Tensor, teacher: Tensor, fitting: str) -> tuple[Tensor, Tensor]:
     s, t = _grid(student, teacher), _grid(teacher, student)
     if s is None or t is None:
         raise ValueError(
-            f"the student's output {tuple(student.shape[1:])} and the target "
+            f"{where}: the student's output {tuple(student.shape[1:])} and the target "
             f"{tuple(teacher.shape[1:])} have no form in common: what fits are {fitting}"
         )
     return s, t

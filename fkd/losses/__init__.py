@@ -12,6 +12,13 @@ value and every gradient are zero, whatever stands there: NaN, or a label of −
 correlations over a batch take [batch, classes]; what is one batch to them, the caller says by
 flattening.
 
+What does not fit raises ValueError before any work: tensors that are empty, sparse, on two devices,
+or of other dtypes than float16, bfloat16, float32 and float64, numbers that float32 cannot hold,
+temperatures whose square it cannot. Values of tensors are read for that (a label that is no class,
+a number in a tensor that is out of range) where they are known: not under `torch.compile`; not, of
+a number, where `vmap` or `grad` wraps it; and on an accelerator, where reading waits, outside
+`torch.func` alone.
+
 `Memory:` in a docstring is what a value and its gradient by `torch.func.grad` hold at their peak
 beside the arguments, uncompiled and without a mask, in float32 numbers; `logits`, `maps`,
 `features` or `embeddings` stand for one side's.

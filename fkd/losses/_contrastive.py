@@ -12,11 +12,6 @@ from fkd._check import Scalar
 from fkd.losses._numeric import product, rows, unit, widen
 
 
-def _inner(a: Tensor, b: Tensor) -> Tensor:
-    dtype = torch.promote_types(a.dtype, b.dtype)
-    return product(a.to(dtype), b.to(dtype))
-
-
 def info_nce(
     student: Float[Tensor, "batch *features"],
     teacher: Float[Tensor, "batch *features"],
@@ -43,7 +38,8 @@ def info_nce(
     _check.floating("info_nce", student=student, teacher=teacher)
     _check.several("info_nce", student=student)
     _check.positive("info_nce", temperature=temperature)
-    logits = _inner(unit(rows(student)), unit(rows(teacher))) / temperature
+    _check.beside("info_nce", student, temperature=temperature)
+    logits = product(unit(rows(student)), unit(rows(teacher))) / temperature
     own = torch.arange(len(student), device=student.device).unsqueeze(-1)
     return -F.log_softmax(logits, -1).gather(-1, own).squeeze(-1).to(student.dtype)
 
@@ -53,6 +49,7 @@ def _log(value: Scalar) -> Scalar:
 
 
 def _check_negatives(student: Tensor, **negatives: Tensor) -> None:
+    _check.tensor("crd", student=student, **negatives)
     _check.dimensions("crd", "batch negatives width", **negatives)
     _check.floating("crd", **negatives)
     for name, x in negatives.items():
@@ -105,6 +102,8 @@ def crd(
     _check.positive("crd", temperature=temperature, share=share)
     _check.positive("crd", student_scale=student_scale, teacher_scale=teacher_scale)
     _check.between("crd", 0, 1, share=share)
+    _check.beside("crd", student, temperature=temperature, share=share)
+    _check.beside("crd", student, student_scale=student_scale, teacher_scale=teacher_scale)
     s, t = unit(rows(student)), unit(rows(teacher))
     positive = (s * t).sum(-1) / temperature
     loss = torch.zeros_like(positive)
@@ -114,7 +113,7 @@ def crd(
     ):
         # e / (e + share) is the sigmoid of log e - log share, so nothing is exponentiated.
         offset = _log(scale) + _log(share)
-        negative = _inner(anchor.unsqueeze(-2), widen(others)).squeeze(-2) / temperature
+        negative = product(anchor.unsqueeze(-2), widen(others)).squeeze(-2) / temperature
         loss = loss - F.logsigmoid(positive - offset)
         loss = loss - F.logsigmoid(offset - negative).sum(-1)
     return loss.to(student.dtype)

@@ -12,6 +12,7 @@ from fkd.losses._response import check_pair, log_softmax
 
 def _check_batch(where: str, student: Tensor, teacher: Tensor, temperature: Scalar) -> None:
     """As `check_pair`, of [batch, classes] alone: what is one batch, the caller says."""
+    _check.tensor(where, student=student, teacher=teacher)
     for name, x in (("student", student), ("teacher", teacher)):
         if x.ndim != 2:
             raise ValueError(

@@ -20,17 +20,18 @@ def _check_labelled(
     mask: Tensor | None,
 ) -> None:
     check_pair(where, student, teacher, temperature, mask)
+    _check.tensor(where, student=student, labels=labels)
     if labels.is_floating_point():
         raise ValueError(
             f"{where}: labels must hold whole numbers, but their dtype is {labels.dtype}; it parts "
             "one labelled class from the others, which a soft label does not name: give "
             "labels.argmax(-1)"
         )
-    check_labels(where, student, labels)
     if student.shape[-1] < 2:
         raise ValueError(
             f"{where}: there must be at least two classes, but student is {tuple(student.shape)}"
         )
+    check_labels(where, student, labels, mask)
 
 
 def _split(log_p: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -40,7 +41,7 @@ def _split(log_p: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     so that neither a certain teacher nor a certain student leaves 0/0. Where no other class has a
     probability at all, it is −inf everywhere.
     """
-    labels = labels.long().unsqueeze(-1)
+    labels = labels.unsqueeze(-1)
     right = log_p.gather(-1, labels)
     classes = torch.arange(log_p.shape[-1], device=log_p.device)
     others = log_p.masked_fill(classes == labels, float("-inf"))
@@ -79,7 +80,8 @@ def dkd(
     """
     _check_labelled("dkd", student, teacher, labels, temperature, mask)
     _check.not_negative("dkd", alpha=alpha, beta=beta)
-    student, teacher, labels = filled(mask, student, teacher, labels)
+    _check.beside("dkd", student, alpha=alpha, beta=beta)
+    student, teacher, labels = filled(mask, student, teacher, labels.long())
     binary_q, other_q = _split(log_softmax(student, temperature), labels)
     binary_p, other_p = _split(log_softmax(teacher, temperature), labels)
     loss = alpha * kl(binary_p, binary_q) + beta * kl(other_p, other_q)
@@ -115,12 +117,13 @@ def nkd(
     """
     _check_labelled("nkd", student, teacher, labels, temperature, mask)
     _check.not_negative("nkd", gamma=gamma)
-    student, teacher, labels = filled(mask, student, teacher, labels)
-    index = labels.long().unsqueeze(-1)
+    _check.beside("nkd", student, gamma=gamma)
+    student, teacher, labels = filled(mask, student, teacher, labels.long())
+    index = labels.unsqueeze(-1)
     right_q, right_p = (log_softmax(x, 1.0).gather(-1, index) for x in (student, teacher))
     _, other_q = _split(log_softmax(student, temperature), labels)
     _, other_p = _split(log_softmax(teacher, temperature), labels)
-    others = gamma * temperature**2 * cross(other_p, other_q)
+    others = temperature**2 * (gamma * cross(other_p, other_q))
     return zeroed(mask, cross(right_p, right_q) + others).to(student.dtype)
 
 
@@ -159,7 +162,7 @@ def wsld(
     tensor([0.4382])
     """
     _check_labelled("wsld", student, teacher, labels, temperature, mask)
-    student, teacher, labels = filled(mask, student, teacher, labels)
+    student, teacher, labels = filled(mask, student, teacher, labels.long())
     own, teachers = (_log_cross_entropy(x.detach(), labels) for x in (student, teacher))
     weight = -torch.expm1(-(own - teachers).exp())
     log_q, log_p = log_softmax(student, temperature), log_softmax(teacher, temperature)

@@ -20,7 +20,7 @@ def _check_pair(where: str, student: Tensor, teacher: Tensor) -> None:
 
 def _check_channels(where: str, student: Tensor, teacher: Tensor, **values: Tensor) -> None:
     _check_pair(where, student, teacher)
-    _check.dimensions(where, "batch channels ...", student=student)
+    _check.tensor(where, student=student, **values)
     _check.floating(where, **values)
     for name, x in values.items():
         if x.shape != student.shape[1:2]:
@@ -99,6 +99,7 @@ def activation_boundary(
     """
     _check_pair("activation_boundary", student, teacher)
     _check.not_negative("activation_boundary", margin=margin)
+    _check.beside("activation_boundary", student, margin=margin)
     s = rows(student)
     short = torch.where(rows(teacher) > 0, margin - s, margin + s).relu()
     return short.square().sum(-1).to(student.dtype)
@@ -148,6 +149,9 @@ def vid(
     tensor([1.])
     """
     _check_channels("vid", student, teacher, variance=variance)
+    least, _ = _check.extremes(variance) or (1.0, 1.0)
+    if least <= 0:
+        raise ValueError(f"vid: variance must be above zero, but one channel's is {least}")
     v = widen(variance)
     squared = (_positions(student) - _positions(teacher)).square()
     return (0.5 * ((squared / v[:, None]).mean((1, 2)) + v.log().mean())).to(student.dtype)
@@ -175,6 +179,9 @@ def ofd(
     tensor([8.])
     """
     _check_channels("ofd", student, teacher, margin=margin)
+    _, largest = _check.extremes(margin) or (0.0, 0.0)
+    if largest > 0:
+        raise ValueError(f"ofd: margin must be zero or less, but one channel's is {largest}")
     s, t = _positions(student), torch.maximum(_positions(teacher), widen(margin)[:, None])
     difference = (s - t).masked_fill((s <= t) & (t <= 0), 0.0)
     return difference.square().sum((1, 2)).to(student.dtype)
@@ -192,6 +199,7 @@ def batchnorm_margin(
     >>> batchnorm_margin(torch.tensor([1.0, -1.0, 0.0]), torch.tensor([0.0, 9.0, -2.0]))
     tensor([-0.7979, -3.0000, -2.0000])
     """
+    _check.dimensions("batchnorm_margin", "channels", weight=weight, bias=bias)
     _check.same_shape("batchnorm_margin", weight=weight, bias=bias)
     _check.floating("batchnorm_margin", weight=weight, bias=bias)
     w, b = widen(weight).abs(), widen(bias)

@@ -150,6 +150,7 @@ def fsp(
     _check.agree("fsp", both, student_first=student_first, teacher_first=teacher_first)
     _check.agree("fsp", both, student_last=student_last, teacher_last=teacher_last)
     _check.agree("fsp", "batch", student_first=student_first, student_last=student_last)
+    _check.tensor("fsp", student_first=student_first, teacher_last=teacher_last)
     _check.floating("fsp", student_first=student_first, teacher_first=teacher_first)
     _check.floating("fsp", student_last=student_last, teacher_last=teacher_last)
     difference = _flow(student_first, student_last) - _flow(teacher_first, teacher_last)
@@ -230,7 +231,8 @@ def channel_wise_divergence(
     tensor([0.6931])
     """
     _check_maps("channel_wise_divergence", MAPS, student, teacher)
-    _check.positive("channel_wise_divergence", temperature=temperature)
+    _check.temperature("channel_wise_divergence", temperature=temperature)
+    _check.beside("channel_wise_divergence", student, temperature=temperature)
     log_q, log_p = (log_softmax(_channels(x), temperature) for x in (student, teacher))
     return (temperature**2 * kl(log_p, log_q).mean(-1)).to(student.dtype)
 

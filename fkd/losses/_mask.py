@@ -7,11 +7,14 @@ the value is zeroed behind.
 import torch
 from torch import Tensor
 
+from fkd import _check
+
 
 def check_mask(where: str, student: Tensor, mask: Tensor | None) -> None:
     """Raise unless there is no mask, or one boolean for each position of the student's logits."""
     if mask is None:
         return
+    _check.tensor(where, student=student, mask=mask)
     if mask.dtype != torch.bool:
         raise ValueError(
             f"{where}: mask must be boolean, True where a position counts, but its dtype is "

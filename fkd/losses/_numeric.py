@@ -53,10 +53,11 @@ def unit(x: Tensor) -> Tensor:
 
 
 def product(x: Tensor, y: Tensor) -> Tensor:
-    """x yᵀ over the last two axes, in their own precision under autocast too.
+    """x yᵀ over the last two axes, in the wider of their own dtypes under autocast too.
 
     Differences are taken of such matrices, and bfloat16 would leave nothing of them.
     """
     device = "cpu" if x.device.type == "meta" else x.device.type  # autocast knows no meta device
+    dtype = torch.promote_types(x.dtype, y.dtype)
     with torch.autocast(device, enabled=False):
-        return x @ y.mT
+        return x.to(dtype) @ y.to(dtype).mT

@@ -195,10 +195,10 @@ def correlation_congruence(
     """(1/B) Σ_j (k_ij(student) − k_ij(teacher))², k = e^(−2γ) Σ_p (2γ cos)^p / p!, p = 0 … `order`.
 
     k is the Taylor series of the Gaussian kernel e^(−γ|u − v|²) between rows of unit length, γ is
-    `gamma` > 0. Both are [batch, ...], and may differ in width. The value lies in [0, 1), and is
-    zero with a zero gradient where the cosines agree. The cosine with a row of zeros is taken as
+    `gamma` in (0, 40]. Both are [batch, ...], and may differ in width. The value lies in [0, 1) and
+    is zero with a zero gradient where the cosines agree. The cosine with a row of zeros is taken as
     zero, and its gradient stays finite. Raises ValueError for batches that differ or are below two,
-    dtypes, γ ≤ 0, or `order` < 1. Memory: 8 × [batch, batch] + 10 × embeddings.
+    dtypes, γ out of range, or `order` < 1. Memory: 8 × [batch, batch] + 10 × embeddings.
 
     Peng et al., "Correlation Congruence for Knowledge Distillation" (2019), whose term of each
     single example is not in here. RepDistiller's CC, which it has from an author, is another, and
@@ -211,8 +211,9 @@ def correlation_congruence(
     where = "correlation_congruence"
     _check_pair(where, student, teacher)
     _check.positive(where, gamma=gamma)
-    if not isinstance(order, int) or order < 1:
-        raise ValueError(f"{where}: order must be a whole number from one up, but it is {order}")
+    _check.between(where, 0, 40, gamma=gamma)  # past it e^(2γ) is more than float32 can hold
+    _check.beside(where, student, gamma=gamma)
+    _check.whole(where, 1, order=order)
     s, t = (_taylor_gaussian(x, gamma, order) for x in (student, teacher))
     return (s - t).square().mean(-1).to(student.dtype)
 

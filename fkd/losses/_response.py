@@ -39,24 +39,46 @@ def check_pair(
     _check.dimensions(where, "... classes", student=student, teacher=teacher)
     _check.same_shape(where, student=student, teacher=teacher)
     _check.floating(where, student=student, teacher=teacher)
-    _check.positive(where, temperature=temperature)
+    _check.temperature(where, temperature=temperature)
+    _check.beside(where, student, temperature=temperature)
     check_mask(where, student, mask)
 
 
-def check_labels(where: str, student: Tensor, labels: Tensor) -> None:
-    """Raise unless there is one whole-number label for each position of the student's logits."""
+def check_labels(where: str, student: Tensor, labels: Tensor, mask: Tensor | None) -> None:
+    """Raise unless each position of the student's logits has one of its classes as a whole number.
+
+    That the number is a class is seen where values may be read (`_check.extremes`), and where the
+    mask is False it need not be one.
+    """
+    _check.tensor(where, student=student, labels=labels)
     _check.integral(where, labels=labels)
     if labels.shape != student.shape[:-1]:
         raise ValueError(
             f"{where}: student must be [..., classes] and labels [...], "
             f"but student is {tuple(student.shape)} and labels is {tuple(labels.shape)}"
         )
+    classes = student.shape[-1]
+    other = _no_class(labels, classes)
+    if other is not None and mask is not None:
+        other = _no_class(labels.long().masked_fill(~mask, 0), classes)
+    if other is not None:
+        raise ValueError(
+            f"{where}: labels must lie in [0, {classes}), for student has {classes} classes, but "
+            f"there is the label {other}; where such a position is to be left out, give "
+            f"mask=labels != {other}"
+        )
+
+
+def _no_class(labels: Tensor, classes: int) -> int | None:
+    """A label that is none of so many classes; None where all are, or are not to be read."""
+    found = _check.extremes(labels.long())
+    return next((int(x) for x in found or () if not 0 <= x < classes), None)
 
 
 def _right(log_q: Tensor, labels: Tensor) -> Tensor:
     """Σ_c y_c log q_c of labels y, as numbers or soft; where y_c = 0 and log q_c = −inf, 0."""
     if not labels.is_floating_point():
-        return log_q.gather(-1, labels.long().unsqueeze(-1)).squeeze(-1)
+        return log_q.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
     y = labels.to(log_q.dtype)
     return (y * log_q.masked_fill((y == 0) & log_q.isneginf(), 0.0)).sum(-1)
 
@@ -74,8 +96,8 @@ def cross_entropy(
     y is one at the label and zero elsewhere, or soft labels y [..., classes], floating-point,
     probabilities that are not checked to be so. ε is `label_smoothing` in [0, 1]; `mask` [...] is
     True where a position counts. The value is not negative. Where Σ_c y_c = 1 its gradient is q
-    minus the smoothed label. Raises ValueError for shapes that do not fit, dtypes, or ε out of
-    range. Memory: 5 × logits.
+    minus the smoothed label. Raises ValueError for shapes that do not fit, dtypes, a label that is
+    no class, or ε out of range. Memory: 5 × logits.
 
     Szegedy et al., "Rethinking the Inception Architecture for Computer Vision" (2016), section 7.
 
@@ -88,15 +110,21 @@ def cross_entropy(
     _check.dimensions("cross_entropy", "... classes", student=student)
     _check.floating("cross_entropy", student=student)
     _check.between("cross_entropy", 0, 1, label_smoothing=label_smoothing)
+    _check.beside("cross_entropy", student, label_smoothing=label_smoothing)
     check_mask("cross_entropy", student, mask)
+    _check.tensor("cross_entropy", student=student, labels=labels)
     if not labels.is_floating_point():
-        check_labels("cross_entropy", student, labels)
+        check_labels("cross_entropy", student, labels, mask)
     elif labels.shape != student.shape:
         raise ValueError(
             f"cross_entropy: labels must be whole numbers [...], or soft in the student's shape "
             f"[..., classes], but student is {tuple(student.shape)} and labels is "
             f"{tuple(labels.shape)} of {labels.dtype}"
         )
+    if labels.is_floating_point():
+        _check.floating("cross_entropy", labels=labels)
+    else:
+        labels = labels.long()  # masks are not laid on every dtype of whole numbers
     student, labels = filled(mask, student, labels)
     log_q = log_softmax(student, 1.0)
     right = _right(log_q, labels)
@@ -226,6 +254,7 @@ def jensen_shannon(
     """
     check_pair("jensen_shannon", student, teacher, temperature, mask)
     _check.between("jensen_shannon", 0, 1, beta=beta)
+    _check.beside("jensen_shannon", student, beta=beta)
     student, teacher = filled(mask, student, teacher)
     log_q, log_p = log_softmax(student, temperature), log_softmax(teacher, temperature)
     log_beta, log_rest = _log_shares(beta, log_q)

@@ -5,7 +5,8 @@ from functools import partial
 import torch
 from torch import nn
 
-from fkd import heads, losses
+from fkd import _check, heads, losses
+from fkd.methods._asked import check_temperature, check_weights, layer_names
 from fkd.methods._term import Method, Term, labels
 
 __all__ = ["crd", "info_nce"]
@@ -21,16 +22,16 @@ def info_nce(
 
     van den Oord et al., "Representation Learning with Contrastive Predictive Coding" (2018).
     """
+    check_weights("info-nce", weight=weight)
     term = Term(
         losses.info_nce,
-        layer,
-        teacher_layer or layer,
+        *layer_names("info-nce", layer, teacher_layer),
         weight,
         {"temperature": 0.1},
         head=heads.Embeddings,
         joint=True,
     )
-    return {"info-nce": term} | labels(ce)
+    return {"info-nce": term} | labels("info-nce", ce)
 
 
 def crd(
@@ -48,10 +49,14 @@ def crd(
 
     Tian et al., "Contrastive Representation Distillation" (2020).
     """
+    check_weights("crd", weight=weight)
+    check_temperature("crd", temperature=temperature)
+    _check.whole("crd", 1, negatives=negatives)
+    student, target = layer_names("crd", layer, teacher_layer)
     term = Term(
         losses.crd,
-        layer,
-        (teacher_layer or layer, "index"),
+        student,
+        (target, "index"),
         weight,
         {"temperature": temperature},
         head=partial(_memory, negatives=negatives),
@@ -59,7 +64,7 @@ def crd(
         head_hyper=("temperature",),
         needs=("examples",),
     )
-    return {"crd": term} | labels(ce)
+    return {"crd": term} | labels("crd", ce)
 
 
 def _memory(

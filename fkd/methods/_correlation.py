@@ -1,6 +1,7 @@
 """Methods that match correlations of the answers, within and between classes and examples."""
 
-from fkd import losses
+from fkd import _check, losses
+from fkd.methods._asked import check_temperature, check_weights
 from fkd.methods._term import Method, Term, labels
 
 __all__ = ["dist", "mlld"]
@@ -13,11 +14,13 @@ def dist(
 
     Huang et al., "Knowledge Distillation from a Stronger Teacher" (2022).
     """
+    check_weights("dist", beta=beta, gamma=gamma)
+    check_temperature("dist", temperature=temperature)
     hyper = {"temperature": temperature}
     return {
         "dist-inter": Term(losses.dist_inter, weight=beta, hyper=hyper),
         "dist-intra": Term(losses.dist_intra, weight=gamma, hyper=hyper),
-    } | labels(ce)
+    } | labels("dist", ce)
 
 
 def mlld(
@@ -36,6 +39,15 @@ def mlld(
 
     Jin, Wang and Lin, "Multi-Level Logit Distillation" (2023), without its strong augmentation.
     """
+    check_weights("mlld", weight=weight, class_weight=class_weight)
+    _check.instance("mlld", (tuple, list), "a list of temperatures", temperatures=temperatures)
+    for temperature in temperatures:
+        check_temperature("mlld", temperatures=temperature)
+    if not temperatures or len({f"{t:g}" for t in temperatures}) < len(temperatures):
+        raise ValueError(
+            "mlld: temperatures must be one or more, each another one in its first six digits, but "
+            f"they are {temperatures}"
+        )
     parts = {
         "instance": (losses.kl_divergence, weight),
         "class": (losses.class_correlation, weight * class_weight),
@@ -47,4 +59,4 @@ def mlld(
         )
         for part, (loss, share) in parts.items()
         for temperature in temperatures
-    } | labels(ce)
+    } | labels("mlld", ce)

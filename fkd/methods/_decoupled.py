@@ -8,6 +8,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from fkd import losses
+from fkd.methods._asked import check_temperature, check_weights
 from fkd.methods._term import Method, Term, labels, warmup_over
 
 __all__ = ["dkd", "nkd", "wsld"]
@@ -29,7 +30,7 @@ def dkd(
     Zhao et al., "Decoupled Knowledge Distillation" (2022).
     """
     hyper = {"alpha": alpha, "beta": beta, "temperature": temperature}
-    return {"dkd": _labelled(losses.dkd, weight, hyper, mask, warmup)} | labels(ce, mask)
+    return _labelled("dkd", losses.dkd, weight, hyper, ce, mask, warmup)
 
 
 def nkd(
@@ -44,7 +45,7 @@ def nkd(
     Yang et al., "From Knowledge Distillation to Self-Knowledge Distillation" (2023).
     """
     hyper = {"gamma": gamma, "temperature": temperature}
-    return {"nkd": _labelled(losses.nkd, weight, hyper, mask)} | labels(ce, mask)
+    return _labelled("nkd", losses.nkd, weight, hyper, ce, mask)
 
 
 def wsld(
@@ -55,16 +56,22 @@ def wsld(
     Zhou et al., "Rethinking Soft Labels for Knowledge Distillation" (2021).
     """
     hyper = {"temperature": temperature}
-    return {"wsld": _labelled(losses.wsld, weight, hyper, mask)} | labels(ce, mask)
+    return _labelled("wsld", losses.wsld, weight, hyper, ce, mask)
 
 
 def _labelled(
+    name: str,
     loss: Callable[..., Tensor],
     weight: float,
     hyper: dict[str, float],
+    ce: float,
     mask: str | None,
     warmup: int = 0,
-) -> Term:
-    """A loss of the logits that reads the labels too."""
-    target, schedules = ("logits", "labels"), warmup_over(warmup)
-    return Term(loss, target=target, weight=weight, hyper=hyper, schedules=schedules, mask=mask)
+) -> Method:
+    """A loss of the logits that reads the labels too, beside the labels."""
+    check_weights(name, weight=weight, **hyper)
+    check_temperature(name, temperature=hyper["temperature"])
+    others = labels(name, ce, mask)
+    target, schedules = ("logits", "labels"), warmup_over(name, warmup)
+    term = Term(loss, target=target, weight=weight, hyper=hyper, schedules=schedules, mask=mask)
+    return {name: term} | others

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from fkd import _check, heads, losses
 from fkd.heads import align
+from fkd.methods._asked import check_weights, layer_names
 from fkd.methods._fit import fits, others, works
 from fkd.methods._term import Context, Method, Term, labels, one_layer
 from fkd.models import ReusedClassifier
@@ -20,7 +21,8 @@ def logits(weight: float = 0.1, ce: float = 1.0) -> Method:
 
     Ba and Caruana, "Do Deep Nets Really Need to be Deep?" (2014).
     """
-    return {"logits": Term(losses.squared_error, weight=weight)} | labels(ce)
+    check_weights("logits", weight=weight)
+    return {"logits": Term(losses.squared_error, weight=weight)} | labels("logits", ce)
 
 
 def cosine(
@@ -83,16 +85,16 @@ def ft(
 
     Kim et al., "Paraphrasing Complex Network" (2018).
     """
+    check_weights("ft", weight=weight)
     term = Term(
         _factors,
-        layer,
-        teacher_layer or layer,
+        *layer_names("ft", layer, teacher_layer),
         weight,
         head=heads.Factors,
         joint=True,
         align=align.maps,
     )
-    return {"ft": term} | labels(ce)
+    return {"ft": term} | labels("ft", ce)
 
 
 def vid(
@@ -105,16 +107,16 @@ def vid(
 
     Ahn et al., "Variational Information Distillation for Knowledge Transfer" (2019).
     """
+    check_weights("vid", weight=weight)
     term = Term(
         losses.vid,
-        layer,
-        teacher_layer or layer,
+        *layer_names("vid", layer, teacher_layer),
         weight,
         head=heads.Variational,
         joint=True,
         align=align.positions,
     )
-    return {"vid": term} | labels(ce)
+    return {"vid": term} | labels("vid", ce)
 
 
 def ofd(
@@ -128,17 +130,20 @@ def ofd(
 
     Heo et al., "A Comprehensive Overhaul of Feature Distillation" (2019).
     """
+    check_weights("ofd", weight=weight)
+    if margin is not None:
+        _check.dimensions("ofd", "channels", margin=margin)
+        _check.floating("ofd", margin=margin)
     head = partial(heads.Margin, margin=margin)
     term = Term(
         losses.ofd,
-        layer,
-        teacher_layer or layer,
+        *layer_names("ofd", layer, teacher_layer),
         weight,
         head=head,
         joint=True,
         align=align.positions,
     )
-    return {"ofd": term} | labels(ce)
+    return {"ofd": term} | labels("ofd", ce)
 
 
 def simkd(
@@ -151,7 +156,8 @@ def simkd(
 
     Chen et al., "Knowledge Distillation with the Reused Teacher Classifier" (2022).
     """
-    target = teacher_layer or layer
+    check_weights("simkd", weight=weight)
+    layer, target = layer_names("simkd", layer, teacher_layer)
     wrap = partial(_reuse_classifier, layer=layer, teacher_layer=target)
     term = Term(losses.squared_error, "projected", target, weight, align=align.maps, wrap=wrap)
     return {"simkd": term}

@@ -8,6 +8,7 @@ from itertools import islice
 import torch
 from torch import Tensor
 
+from fkd import _check
 from fkd.methods._term import Context, Term
 from fkd.model import Model, functional, outputs_like
 
@@ -28,6 +29,16 @@ def fit(
     Raises ValueError where shapes or numbers do not fit, and then names the layers and their
     shapes, and other outputs and targets that would fit in their place, if there are any.
     """
+    _check.instance("fit", Term, "a Term", term=term)
+    for side, tensors in (("outputs", outputs), ("targets", targets)):
+        _check.mapping("fit", **{side: tensors})
+        _check.tensor("fit", **{f"{side}[{name!r}]": x for name, x in tensors.items()})
+    _check.instance("fit", Context, "a Context", context=context)
+    _check.instance("fit", torch.dtype, "a torch.dtype", dtype=dtype)
+    for name in term.students:
+        _check.known("fit", "student's output", name, outputs)
+    for name in term.targets if term.mask is None else (*term.targets, term.mask):
+        _check.known("fit", "target", name, targets)
     try:
         return _run(term, outputs, targets, context, dtype)
     except ValueError as error:

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from fkd import heads, losses
 from fkd.heads import align
-from fkd.methods._term import Method, Term, labels, one_layer, several_layers, warmup_over
+from fkd.methods._asked import check_temperature, check_weights, layer_names, several_layers
+from fkd.methods._term import Method, Term, labels, one_layer, warmup_over
 
 __all__ = ["at", "cwd", "fsp", "ickd", "nst", "pkd", "review"]
 
@@ -52,6 +53,7 @@ def fsp(
     students, teachers = several_layers("fsp", layers, teacher_layers)
     if len(students) != 2:
         raise ValueError(f"fsp: it takes two layers, but they are {', '.join(students)}")
+    check_weights("fsp", weight=weight)
     term = Term(
         losses.fsp,
         students,
@@ -61,7 +63,7 @@ def fsp(
         joint=True,
         align=align.grids,
     )
-    return {"fsp": term} | labels(ce)
+    return {"fsp": term} | labels("fsp", ce)
 
 
 def nst(
@@ -94,6 +96,7 @@ def review(
     Chen et al., "Distilling Knowledge via Knowledge Review" (2021).
     """
     students, teachers = several_layers("review", layers, teacher_layers)
+    check_weights("review", weight=weight)
     term = Term(
         _levels,
         students,
@@ -102,9 +105,9 @@ def review(
         head=heads.Fusion,
         joint=True,
         align=align.maps,
-        schedules=warmup_over(warmup),
+        schedules=warmup_over("review", warmup),
     )
-    return {"review": term} | labels(ce)
+    return {"review": term} | labels("review", ce)
 
 
 def cwd(
@@ -119,16 +122,17 @@ def cwd(
 
     Shu et al., "Channel-wise Knowledge Distillation for Dense Prediction" (2021).
     """
+    check_weights("cwd", weight=weight)
+    check_temperature("cwd", temperature=temperature)
     term = Term(
         losses.channel_wise_divergence,
-        layer,
-        teacher_layer or layer,
+        *layer_names("cwd", layer, teacher_layer),
         weight,
         {"temperature": temperature},
         heads.pointwise,
         align=align.maps,
     )
-    return {"cwd": term} | labels(ce)
+    return {"cwd": term} | labels("cwd", ce)
 
 
 def pkd(

@@ -1,6 +1,7 @@
 """Methods that match relations among the examples of a batch."""
 
 from fkd import losses
+from fkd.methods._asked import check_weights, layer_names
 from fkd.methods._term import Method, Term, labels, one_layer
 
 __all__ = ["cc", "cka", "pkt", "rkd", "sp"]
@@ -17,10 +18,12 @@ def rkd(
 
     Park et al., "Relational Knowledge Distillation" (2019).
     """
+    check_weights("rkd", distance=distance, angle=angle)
+    student, target = layer_names("rkd", layer, teacher_layer)
     return {
-        "rkd-distance": Term(losses.rkd_distance, layer, teacher_layer or layer, distance),
-        "rkd-angle": Term(losses.rkd_angle, layer, teacher_layer or layer, angle),
-    } | labels(ce)
+        "rkd-distance": Term(losses.rkd_distance, student, target, distance),
+        "rkd-angle": Term(losses.rkd_angle, student, target, angle),
+    } | labels("rkd", ce)
 
 
 def sp(

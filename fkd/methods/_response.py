@@ -8,6 +8,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from fkd import _check, heads, losses
+from fkd.methods._asked import check_mask, check_temperature, check_weights
 from fkd.methods._term import Method, Term, labels
 
 __all__ = [
@@ -28,7 +29,8 @@ def ce(weight: float = 1.0, mask: str | None = None) -> Method:
     >>> list(ce())
     ['ce']
     """
-    return labels(weight, mask)
+    check_weights("ce", weight=weight)
+    return labels("ce", weight, mask)
 
 
 def kd(
@@ -62,9 +64,14 @@ def jensen_shannon(
 
     Agarwal et al., "On-Policy Distillation of Language Models" (2024).
     """
+    name = "jensen-shannon"
+    check_weights(name, weight=weight)
+    _check.plain(name, beta=beta)
+    _check.between(name, 0, 1, beta=beta)
+    others = labels(name, ce, mask)
     hyper = {"beta": beta, "temperature": 1.0}
     term = Term(losses.jensen_shannon, weight=weight, hyper=hyper, mask=mask)
-    return {"jensen-shannon": term} | labels(ce, mask)
+    return {name: term} | others
 
 
 def total_variation(weight: float = 1.0, ce: float = 1.0, mask: str | None = None) -> Method:
@@ -91,8 +98,10 @@ def ctkd(weight: float = 0.9, ce: float = 0.1, mask: str | None = None) -> Metho
 
     Li et al., "Curriculum Temperature for Knowledge Distillation" (2023).
     """
+    check_weights("ctkd", weight=weight)
+    others = labels("ctkd", ce, mask)
     term = Term(losses.kl_divergence, weight=weight, head=heads.Temperature, joint=True, mask=mask)
-    return {"ctkd": term} | labels(ce, mask)
+    return {"ctkd": term} | others
 
 
 def funmatch(weight: float = 1.0, temperature: float = 1.0, mask: str | None = None) -> Method:
@@ -105,7 +114,9 @@ def funmatch(weight: float = 1.0, temperature: float = 1.0, mask: str | None = N
     >>> list(funmatch())
     ['funmatch']
     """
-    _check.positive("funmatch", temperature=temperature)
+    check_weights("funmatch", weight=weight)
+    check_temperature("funmatch", temperature=temperature)
+    check_mask("funmatch", mask)
     hyper = {"temperature": temperature}
     return {"funmatch": Term(losses.kl_divergence, weight=weight, hyper=hyper, mask=mask)}
 
@@ -119,6 +130,8 @@ def _softened(
     mask: str | None,
 ) -> Method:
     """A loss of the logits at a temperature, beside the labels."""
-    _check.positive(name, temperature=temperature)
+    check_weights(name, weight=weight)
+    check_temperature(name, temperature=temperature)
+    others = labels(name, ce, mask)
     term = Term(loss, weight=weight, hyper={"temperature": temperature}, mask=mask)
-    return {name: term} | labels(ce, mask)
+    return {name: term} | others

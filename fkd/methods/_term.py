@@ -1,7 +1,7 @@
 """A term: one thing that a student must match, as data; and what surrounds it."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import Any
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fkd import _check, losses
+from fkd.methods._asked import check_mask, check_weights, layer_names
 from fkd.schedules import Schedule, by_epoch, linear_warmup
 
 Build = Callable[[], nn.Module]
@@ -33,12 +34,24 @@ class Context:
     outputs: Mapping[str, torch.Size] = field(default_factory=dict)
     targets: Mapping[str, torch.Size] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if self.examples is not None:
+            _check.whole("Context", 1, examples=self.examples)
+        if self.teacher is not None:
+            _check.instance("Context", nn.Module, "an nn.Module", teacher=self.teacher)
+        _check.whole("Context", 1, steps_per_epoch=self.steps_per_epoch)
+        for side, shapes in (("outputs", self.outputs), ("targets", self.targets)):
+            _check.mapping("Context", **{side: shapes})
+            named = {f"{side}[{name!r}]": shape for name, shape in shapes.items()}
+            _check.instance("Context", torch.Size, "a torch.Size", **named)
+
     def need(self, name: str) -> Any:
         """The field of that name; raises ValueError where nobody gave it."""
+        _check.known("Context.need", "field", name, NEEDS)
         value = getattr(self, name)
         if value is None or value == {}:
             raise ValueError(
-                f"it needs `{name}` of the context, which was not given: pass "
+                f"{name} is needed of the context, but was not given: pass "
                 f"context=Context({name}=...)"
             )
         return value
@@ -78,8 +91,9 @@ class Term:
 
     `wrap(student, context)` makes the module that is trained, and kept, in the student's place.
 
-    Raises ValueError for a weight that is negative or not finite, for a name in `head_hyper`,
-    `needs` or `schedules` that is not known, and for a mask where the loss takes none.
+    Raises ValueError for a field of another kind, a weight that is negative or not finite, a name
+    in `head_hyper`, `needs` or `schedules` that is not known, a mask where the loss takes none, and
+    for `align` where outputs and targets are no pairs.
     """
 
     loss: Callable[..., Tensor]
@@ -97,14 +111,15 @@ class Term:
     mask: str | None = None
 
     def __post_init__(self) -> None:
-        _check.not_negative("Term", weight=self.weight)
+        _check_term(self)
         for name in self.head_hyper:
             _check.known("Term", "head_hyper", name, self.hyper)
         for name in self.needs:
             _check.known("Term", "need", name, NEEDS)
-        for name in self.schedules:
+        for name, schedule in self.schedules.items():
             _check.known("Term", "schedule of", name, self.numbers)
-        if self.mask is not None and "mask" not in inspect.signature(self.loss).parameters:
+            _check.function("Term", **{name: schedule})
+        if self.mask is not None and "mask" not in _parameters(self.loss):
             name = getattr(self.loss, "__name__", repr(self.loss))
             raise ValueError(
                 f"Term: mask is {self.mask!r}, but {name} takes no keyword `mask`, as losses of "
@@ -128,6 +143,8 @@ class Term:
 
     def with_numbers(self, name: str, numbers: Mapping[str, float]) -> "Term":
         """The term of that name with the numbers that are given for it, as `kd.weight`."""
+        _check.text("with_numbers", name=name)
+        _check.mapping("with_numbers", numbers=numbers)
         own = {key: numbers.get(f"{name}.{key}", value) for key, value in self.numbers.items()}
         return replace(self, weight=own.pop("weight"), hyper=own)
 
@@ -135,6 +152,10 @@ class Term:
         self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """The student's outputs and the targets, aligned."""
+        for name in self.students:
+            _check.known("Term", "student's output", name, outputs)
+        for name in self.targets:
+            _check.known("Term", "target", name, targets)
         students = tuple(outputs[name] for name in self.students)
         references = tuple(targets[name] for name in self.targets)
         if self.align is None:
@@ -149,7 +170,8 @@ class Term:
 
         Raises ValueError where the context lacks what it needs.
         """
-        assert self.head is not None
+        if self.head is None:
+            raise ValueError("Term: this one has no head to build")
         students, references = (
             tuple(x.shape[1:] for x in side) for side in self.sides(outputs, targets)
         )
@@ -181,13 +203,54 @@ class Term:
         return _per_example(value, mask)
 
 
+def _check_term(term: Term) -> None:
+    """Raise unless each field is of its kind."""
+    _check.function("Term", loss=term.loss)
+    for side, names in (("student", term.student), ("target", term.target)):
+        _check.instance("Term", (str, tuple), "a name or a tuple of names", **{side: names})
+        if not names:
+            raise ValueError(f"Term: {side} must name an output, but it is empty")
+    for field_of, names in (
+        ("student", term.students),
+        ("target", term.targets),
+        ("head_hyper", term.head_hyper),
+        ("needs", term.needs),
+    ):
+        _check.instance("Term", tuple, "a tuple of names", **{field_of: names})
+        _check.text("Term", **{f"{field_of}[{place}]": name for place, name in enumerate(names)})
+    check_weights("Term", weight=term.weight)
+    _check.mapping("Term", hyper=term.hyper)
+    _check.mapping("Term", schedules=term.schedules)
+    for name, value in term.hyper.items():
+        _check.plain("Term", **{name: value})
+        _check.scalar("Term", **{name: value})
+    _check.instance("Term", bool, "True or False", joint=term.joint)
+    for field_of, function in (("head", term.head), ("align", term.align), ("wrap", term.wrap)):
+        if function is not None:
+            _check.function("Term", **{field_of: function})
+    check_mask("Term", term.mask)
+    if term.align is not None and len(term.students) != len(term.targets):
+        raise ValueError(
+            "Term: align takes pairs, so there must be as many targets as outputs of the student, "
+            f"but they are {', '.join(term.targets)} and {', '.join(term.students)}"
+        )
+
+
+def _parameters(function: Callable[..., Any]) -> Collection[str]:
+    """The names of what it takes; none where it does not tell them, as some of torch's do not."""
+    try:
+        return inspect.signature(function).parameters
+    except ValueError:
+        return ()
+
+
 def _per_example(value: Tensor, mask: Tensor | None) -> Tensor:
     """Values [batch] whose mean is that of the values [batch, ...] where the mask is True."""
     if mask is None:
         return value.flatten(1).mean(-1) if value.ndim > 1 else value
     if value.shape != mask.shape:
         raise ValueError(
-            "the loss must return a value for each position of its mask, but the value is "
+            "Term: the loss must return a value for each position of its mask, but the value is "
             f"{tuple(value.shape)} and the mask is {tuple(mask.shape)}"
         )
     # A count is exact in float32, as it is not in bfloat16.
@@ -199,9 +262,14 @@ def _per_example(value: Tensor, mask: Tensor | None) -> Tensor:
 Method = dict[str, Term]
 
 
-def labels(weight: float, mask: str | None = None) -> Method:
-    """The term that most methods stand beside: cross-entropy against the labels."""
-    return {"ce": Term(losses.cross_entropy, target="labels", weight=weight, mask=mask)}
+def labels(where: str, ce: float, mask: str | None = None) -> Method:
+    """The term that most methods stand beside: cross-entropy against the labels, weighed by `ce`.
+
+    Raises ValueError, in the name of the method `where`, for a weight or a mask that is none.
+    """
+    check_weights(where, ce=ce)
+    check_mask(where, mask)
+    return {"ce": Term(losses.cross_entropy, target="labels", weight=ce, mask=mask)}
 
 
 def one_layer(
@@ -215,42 +283,31 @@ def one_layer(
     align: Align | None = None,
 ) -> Method:
     """A loss of one layer against a layer of the teacher, its namesake by default, and labels."""
-    term = Term(loss, layer, teacher_layer or layer, weight, head=head, align=align)
-    return {name: term} | labels(ce)
+    check_weights(name, weight=weight)
+    term = Term(loss, *layer_names(name, layer, teacher_layer), weight, head=head, align=align)
+    return {name: term} | labels(name, ce)
 
 
-def several_layers(
-    where: str, layers: Sequence[str], teacher_layers: Sequence[str] | None
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The student's layers and the teacher's, their namesakes by default: one for each.
+def warmup_over(where: str, warmup: int) -> dict[str, EpochSchedule]:
+    """The schedule of a weight that rises as min(epoch / warmup, 1), counted from 1; none for 0.
 
-    Raises ValueError for a string, which names one layer, and for numbers of layers that differ.
+    Raises ValueError, in the name of the method `where`, for no whole number of epochs.
     """
-    sides = layers, layers if teacher_layers is None else teacher_layers
-    for names in sides:
-        if isinstance(names, str):
-            raise ValueError(f"{where}: it takes several layers, but they are {names!r}")
-    students, teachers = (tuple(names) for names in sides)
-    if len(students) != len(teachers):
-        raise ValueError(
-            f"{where}: each layer of the student needs one of the teacher, "
-            f"but they are {', '.join(students)} and {', '.join(teachers)}"
-        )
-    return students, teachers
-
-
-def warmup_over(epochs: int) -> dict[str, EpochSchedule]:
-    """The schedule of a weight that rises as min(epoch / epochs, 1), counted from 1; none for 0."""
-    _check.not_negative("warmup_over", epochs=epochs)
-    return {"weight": partial(by_epoch, linear_warmup(epochs))} if epochs else {}
+    _check.whole(where, warmup=warmup)
+    _check.scalar(where, warmup=warmup)
+    return {"weight": partial(by_epoch, linear_warmup(warmup))} if warmup else {}
 
 
 def wrapped(build: Build, method: Method, context: Context) -> Build:
     """What builds the student that the method trains: `build`, in what its terms wrap around it.
 
-    >>> wrapped(nn.Identity, labels(1.0), Context()) is nn.Identity
+    >>> wrapped(nn.Identity, labels("ce", 1.0), Context()) is nn.Identity
     True
     """
+    _check.function("wrapped", build=build)
+    _check.mapping("wrapped", method=method)
+    _check.instance("wrapped", Term, "a Term", **{str(name): x for name, x in method.items()})
+    _check.instance("wrapped", Context, "a Context", context=context)
     wraps = [term.wrap for term in method.values() if term.wrap is not None]
     return Wrapped(build, tuple(wraps), context) if wraps else build
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
+from fkd import _check
 from fkd._draws import refusing
 from fkd._random import Key
 from fkd.model._model import Model, functional
@@ -26,20 +27,27 @@ def outputs_like(model: Model, inputs: Any, *, train: bool) -> Tensors:
 
     Raises ValueError for a model that draws random numbers from elsewhere than its key: from an
     operator that no answer is known for (the dropout of nn.LSTM, torch.poisson), from Python's
-    `random` or from `numpy.random`; and for a forward pass that fails, with the layer.
+    `random` or from `numpy.random`; for a forward pass that fails, with the layer; and for what is
+    no model.
 
     >>> from torch import nn
     >>> model = functional(lambda: nn.Linear(2, 3))
     >>> outputs_like(model, torch.ones(5, 2), train=True)["logits"].shape
     torch.Size([5, 3])
     """
+    _check.kind("outputs_like", Model, model=model)
+    _check.kind("outputs_like", bool, train=train)
     outputs = lightly(partial(_pass, model, train=train), model.init(0), inputs)
     return tree_map(_on_meta, outputs)
 
 
 def lightly(run: Callable[..., Result], *trees: Any) -> Result:
     """What `run` makes of trees of tensors on the meta device, where it computes nothing; and where
-    it cannot run there, of their numbers, on the CPU, with zeros for what has none."""
+    it cannot run there, of their numbers, on the CPU, with zeros for what has none.
+
+    Raises ValueError for what is no function.
+    """
+    _check.function("lightly", run=run)
     try:
         with torch.device("meta"):
             return run(*tree_map(_on_meta, trees))
@@ -50,9 +58,9 @@ def lightly(run: Callable[..., Result], *trees: Any) -> Result:
 def check(model: Model, inputs: Any) -> None:
     """Refuse a model that is no pure function, by forward passes of a few examples.
 
-    Raises ValueError for a module that changes a parameter in its forward pass, that keeps
-    something on itself which a later pass reads, or whose numbers are random and no state of it.
-    Inputs on the meta device hold nothing to try it on, and pass.
+    Raises ValueError for what is no model, for a module that changes a parameter in its forward
+    pass, that keeps something on itself which a later pass reads, or whose numbers are random and
+    no state of it. Inputs on the meta device hold nothing to try it on, and pass.
 
     >>> from torch import nn
     >>> check(functional(lambda: nn.Embedding(9, 2, max_norm=1.0)), torch.arange(4))
@@ -60,6 +68,7 @@ def check(model: Model, inputs: Any) -> None:
         ...
     ValueError: the model changes its parameter 'weight' in place in the forward pass; ...
     """
+    _check.kind("check", Model, model=model)
     _check_attributes(model)
     leaves = [leaf for leaf in tree_leaves(inputs) if isinstance(leaf, Tensor)]
     if any(leaf.is_meta for leaf in leaves):

@@ -17,6 +17,7 @@ from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from fkd import _check
 from fkd._draws import Draws
 from fkd._random import Key
 from fkd.model._module import built, computed_with, skeletons
@@ -85,6 +86,7 @@ def functional(build: Callable[[], nn.Module], dtype: torch.dtype = torch.float3
     >>> outputs["logits"].shape
     torch.Size([1, 3])
     """
+    _check.kind("functional", torch.dtype, dtype=dtype)
     if dtype not in (torch.float32, torch.bfloat16, torch.float16):
         raise ValueError(
             f"functional: dtype must be torch.float32, bfloat16 or float16, but it is {dtype}"
@@ -98,14 +100,18 @@ def functional(build: Callable[[], nn.Module], dtype: torch.dtype = torch.float3
 def state_dict(params: Tensors, buffers: Tensors) -> Tensors:
     """What `build().load_state_dict` takes: both dicts in one.
 
+    Raises ValueError for what is no dict.
+
     >>> model = functional(lambda: nn.Linear(2, 2))
     >>> list(state_dict(*model.init(0)))
     ['weight', 'bias']
     """
+    _check.mapping("state_dict", params=params, buffers=buffers)
     return params | buffers
 
 
 def _init(build: Callable[[], nn.Module], seed: int) -> tuple[Tensors, Tensors]:
+    _check.seed("init", seed=seed)
     module = built(build, seed)
     params: Tensors = {}
     # Copies, for a module that was there before keeps its own.

@@ -1,6 +1,7 @@
 """A module made from a seed, and copies of it without numbers of their own."""
 
 import copy
+import inspect
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,17 +14,26 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_leaves
 
+from fkd import _check
+
 
 def built(build: Callable[[], nn.Module], seed: int) -> nn.Module:
     """The module that `build()` makes after `torch.manual_seed(seed)` and its kin.
 
-    Raises ValueError for a module in place of a function, for what makes none, and for a lazy
-    module that has not run.
+    Raises ValueError for a module in place of a function, for what is no function or wants
+    arguments, for what makes no module, and for a lazy module that has not run.
     """
     if isinstance(build, nn.Module):
         raise ValueError(
             f"functional: build must be a function that makes a module, but it is a "
             f"{type(build).__name__} itself; give its class, or `lambda: module`, which copies it"
+        )
+    _check.function("functional", build=build)
+    wanted = _wanted(build)
+    if wanted:
+        raise ValueError(
+            f"functional: build must be a function of no arguments, but it wants "
+            f"{', '.join(wanted)}; give `lambda: {getattr(build, '__name__', 'build')}(...)`"
         )
     with seeded(seed):
         module = build()
@@ -39,6 +49,16 @@ def built(build: Callable[[], nn.Module], seed: int) -> nn.Module:
                 "an example before it returns it"
             )
     return module
+
+
+def _wanted(build: Callable[..., Any]) -> list[str]:
+    """The arguments without a default."""
+    try:
+        parameters = inspect.signature(build).parameters.values()
+    except (TypeError, ValueError):  # of what is not written in Python
+        return []
+    starred = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [p.name for p in parameters if p.default is p.empty and p.kind not in starred]
 
 
 def skeletons(module: nn.Module) -> tuple[nn.Module, nn.Module]:
@@ -88,7 +108,7 @@ def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         random.seed(seed)
-        np.random.seed(seed % 2**32)
+        np.random.seed(seed)
         try:
             yield
         finally:

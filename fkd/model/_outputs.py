@@ -6,11 +6,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from fkd import _check
+
 Tensors = dict[str, Tensor]
 
 
 def keywords(module: nn.Module) -> frozenset[str]:
-    """The names under which `forward` takes arguments."""
+    """The names under which `forward` takes arguments. Raises ValueError for what is no module."""
+    _check.kind("keywords", nn.Module, module=module)
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     parameters = inspect.signature(module.forward).parameters.values()
     return frozenset(parameter.name for parameter in parameters if parameter.kind in kinds)
@@ -26,7 +29,10 @@ def arguments(inputs: Any, keywords: frozenset[str]) -> tuple[tuple[Any, ...], d
     ((), {'input_ids': 1})
     >>> arguments({"pixels": 1}, frozenset({"batch"}))
     (({'pixels': 1},), {})
+
+    Raises ValueError for keywords that are no set.
     """
+    _check.kind("arguments", (set, frozenset), keywords=keywords)
     if isinstance(inputs, Mapping) and inputs and keywords.issuperset(inputs):
         return (), dict(inputs)
     return (inputs if isinstance(inputs, tuple) else (inputs,)), {}

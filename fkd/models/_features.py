@@ -43,14 +43,17 @@ def features(build: Build, names: Sources) -> Build:
     evaluation, with arguments that are None, True or False by default left at that. Of a module
     that torch.fx cannot read, such as those of transformers, own outputs alone can be named.
 
-    Raises ValueError for a name that is neither output nor node; of a module that torch.fx cannot
-    read, its first forward pass does.
+    Raises ValueError for what is no function and no mapping of names, and for a name that is
+    neither output nor node; of a module that torch.fx cannot read, its first forward pass does.
 
     >>> from torchvision.models import resnet18
     >>> build = features(resnet18, {"feature_map": "layer4", "hidden": "flatten"})
     >>> {name: tuple(x.shape) for name, x in build()(torch.zeros(2, 3, 32, 32)).items()}
     {'logits': (2, 1000), 'feature_map': (2, 512, 1, 1), 'hidden': (2, 512)}
     """
+    _check.function("features", build=build)
+    _check.mapping("features", names=names)
+    _check.words("features", sources=list(names.values()))
     names = dict(names)
     module = _fresh(build)
     try:

@@ -4,12 +4,25 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from fkd import _check
+
 WIDTHS = (16, 16, 32, 64)  # channels of the stem and of the three stages
 
 
 def convolution(inputs: int, outputs: int, side: int = 3, stride: int = 1) -> nn.Conv2d:
     """Without bias, for a BatchNorm follows or stands before it."""
     return nn.Conv2d(inputs, outputs, side, stride, padding=side // 2, bias=False)
+
+
+def check_widths(where: str, widths: tuple[int, int, int, int]) -> None:
+    """Raise where widths are not the channels of a stem and three stages."""
+    _check.sequence(where, widths=widths)
+    if len(widths) != 4:
+        raise ValueError(
+            f"{where}: widths must be those of the stem and of three stages, but they are {widths}"
+        )
+    for width in widths:
+        _check.count(where, width=width)
 
 
 def start(module: nn.Module) -> None:

@@ -49,7 +49,8 @@ def named(text: str, classes: int) -> Callable[[], nn.Module]:
     >>> type(named("torch.nn:Identity", 10)()).__name__
     'Identity'
     """
-    _check.positive("named", classes=classes)
+    _check.kind("named", str, text=text)
+    _check.count("named", classes=classes)
     library, colon, name = text.partition(":")
     if not colon:
         _check.known("named", "model", text, [*MODELS, *OTHERS])

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fkd.models._field import WIDTHS, by_name, convolution, start
+from fkd import _check
+from fkd.models._field import WIDTHS, by_name, check_widths, convolution, start
 
 
 class Block(nn.Module):
@@ -42,7 +43,7 @@ class ResNet(nn.Module):
     `feature_map` (f3), `pre_activation` (preact3) and `early_map` (f1). An image has any size, for
     the last map is averaged over its positions.
 
-    Raises ValueError for a depth that is not 6n + 2.
+    Raises ValueError for a depth that is not 6n + 2, and for widths and classes that are no counts.
 
     He et al., "Deep Residual Learning for Image Recognition" (2016), section 4.2, but for the
     shortcuts, which are option A there and B in the papers on distillation.
@@ -57,6 +58,8 @@ class ResNet(nn.Module):
         self, depth: int, widths: tuple[int, int, int, int] = WIDTHS, num_classes: int = 10
     ):
         super().__init__()
+        _check.count("ResNet", depth=depth, num_classes=num_classes)
+        check_widths("ResNet", widths)
         blocks, rest = divmod(depth - 2, 6)
         if rest or blocks < 1:
             raise ValueError(

@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from fkd import _check
+
 
 def _conv(inputs: int, outputs: int) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, kernel_size=3, padding=1)
@@ -42,11 +44,12 @@ class DeepNN(nn.Module):
     Gives `logits` [batch, classes], `feature_map` [batch, 32, 8, 8] and `hidden` [batch, 1024],
     the flattened map average-pooled over pairs to the student's width; beside these
     `pre_activation`, the map before its ReLU, and `early_map` [batch, 64, 16, 16], the first
-    block's.
+    block's. Raises ValueError for classes that are no count.
     """
 
     def __init__(self, num_classes: int = 10):
         super().__init__()
+        _check.count("DeepNN", num_classes=num_classes)
         self.features = nn.Sequential(
             _conv(3, 128),
             nn.ReLU(),
@@ -72,11 +75,12 @@ class LightNN(nn.Module):
 
     Gives `logits` [batch, classes], `feature_map` [batch, 16, 8, 8] and `hidden` [batch, 1024],
     the flattened map; beside these `pre_activation`, the map before its ReLU, and `early_map`
-    [batch, 16, 16, 16], the first block's.
+    [batch, 16, 16, 16], the first block's. Raises ValueError for classes that are no count.
     """
 
     def __init__(self, num_classes: int = 10):
         super().__init__()
+        _check.count("LightNN", num_classes=num_classes)
         self.features = nn.Sequential(
             _conv(3, 16), nn.ReLU(), _pool(), _conv(16, 16), nn.ReLU(), _pool()
         )

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from fkd import _check
 from fkd.models._field import by_name, start
 
 WIDTHS = (64, 128, 256, 512, 512)  # channels of the blocks
@@ -20,7 +21,7 @@ class VGG(nn.Module):
     the ReLU, from the image's side down to an eighth of it, the last two alike; `preact1` to
     `preact4`, before their ReLU; and for default methods `feature_map` (f4), `pre_activation`
     (preact4) and `early_map` (f1). An image has any size from 8 pixels on, for the last map is
-    averaged over its positions.
+    averaged over its positions. Raises ValueError for what is no count.
 
     Simonyan and Zisserman, "Very Deep Convolutional Networks" (2015), with the changes that the
     papers on distillation make for images of 32x32: BatchNorm, three poolings, one linear layer.
@@ -33,6 +34,7 @@ class VGG(nn.Module):
 
     def __init__(self, convolutions: int, num_classes: int = 10):
         super().__init__()
+        _check.count("VGG", convolutions=convolutions, num_classes=num_classes)
         self.block0 = _block(3, WIDTHS[0], convolutions)
         self.block1 = _block(WIDTHS[0], WIDTHS[1], convolutions)
         self.block2 = _block(WIDTHS[1], WIDTHS[2], convolutions)

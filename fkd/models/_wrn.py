@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from fkd import _check
 from fkd.models._field import WIDTHS, by_name, convolution, start
 
 
@@ -60,7 +61,8 @@ class WideResNet(nn.Module):
     ReLU, `pre_activation` (preact3) and `early_map` (f1). An image has any size, for the last map
     is averaged over its positions.
 
-    Raises ValueError for a depth that is not 6n + 4.
+    Raises ValueError for a depth that is not 6n + 4, and for a width and classes that are no
+    counts.
 
     Zagoruyko and Komodakis, "Wide Residual Networks" (2016), section 2, without dropout.
 
@@ -72,6 +74,7 @@ class WideResNet(nn.Module):
 
     def __init__(self, depth: int, width: int, num_classes: int = 10):
         super().__init__()
+        _check.count("WideResNet", depth=depth, width=width, num_classes=num_classes)
         blocks, rest = divmod(depth - 4, 6)
         if rest or blocks < 1:
             raise ValueError(

@@ -29,7 +29,7 @@ def averaged(optimizer: Optimizer, decay: float = 0.999) -> Optimizer:
     part; the first step's have decayᵗ⁻¹ of it after t. `decay` is the number `ema_decay`, and the
     parameters themselves are those without an average. It must be the outermost optimizer:
     `fkd.distillation.average_of(state)` is the average. Raises ValueError for a decay outside
-    [0, 1), and where the optimizer has a number of that name.
+    [0, 1), and where the optimizer is none or has a number of that name.
 
     Polyak and Juditsky, "Acceleration of Stochastic Approximation by Averaging" (1992), for the
     plain mean; the moving one is torch's.
@@ -38,12 +38,14 @@ def averaged(optimizer: Optimizer, decay: float = 0.999) -> Optimizer:
     >>> averaged(sgd(0.1), decay=0.99).hyper
     {'lr': 0.1, 'weight_decay': 0.0, 'ema_decay': 0.99}
     """
+    _check.kind("averaged", Optimizer, optimizer=optimizer)
+    _check.plain("averaged", decay=decay)
+    _check.share("averaged", decay=decay)
     if "ema_decay" in optimizer.hyper:
         raise ValueError(
             "averaged: the optimizer has a number 'ema_decay' already; average it once, or give "
             "that number another name"
         )
-    _check.share("averaged", decay=decay)
     return Optimizer(
         optimizer.hyper | {"ema_decay": decay},
         partial(_init, optimizer),

@@ -16,6 +16,8 @@ from torch.utils._pytree import (
     tree_unflatten,
 )
 
+from fkd import _check
+
 Hyper = Mapping[str, Tensor]
 
 
@@ -70,9 +72,11 @@ def chain(*links: Link, name: str | None = None) -> Optimizer:
     >>> list(both.hyper)
     ['lr', 'weight_decay', 'heads.lr', 'heads.weight_decay']
 
-    Raises ValueError for no link at all, two links with a number of one name, or an optimizer
-    written by hand; TypeError for what is no link.
+    Raises ValueError for no link at all, what is no link, two links with a number of one name, or
+    an optimizer written by hand.
     """
+    if name is not None:
+        _check.kind("chain", str, name=name)
     if not links:
         raise ValueError("chain: a link is missing; give at least one, as scale_by_learning_rate()")
     transforms = tuple(_transform("chain", link) for link in links)
@@ -98,8 +102,8 @@ def _transform(where: str, link: Link) -> Transform:
     if isinstance(link, Transform):
         return link
     if not isinstance(link, Optimizer):
-        raise TypeError(
-            f"{where}: a link must be a Transform or an Optimizer, but it is {link!r}; "
+        raise ValueError(
+            f"{where}: a link must be a Transform or an Optimizer, but it is {link!r:.100}; "
             "call the function that makes one, as in adam()"
         )
     if link.transform is None:
@@ -173,9 +177,11 @@ def masked(link: Link, where: Where) -> Transform:
     ['weight']
 
     What passes a masked optimizer is the bare gradient: see that another link scales it. Raises
-    ValueError for an optimizer written by hand, TypeError for what is no link.
+    ValueError for an optimizer written by hand, for what is no link, and for a `where` that is no
+    function.
     """
     transform = _transform("masked", link)
+    _check.function("masked", where=where)
     init = partial(_masked_init, transform, where)
     return Transform(transform.hyper, init, partial(_masked_update, transform))
 
@@ -193,6 +199,8 @@ def is_matrix(name: str, leaf: Tensor) -> bool:
     >>> list(no_norms.init(params)[1].names)
     ['fc.weight']
     """
+    _check.kind("is_matrix", str, name=name)
+    _check.tensor("is_matrix", leaf=leaf)
     return leaf.ndim > 1 and "bias" not in name.rpartition(".")[2]
 
 

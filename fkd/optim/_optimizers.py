@@ -23,14 +23,15 @@ def adam(
 
     Of the parameters those decay that the mask `decayed` accepts, as `is_matrix`; all by default.
 
-    Raises ValueError for a negative `lr` or `weight_decay`, or what `scale_by_adam` refuses.
+    Raises ValueError for an `lr` or `weight_decay` that is no number of zero or more, a mask that
+    is no function, or what `scale_by_adam` refuses.
 
     Kingma and Ba, "Adam" (2015), algorithm 1.
 
     >>> adam(lr=3e-4).hyper
     {'lr': 0.0003, 'weight_decay': 0.0}
     """
-    _check.not_negative("adam", lr=lr, weight_decay=weight_decay)
+    _check_numbers("adam", lr=lr, weight_decay=weight_decay)
     rule = scale_by_adam(betas=betas, eps=eps)
     links = chain(_decay(weight_decay, decayed), rule, scale_by_learning_rate(lr))
     return _in_order(links, "lr", "weight_decay")
@@ -51,7 +52,7 @@ def adamw(
     >>> adamw().hyper["weight_decay"]
     0.01
     """
-    _check.not_negative("adamw", lr=lr, weight_decay=weight_decay)
+    _check_numbers("adamw", lr=lr, weight_decay=weight_decay)
     rule = scale_by_adam(betas=betas, eps=eps)
     links = chain(rule, _decay(weight_decay, decayed), scale_by_learning_rate(lr))
     return _in_order(links, "lr", "weight_decay")
@@ -74,7 +75,7 @@ def lamb(
     >>> list(lamb().hyper)
     ['lr', 'weight_decay']
     """
-    _check.not_negative("lamb", lr=lr, weight_decay=weight_decay)
+    _check_numbers("lamb", lr=lr, weight_decay=weight_decay)
     rule = scale_by_adam(betas=betas, eps=eps)
     rate = scale_by_learning_rate(lr)
     links = chain(rule, _decay(weight_decay, decayed), scale_by_trust_ratio(), rate)
@@ -99,7 +100,9 @@ def sgd(
     >>> sgd(0.1, momentum=0.9).hyper
     {'lr': 0.1, 'weight_decay': 0.0, 'momentum': 0.9}
     """
-    _check.not_negative("sgd", lr=lr, momentum=momentum, weight_decay=weight_decay)
+    _check_numbers("sgd", lr=lr, momentum=momentum, weight_decay=weight_decay)
+    _check.plain("sgd", dampening=dampening)
+    _check.kind("sgd", bool, nesterov=nesterov)
     decay, rate = _decay(weight_decay, decayed), scale_by_learning_rate(lr)
     if momentum:
         velocity = scale_by_momentum(momentum, dampening=dampening, nesterov=nesterov)
@@ -108,6 +111,11 @@ def sgd(
         option = "nesterov" if nesterov else "dampening"
         raise ValueError(f"sgd: {option} needs momentum, but momentum is 0; give one above zero")
     return _in_order(chain(decay, rate), "lr", "weight_decay")
+
+
+def _check_numbers(where: str, **numbers: float) -> None:
+    _check.plain(where, **numbers)
+    _check.not_negative(where, **numbers)
 
 
 def _decay(weight_decay: float, decayed: Where | None) -> Link:

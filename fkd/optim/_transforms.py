@@ -1,6 +1,7 @@
 """The links of a chain: each turns updates into updates, `u` in the formulas, with `p` the leaf.
 
-A number that is given becomes a leaf of the state, under `name`.
+A number that is given becomes a leaf of the state, under `name`. A number is one of Python's, which
+float32 can hold, or ValueError is raised.
 """
 
 import math
@@ -17,7 +18,7 @@ from fkd.optim._chain import Hyper, Transform, by_name
 
 def scale_by_learning_rate(lr: float, *, name: str = "lr") -> Transform:
     """u ← lr · u: the last link of most chains. Raises ValueError for a negative number."""
-    _check.not_negative("scale_by_learning_rate", lr=lr)
+    _check_number("scale_by_learning_rate", name, lr=lr)
     return Transform({name: lr}, _stateless, partial(_scale, name))
 
 
@@ -31,7 +32,7 @@ def add_decay(weight_decay: float, *, name: str = "weight_decay") -> Transform:
 
     Raises ValueError for a negative number.
     """
-    _check.not_negative("add_decay", weight_decay=weight_decay)
+    _check_number("add_decay", name, weight_decay=weight_decay)
     return Transform({name: weight_decay}, _stateless, partial(_add_decay, name))
 
 
@@ -48,7 +49,7 @@ def clip_by_norm(max_norm: float, *, name: str = "max_norm") -> Transform:
 
     Pascanu et al., "On the difficulty of training recurrent neural networks" (2013), section 3.2.
     """
-    _check.not_negative("clip_by_norm", max_norm=max_norm)
+    _check_number("clip_by_norm", name, max_norm=max_norm)
     return Transform({name: max_norm}, _stateless, partial(_clip_by_norm, name))
 
 
@@ -68,7 +69,7 @@ def clip_by_value(max_value: float, *, name: str = "max_value") -> Transform:
 
     Raises ValueError for a negative number, and by `init` for a complex parameter.
     """
-    _check.not_negative("clip_by_value", max_value=max_value)
+    _check_number("clip_by_value", name, max_value=max_value)
     init = partial(_stateless_and_real, "clip_by_value")
     return Transform({name: max_value}, init, partial(_clip_by_value, name))
 
@@ -101,7 +102,12 @@ def scale_by_adam(*, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-
 
     Kingma and Ba, "Adam" (2015), algorithm 1.
     """
+    _check.plain("scale_by_adam", eps=eps)
     _check.positive("scale_by_adam", eps=eps)
+    _check.sequence("scale_by_adam", betas=betas)
+    if len(betas) != 2:
+        raise ValueError(f"scale_by_adam: betas must be two numbers, but they are {betas!r:.100}")
+    _check.plain("scale_by_adam", beta1=betas[0], beta2=betas[1])
     _check.share("scale_by_adam", beta1=betas[0], beta2=betas[1])
     return Transform({}, _adam_init, partial(_adam_update, betas[0], betas[1], eps))
 
@@ -167,8 +173,10 @@ def scale_by_momentum(
     Sutskever et al., "On the importance of initialization and momentum in deep learning" (2013),
     section 2, with the learning rate outside the velocity.
     """
-    _check.not_negative("scale_by_momentum", momentum=momentum)
+    _check_number("scale_by_momentum", name, momentum=momentum)
+    _check.plain("scale_by_momentum", dampening=dampening)
     _check.between("scale_by_momentum", 0, 1, dampening=dampening)
+    _check.kind("scale_by_momentum", bool, nesterov=nesterov)
     if nesterov and dampening:
         raise ValueError(
             f"scale_by_momentum: nesterov has no dampening, but it is {dampening}; leave one out"
@@ -217,6 +225,13 @@ def _trust_ratio(updates: Any, state: Any, params: Any, hyper: Hyper) -> tuple[A
 def _trust(u: Tensor, p: Tensor) -> Tensor:
     size, weight = torch.linalg.vector_norm(u), torch.linalg.vector_norm(p)
     return u * torch.where((size > 0) & (weight > 0), weight / size, 1.0)
+
+
+def _check_number(where: str, name: str, **number: float) -> None:
+    """Raise where a leaf's number is none of zero or more, or its name no word."""
+    _check.kind(where, str, name=name)
+    _check.plain(where, **number)
+    _check.not_negative(where, **number)
 
 
 def _stateless(params: Any) -> tuple[()]:

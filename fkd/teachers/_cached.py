@@ -34,9 +34,9 @@ def cached(
     torch.float16, which holds them to 2⁻¹¹ of themselves (2⁻²⁵ where they are smaller than 2⁻¹⁴),
     and read in the dtype that they had; None leaves them as they are.
 
-    Raises ValueError for a source that is not resident or whose transform draws random numbers, for
-    an output that the teacher has not, for `top_k` without logits or more than there are classes,
-    and for numbers that are too large for `storage`.
+    Raises ValueError for a teacher that is no function, for a source that is not resident or whose
+    transform draws random numbers, for an output that the teacher has not, for `top_k` without
+    logits or more than there are classes, and for numbers that are too large for `storage`.
 
     >>> source = Resident(torch.eye(3), {"labels": torch.arange(3)}, batch_size=3)
     >>> taught = cached(lambda x: {"logits": 4 * x}, source, ["logits"], top_k=1)
@@ -45,6 +45,7 @@ def cached(
     >>> taught.read(torch.tensor([1])).targets["logits"].exp()
     tensor([[0.0177, 0.9647, 0.0177]])
     """
+    _check.function("cached", teacher=teacher)
     check_request("cached", source, names, top_k, storage)
     held, forms = ask_once(teacher, source, names, top_k, storage)
     return beside(source, held, forms)
@@ -53,8 +54,10 @@ def cached(
 def reads_alike(source: Source) -> bool:
     """Whether an example is the same whenever it is read, so that a teacher's outputs can be kept.
 
-    That is so of a resident source whose transform draws no random numbers.
+    That is so of a resident source whose transform draws no random numbers. Raises ValueError for
+    what is no source.
     """
+    _check.kind("reads_alike", Source, source=source)
     if not isinstance(source, Resident):
         return False
     rows = torch.arange(min(source.examples, source.batch_size), device=source.device)
@@ -79,7 +82,10 @@ def check_request(
     storage: torch.dtype | None,
 ) -> None:
     """Refuse before any work what cannot be kept, as `cached` says."""
-    check_names(where, names)
+    _check.kind(where, Source, source=source)
+    check_names(where, () if names is None else names)
+    if storage is not None:
+        _check.kind(where, torch.dtype, storage=storage)
     if not reads_alike(source):
         why = "its transform draws random numbers, so an example is another each time"
         if not isinstance(source, Resident):
@@ -94,7 +100,7 @@ def check_request(
             "source without one"
         )
     if top_k is not None:
-        _check.positive(where, top_k=top_k)
+        _check.count(where, top_k=top_k)
         cut = [name for name in names if is_cut(name)]
         if not cut:
             raise ValueError(

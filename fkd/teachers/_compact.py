@@ -25,14 +25,14 @@ class TopK(NamedTuple):
 def top_k(logits: Float[Tensor, "*batch classes"], k: int) -> TopK:
     """The k largest log-probabilities, in float32 or wider, their classes, and the log of the rest.
 
-    Raises ValueError for k below one or above the number of classes.
+    Raises ValueError for what are no logits, and for k below one or above the number of classes.
 
     >>> top_k(torch.tensor([0.1, 0.6, 0.2, 0.1]).log(), k=2).indices
     tensor([1, 2])
     """
     _check.dimensions("top_k", "... classes", logits=logits)
     _check.floating("top_k", logits=logits)
-    _check.between("top_k", 1, logits.shape[-1], k=k)
+    _check.count("top_k", most=logits.shape[-1], k=k)
     wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
     log_probabilities = wide.log_softmax(-1)
     values, indices = log_probabilities.topk(k)
@@ -49,17 +49,33 @@ def spread(
 ) -> Float[Tensor, "*batch classes"]:
     """The log-probabilities of all classes, the mass that `top_k` left out spread evenly.
 
-    They are the teacher's own where k is at least `classes` − 1. Raises ValueError for shapes that
-    do not fit, and for fewer classes than k.
+    They are the teacher's own where k is at least `classes` − 1. Raises ValueError for shapes and
+    dtypes that do not fit, for fewer classes than k, and for indices outside [0, classes).
 
     >>> halves = top_k(torch.tensor([0.1, 0.5, 0.3, 0.1]).log(), k=1)
     >>> spread(*halves, classes=4).exp()
     tensor([0.1667, 0.5000, 0.1667, 0.1667])
     """
     _check.same_shape("spread", values=values, indices=indices)
+    _check.floating("spread", values=values, tail=tail)
+    _check.integral("spread", indices=indices)
+    if values.dtype != tail.dtype:
+        raise ValueError(
+            f"spread: values and tail must have one dtype, but they are {values.dtype} and "
+            f"{tail.dtype}"
+        )
+    if not values.ndim or not values.shape[-1] or indices.dtype == torch.bool:
+        raise ValueError(
+            "spread: values and indices must be [..., k], the indices whole numbers, but they are "
+            f"{tuple(values.shape)} and {indices.dtype}"
+        )
     _check.same_shape("spread", tail=tail, a_value=values[..., 0])
     k = values.shape[-1]
+    _check.count("spread", classes=classes)
     _check.between("spread", 1, classes, k=k)
+    if indices.device.type == "cpu" and (ends := _check.extremes(indices)) is not None:
+        for end in ends:
+            _check.between("spread", 0, classes - 1, indices=int(end))
     even = (tail - math.log(max(classes - k, 1))).unsqueeze(-1)
     return even.expand(*tail.shape, classes).scatter(-1, indices.long(), values)
 

@@ -33,6 +33,12 @@ class Renormalize:
 
     def __post_init__(self) -> None:
         constants = self.source_mean, self.source_std, self.teacher_mean, self.teacher_std
+        for name in ("source_mean", "source_std", "teacher_mean", "teacher_std"):
+            numbers = getattr(self, name)
+            _check.sequence("Renormalize", **{name: numbers})
+            for number in numbers:
+                _check.plain("Renormalize", **{name: number})
+                _check.scalar("Renormalize", **{name: number})
         lengths = [len(numbers) for numbers in constants]
         if len(set(lengths)) > 1 or not lengths[0]:
             raise ValueError(
@@ -47,8 +53,12 @@ class Renormalize:
     def __call__(
         self, inputs: Float[Tensor, "*batch channels height width"], key: Key | None = None
     ) -> Float[Tensor, "*batch channels height width"]:
-        _check.dimensions("Renormalize", "... channels height width", images=inputs)
         _check.floating("Renormalize", images=inputs)
+        if inputs.ndim < 3:
+            raise ValueError(
+                "Renormalize: images must be [... channels height width], but it is "
+                f"{tuple(inputs.shape)}"
+            )
         if inputs.shape[-3] != len(self.source_mean):
             raise ValueError(
                 f"Renormalize: images must have {len(self.source_mean)} channels, as the constants "

@@ -49,7 +49,15 @@ class Several:
 
     def __post_init__(self) -> None:
         check_names("Several", self.names)
+        _check.plain("Several", temperature=self.temperature)
         _check.positive("Several", temperature=self.temperature)
+        if isinstance(self.teachers, Mapping):
+            _check.mapping("Several", teachers=self.teachers)
+        else:
+            _check.sequence("Several", teachers=self.teachers)
+        asks = self.teachers
+        for ask in asks.values() if isinstance(asks, Mapping) else asks:
+            _check.function("Several", teacher=ask)
         if not self.teachers:
             raise ValueError("Several: there are no teachers; give at least one")
         if self.mean is None:

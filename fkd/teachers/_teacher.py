@@ -23,8 +23,9 @@ class Teacher:
     student takes as they are, such as its own statistics (`Renormalize`). Its buffers stay as they
     are, so its running statistics do not move.
 
-    Raises ValueError for names that are not a sequence of at least one, and when it is called for
-    an output that the model has not.
+    Raises ValueError for an argument of another kind and names that are not a sequence of at least
+    one; when it is called, for an output that the model has not, and for inputs, parameters or
+    buffers that are not the model's.
 
     >>> from fkd.model import functional
     >>> net = functional(lambda: nn.Linear(2, 3))
@@ -39,12 +40,17 @@ class Teacher:
     names: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
+        _check.kind("Teacher", Model, model=self.model)
+        _check.mapping("Teacher", params=self.params, buffers=self.buffers)
+        _check.tensor("Teacher", **{**self.params, **self.buffers})
+        _check.function("Teacher", transform=self.transform)
         check_names("Teacher", self.names)
 
     @torch.no_grad()
     def __call__(self, inputs: Any) -> Tensors:
         own = self.transform(inputs, None)
-        outputs, _ = self.model.apply(self.params, self.buffers, own, train=False)
+        with _check.fitting("Teacher", "inputs, params and buffers must be the model's"):
+            outputs, _ = self.model.apply(self.params, self.buffers, own, train=False)
         return chosen("Teacher", outputs, self.names)
 
 
@@ -75,20 +81,24 @@ def teacher_of_module(
 def module_of(teacher: Teacher) -> nn.Module:
     """The teacher as a module of its own, evaluated and frozen, whose layers a method may copy.
 
-    It is without the teacher's transform.
+    It is without the teacher's transform. Raises ValueError for what is no `Teacher`, and for
+    parameters that are not the module's.
     """
+    _check.kind("module_of", Teacher, teacher=teacher)
     with torch.random.fork_rng(devices=[]):
         # A copy, for `build` may give a module that is another's.
         module = copy.deepcopy(teacher.model.build()).eval().requires_grad_(False)
     tensors = dict(module.named_parameters()) | dict(module.named_buffers())
     # Not load_state_dict, which knows no buffer that is not persistent.
-    for name, value in state_dict(teacher.params, teacher.buffers).items():
-        tensors[name].copy_(value)
+    with _check.fitting("module_of", "params and buffers must be the module's"):
+        for name, value in state_dict(teacher.params, teacher.buffers).items():
+            tensors[name].copy_(value)
     return module
 
 
 def chosen(where: str, outputs: Tensors, names: Sequence[str] | None) -> Tensors:
     """The outputs of these names, or all. Raises ValueError for an output that there is not."""
+    _check.mapping(where, outputs=outputs)
     if names is None:
         return outputs
     for name in names:
@@ -98,7 +108,11 @@ def chosen(where: str, outputs: Tensors, names: Sequence[str] | None) -> Tensors
 
 def check_names(where: str, names: Sequence[str] | None) -> None:
     """Raise ValueError for one name in place of a sequence of them, and for none at all."""
-    if isinstance(names, str) or (names is not None and not names):
+    if names is None:
+        return
+    if isinstance(names, str) or not isinstance(names, Sequence) or not names:
         raise ValueError(
-            f"{where}: names must be a sequence of at least one output's name, but it is {names!r}"
+            f"{where}: names must be a sequence of at least one output's name, but it is "
+            f"{_check.shown(names)}"
         )
+    _check.words(where, names=names)

@@ -9,6 +9,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
+from fkd import _check
 from fkd.testing.strategies import Arguments
 
 Loss = Callable[..., Tensor]
@@ -58,6 +59,26 @@ class Case(NamedTuple):
     refuses: bool = True
     sides: int = 1
     unbatched: int = 0
+
+
+FLAGS = tuple(name for name, kind in Case.__annotations__.items() if kind is bool)
+
+
+def check_case(case: Case) -> None:
+    """Raise unless each field of the row is of its kind."""
+    _check.instance("Case", Mapping, "a mapping from keywords to strategies", hyper=case.hyper)
+    for name, drawn in (("inputs", case.inputs), *case.hyper.items()):
+        _check.text("Case", hyper=name)
+        _check.instance("Case", st.SearchStrategy, "a strategy of Hypothesis", **{name: drawn})
+    bounds = {"low": case.low, "high": case.high}
+    bounds = {name: bound for name, bound in bounds.items() if bound is not None}
+    _check.plain("Case", **bounds)
+    _check.scalar("Case", **bounds)
+    for name in FLAGS:
+        _check.instance("Case", bool, "True or False", **{name: getattr(case, name)})
+    _check.whole("Case", smooth=case.smooth, unbatched=case.unbatched)
+    _check.between("Case", 0, 2, smooth=case.smooth)
+    _check.whole("Case", 1, sides=case.sides)
 
 
 def draw(loss: Loss, case: Case, data: st.DataObject) -> tuple[Loss, Arguments]:

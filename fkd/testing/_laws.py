@@ -8,8 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import HypothesisException
 
+from fkd import _check
 from fkd.testing import _invariance, _positions, _refusals, _transforms, _values
-from fkd.testing._case import Case, Loss
+from fkd.testing._case import Case, Loss, check_case
 
 
 def _always(case: Case) -> bool:
@@ -74,6 +75,8 @@ def claims(case: Case) -> list[str]:
     >>> set(claims(two)) - set(claims(one))
     {'zero_at_equality'}
     """
+    _check.instance("claims", Case, "a Case", case=case)
+    check_case(case)
     if (case.relation or case.per_class) and not case.whole:
         raise ValueError(
             "Case: a relation and a loss per class need the whole batch, but whole is False; "
@@ -94,11 +97,15 @@ def check(loss: Loss, case: Case, *names: str) -> None:
     ...     return (student - teacher).square().sum(-1) / 4
     >>> check(quarter, Case(strategies.logit_pairs()), "vmap_equals_a_loop")
     """
-    for name in names or claims(case):
-        _check(loss, case, name)
+    _check.function("check", loss=loss)
+    claimed = claims(case)
+    for name in names:
+        _check.known("check", "law", name, LAWS)
+    for name in names or claimed:
+        _hold(loss, case, name)
 
 
-def _check(loss: Loss, case: Case, name: str) -> None:
+def _hold(loss: Loss, case: Case, name: str) -> None:
     law, called = LAWS[name], getattr(loss, "__name__", repr(loss))
 
     def holds(data: st.DataObject) -> None:
@@ -127,6 +134,8 @@ def laws(loss: Loss, case: Case) -> Callable[..., Any]:
     ...     return (student - teacher).square().sum(-1) / 4
     >>> test_quarter = laws(quarter, Case(strategies.logit_pairs(), divergence=True, refuses=False))
     """
+
+    _check.function("laws", loss=loss)
 
     @pytest.mark.parametrize("law", claims(case))
     def test(law: str) -> None:

@@ -102,7 +102,7 @@ def test_a_network_that_does_not_fit_the_examples_is_told_by_its_role(data):
     [
         ({"numbers": {"kd.wieght": 1.0}}, "numbers: hyperparameter 'kd.wieght' is not known"),
         ({"numbers": {"lr": -1.0}}, "numbers: lr must be zero or more"),
-        ({"teacher_epochs": 0}, "teacher_epochs: teacher_epochs must be above zero"),
+        ({"teacher_epochs": 0}, "teacher_epochs: teacher_epochs must be a whole number"),
         (
             {"teacher_epochs": 3, "schedules": {"lr": schedules.cosine(8)}},
             "schedules: they are made for one length of training, but the students train 2",

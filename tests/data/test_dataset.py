@@ -206,7 +206,7 @@ FITS = TensorDataset(X, Y)
         ),
         (FITS, {"memory": -1.0}, "memory must be zero or more"),
         (FITS, {"memory": float("nan")}, "memory must be zero or more"),
-        (FITS, {"batch_size": 0}, "batch_size must be above zero"),
+        (FITS, {"batch_size": 0}, "batch_size must be a whole number of at least 1"),
         (TensorDataset(X[:, :1], Y), {}, r"one structure, dtype and shape in both splits"),
         (TensorDataset(X[:, :1], Y), {"memory": 0}, r"mine: an example .* in both splits"),
     ],

@@ -221,10 +221,10 @@ def test_a_folder_has_its_own_name_by_whatever_way_it_is_given(way, tmp_path, mo
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"image_size": 0}, "image_size must be above zero"),
-        ({"channels": 0}, "channels must be above zero"),
+        ({"image_size": 0}, "image_size must be a whole number of at least 1"),
+        ({"channels": 0}, "channels must be a whole number of at least 1"),
         ({"memory": -1.0}, "memory must be zero or more"),
-        ({"workers": -1}, "workers must be zero or more"),
+        ({"workers": -1}, "workers must be a whole number of at least 0"),
         ({"mean": (0.5,), "std": (0.5,)}, "each of the 3 channels, but they hold 1"),
     ],
 )

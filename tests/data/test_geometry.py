@@ -136,9 +136,9 @@ def test_a_box_of_the_whole_image_is_the_image():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Crop(padding=-1), "padding must be zero or more"),
+        (lambda: Crop(padding=-1), "padding must be a whole number in"),
         (lambda: Flip(p=1.5), r"p must lie in \[0, 1\]"),
-        (lambda: Cutout(0), "size must be above zero"),
+        (lambda: Cutout(0), "size must be a whole number in"),
         (lambda: ResizedCrop(scale=(0.0, 1.0)), r"scale must be .*, but it is \(0.0, 1.0\)"),
         (lambda: ResizedCrop(scale=(0.5, 1.5)), r"scale must lie in \[0, 1\], but it is 1.5"),
         (lambda: ResizedCrop(ratio=(2.0, 1.0)), r"ratio must be .*, but it is \(2.0, 1.0\)"),

@@ -184,7 +184,7 @@ def test_images_of_a_few_pixels_are_not_sharpened(side):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: RandAugment(operations=0), "operations must be above zero"),
+        (lambda: RandAugment(operations=0), "operations must be a whole number of at least 1"),
         (lambda: RandAugment(magnitude=31), r"magnitude must lie in \[0, 30\], but it is 31"),
         (
             lambda: RandAugment().check(torch.tensor([[[[-1.0, 2.0]]]])),

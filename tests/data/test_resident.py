@@ -57,7 +57,9 @@ def test_an_epoch_is_the_order_and_goes_on_from_any_step():
 
 @pytest.mark.parametrize("start", [-1, 4])
 def test_a_step_that_an_epoch_has_not_is_refused(start):
-    with pytest.raises(ValueError, match=f"start must lie in .0, 3., but it is {start}"):
+    with pytest.raises(
+        ValueError, match=f"start must be a whole number in .0, 3., but it is {start}"
+    ):
         _numbers().feeds(0, 0, start)
 
 
@@ -248,7 +250,7 @@ def test_a_device_and_a_batch_size_are_chosen_anew():
         ({"targets": {"index": torch.arange(7)}}, "no target may be named 'index'"),
         ({"targets": {"labels": torch.zeros(7)}}, "labels must hold whole numbers"),
         ({"inputs": torch.zeros(7, device="meta")}, r"inputs on meta, targets\['labels'\] on cpu"),
-        ({"batch_size": 0}, "batch_size must be above zero"),
+        ({"batch_size": 0}, "batch_size must be a whole number of at least 1"),
     ],
 )
 def test_what_does_not_fit_is_refused(changes, message):

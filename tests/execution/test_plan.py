@@ -34,8 +34,8 @@ def test_compiling_pays_by_the_steps_of_all_members():
     [
         ({"layout": "rows"}, "layout 'rows' is not known; choose from auto, vmap, loop"),
         ({"compile": "all"}, "compile 'all' is not known; choose from auto, step, none"),
-        ({"chunk": 0}, "chunk must be above zero and finite, but it is 0"),
-        ({"graph": -1}, "graph must be zero or more and finite, but it is -1"),
+        ({"chunk": 0}, "chunk must be a whole number of at least 1, but it is 0"),
+        ({"graph": -1}, "graph must be a whole number of at least 0, but it is -1"),
     ],
 )
 def test_what_makes_no_sense_is_refused(arguments, message):

@@ -297,7 +297,7 @@ def test_correlation_congruence_of_a_high_order_has_the_gaussian_kernel():
 @pytest.mark.plain
 @pytest.mark.parametrize("order", [0, -1, 1.5])
 def test_an_order_that_is_not_a_whole_number_from_one_up_is_refused(order):
-    with pytest.raises(ValueError, match="order must be a whole number from one up, but it is"):
+    with pytest.raises(ValueError, match="order must be a whole number of at least 1, but it is"):
         losses.correlation_congruence(torch.eye(2), torch.eye(2), order=order)
 
 

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from oracles import differences
 from scipy.spatial.distance import jensenshannon
+from torch import Tensor
 
 from fkd import losses
 from fkd.testing import Case, strategies
@@ -179,11 +180,36 @@ def test_half_precision_logits_of_ten_thousand():
     torch.testing.assert_close(value, torch.tensor([40000.0, 40000.0], dtype=torch.float16))
 
 
-def test_labels_outside_the_classes_are_refused():
-    with pytest.raises((IndexError, RuntimeError), match="out of bounds"):
+@pytest.mark.plain
+def test_labels_outside_the_classes_are_refused_but_where_they_are_masked():
+    logits, labels = torch.zeros(2, 3), torch.tensor([1, -100])
+    with pytest.raises(ValueError, match=r"\[0, 3\), for student has 3 classes, .* label 3;"):
         losses.cross_entropy(torch.zeros(1, 3), torch.tensor([3]))
-    with pytest.raises((IndexError, RuntimeError), match="out of bounds"):
-        losses.cross_entropy(torch.zeros(1, 3), torch.tensor([-100]))
+    with pytest.raises(ValueError, match=r"the label -100; .* mask=labels != -100"):
+        losses.cross_entropy(logits, labels)
+    value = losses.cross_entropy(logits, labels, mask=labels != -100)
+    torch.testing.assert_close(value, torch.tensor([3.0, 1.0]).log() * torch.tensor([1.0, 0.0]))
+    with pytest.raises(ValueError, match="the label 7"):
+        losses.cross_entropy(logits, torch.tensor([7, -100]), mask=labels != -100)
+
+
+@pytest.mark.plain
+def test_labels_are_read_under_grad_and_vmap_but_not_in_a_compiled_step():
+    def total(logits: Tensor, labels: Tensor) -> Tensor:
+        return losses.cross_entropy(logits, labels).sum()
+
+    members, step = torch.zeros(4, 2, 3), torch.vmap(torch.func.grad(total), (0, None))
+    with pytest.raises(ValueError, match="the label 3"):
+        torch.func.grad(total)(members[0], torch.tensor([0, 3]))
+    with pytest.raises(ValueError, match="the label 3"):
+        step(members, torch.tensor([0, 3]))
+    own = torch.tensor([[0, 1], [2, 0], [3, 0], [0, 0]])
+    with pytest.raises(ValueError, match="the label 3"):
+        torch.vmap(torch.func.grad(total))(members, own)
+    torch._dynamo.reset()
+    compiled = torch.compile(step, fullgraph=True, backend="aot_eager")
+    labels = torch.tensor([0, 2])
+    torch.testing.assert_close(compiled(members, labels), step(members, labels))
 
 
 @pytest.mark.plain

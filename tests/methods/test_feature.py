@@ -110,5 +110,5 @@ def test_simkd_refuses_what_its_classifier_does_not_read():
         _simkd([36, 7], "large", Last())
     with pytest.raises(ValueError, match=r"simkd: student's output 'late' is not known; choose"):
         _simkd([7, 6, 6], "late", Last())
-    with pytest.raises(ValueError, match=r"it needs `outputs` of the context"):
+    with pytest.raises(ValueError, match=r"outputs is needed of the context"):
         methods.wrapped(Maps, methods.simkd(), Context(teacher=Last()))()

@@ -62,6 +62,19 @@ def test_every_method_takes_steps_alike_in_either_layout(name, batch):
         torch.testing.assert_close(metrics[0], metrics[1], rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.plain
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["crd", "ctkd", "dkd", "ofd", "review", "vid"])
+def test_a_step_of_many_whose_arguments_are_looked_at_compiles_in_one_graph(name, batch):
+    many = ensemble(rule(METHODS[name](), batch))
+    state = many.init([0, 1])
+    torch._dynamo.reset()
+    compiled = torch.compile(many.gradient, fullgraph=True, backend="eager")
+    torch.testing.assert_close(
+        compiled(state, batch).metrics, many.gradient(state, batch).metrics, rtol=1e-7, atol=1e-9
+    )
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_all_parameters_of_a_methods_heads_are_trained(name, batch):
     one = rule(METHODS[name](), batch)
@@ -115,7 +128,7 @@ def test_a_users_own_method_has_what_it_needs_of_the_context(batch):
     state = rule({"own": term}, batch).init(0)
     assert state.buffers["heads"]["own"]["seen"].shape == (EXAMPLES,)
     assert sorted(state.params["heads"]["own"]) == ["map.bias", "map.weight"]
-    with pytest.raises(ValueError, match=r"term 'own': it needs `examples` of the context"):
+    with pytest.raises(ValueError, match=r"term 'own': examples is needed of the context"):
         distill(functional(student), {"own": term}, optim.sgd(), batch)
 
 

@@ -61,7 +61,7 @@ def test_building_seeds_every_generator_and_leaves_them_alone():
     expected = draw()
     seed()
     model = functional(Drawn)
-    first, again, other = (model.init(number)[1]["numbers"] for number in (0, 0, -1))
+    first, again, other = (model.init(number)[1]["numbers"] for number in (0, 0, 2**32 - 1))
     model.apply({}, {"numbers": first}, torch.ones(3), train=True)
     assert draw() == expected
     assert torch.equal(first, again)

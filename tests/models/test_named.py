@@ -134,7 +134,9 @@ def test_what_makes_no_module_is_refused():
 
 
 def test_no_classes_are_refused():
-    with pytest.raises(ValueError, match="classes must be above zero and finite, but it is 0"):
+    with pytest.raises(
+        ValueError, match="classes must be a whole number of at least 1, but it is 0"
+    ):
         named("resnet8", 0)
 
 

@@ -372,5 +372,7 @@ def test_what_does_not_fit_is_refused(make, message):
 
 @pytest.mark.plain
 def test_a_function_that_was_not_called_is_no_link():
-    with pytest.raises(TypeError, match=r"chain: a link must be a Transform or an Optimizer.*call"):
+    with pytest.raises(
+        ValueError, match=r"chain: a link must be a Transform or an Optimizer.*call"
+    ):
         optim.chain(optim.adam)  # pyright: ignore[reportArgumentType]

@@ -190,8 +190,8 @@ def test_whether_examples_read_alike():
         (vectors(), {"names": "logits"}, "names must be a sequence"),
         (vectors(), {"names": ["depth"]}, "output 'depth' is not known; choose from logits, hid"),
         (vectors(), {"names": ["hidden"], "top_k": 1}, r"top_k is of logits.*\['hidden'\]"),
-        (vectors(), {"top_k": 0}, "top_k must be above zero"),
-        (vectors(), {"top_k": 7}, r"k must lie in \[1, 6\], but it is 7"),
+        (vectors(), {"top_k": 0}, "top_k must be a whole number of at least 1"),
+        (vectors(), {"top_k": 7}, r"k must be a whole number in \[1, 6\], but it is 7"),
         (
             vectors(),
             {"names": ["logits", "logits.tail"], "top_k": 1},

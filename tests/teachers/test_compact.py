@@ -105,7 +105,7 @@ def test_many_classes_go_by_wider_numbers():
 def test_what_does_not_fit_is_refused():
     cut = top_k(torch.zeros(2, 5), 3)
     for k in (0, 6):
-        with pytest.raises(ValueError, match=rf"k must lie in \[1, 5\], but it is {k}"):
+        with pytest.raises(ValueError, match=rf"k must be .* in \[1, 5\], but it is {k}"):
             top_k(torch.zeros(2, 5), k)
     with pytest.raises(ValueError, match="logits must be floating-point"):
         top_k(torch.zeros(2, 5).long(), 1)

@@ -1,4 +1,5 @@
-"""Training loops to time fkd's against: the tutorial's, torchdistill's, and one in JAX.
+"""Training loops to time fkd's against: the tutorial's, torchdistill's, one in JAX, and one whose
+students are fused by hand.
 
     pip install -e ".[rivals]"
 
@@ -16,7 +17,7 @@ from fkd import _check
 
 Item = TypeVar("Item")
 
-PACKAGES = {"tutorial": (), "torchdistill": ("torchdistill",), "jax": ("jax", "optax")}
+PACKAGES = {"tutorial": (), "hfta": (), "torchdistill": ("torchdistill",), "jax": ("jax", "optax")}
 METHODS = ("ce", "kd", "cosine", "hint")  # the tutorial's
 LEARNING_RATE, TEMPERATURE, SOFT, HARD = 1e-3, 2.0, 0.25, 0.75  # the tutorial's
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # the tutorial's, of ImageNet

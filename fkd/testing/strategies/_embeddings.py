@@ -4,17 +4,25 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fkd.testing.strategies._numbers import Arguments, pairs, tensors
+from fkd import _check
+from fkd.testing.strategies._numbers import Arguments, check_shape, pairs, sixtyfourths, tensors
 
 
 def embedding_pairs(batch: int = 2) -> st.SearchStrategy[Arguments]:
     """Student and teacher embeddings [batch, width]."""
+    _check.whole("embedding_pairs", 1, batch=batch)
     return st.tuples(st.integers(batch, batch + 3), st.integers(1, 4)).flatmap(pairs)
 
 
 def distinct_rows(batch: int, width: int, largest: float = 20.0) -> st.SearchStrategy[Tensor]:
     """float64 embeddings [batch, width] of which no two are equal, as `tensors`."""
-    element = st.integers(-int(64 * largest), int(64 * largest))
+    check_shape("distinct_rows", (batch, width))
+    element = sixtyfourths("distinct_rows", largest)
+    if batch > (2 * int(64 * largest) + 1) ** min(width, 32):
+        raise ValueError(
+            f"distinct_rows: batch is {batch}, but there are fewer rows of {width} multiples of "
+            f"1/64 up to {largest}"
+        )
     row = st.lists(element, min_size=width, max_size=width).map(tuple)
     rows = st.lists(row, min_size=batch, max_size=batch, unique=True)
     return rows.map(lambda x: torch.tensor(x, dtype=torch.float64) / 64)

@@ -6,11 +6,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torch import Tensor
 
+from fkd import _check
 from fkd.testing.strategies._numbers import Arguments, pairs, tensors
 
 
 def labels(batch: int, classes: int) -> st.SearchStrategy[Tensor]:
     """Labels [batch] in [0, classes)."""
+    _check.whole("labels", 1, batch=batch, classes=classes)
     return hnp.arrays(np.int64, (batch,), elements=st.integers(0, classes - 1)).map(
         torch.from_numpy
     )
@@ -18,6 +20,7 @@ def labels(batch: int, classes: int) -> st.SearchStrategy[Tensor]:
 
 def logit_shapes(batch: int = 1, classes: int = 2) -> st.SearchStrategy[tuple[int, int]]:
     """[batch, classes] of at least these sizes."""
+    _check.whole("logit_shapes", 1, batch=batch, classes=classes)
     return st.tuples(st.integers(batch, batch + 3), st.integers(classes, classes + 4))
 
 
@@ -33,6 +36,8 @@ def labelled_logits() -> st.SearchStrategy[Arguments]:
 
 def soft_labels(batch: int, classes: int) -> st.SearchStrategy[Tensor]:
     """Soft labels [batch, classes]: probabilities in eighths, some of them zero."""
+
+    _check.whole("soft_labels", 1, batch=batch, classes=classes)
 
     def parts(cuts: np.ndarray) -> Tensor:
         return torch.from_numpy(np.diff(np.sort(cuts, -1), prepend=0.0, append=8.0) / 8)
@@ -55,6 +60,7 @@ def labelled_logit_pairs(classes: int = 2) -> st.SearchStrategy[Arguments]:
 
 def uneven(pairs: st.SearchStrategy[Arguments]) -> st.SearchStrategy[Arguments]:
     """Those arguments whose logits differ within every row, so that each row has a spread."""
+    _check.instance("uneven", st.SearchStrategy, "a strategy of Hypothesis", pairs=pairs)
     return pairs.filter(lambda args: all((x.amax(-1) > x.amin(-1)).all() for x in args))
 
 

@@ -4,11 +4,13 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
+from fkd import _check
 from fkd.testing.strategies._numbers import Arguments, distinct, pairs
 
 
 def map_shapes(batch: int = 1) -> st.SearchStrategy[tuple[int, int, int, int]]:
     """[batch, channels, height, width], small."""
+    _check.whole("map_shapes", 1, batch=batch)
     side = st.integers(1, 3)
     return st.tuples(st.integers(batch, batch + 2), side, side, side)
 

@@ -11,6 +11,7 @@ from benchmarks.convolutions.candidates import Layer
 from benchmarks.convolutions.race import Case
 
 TINY = {"first": Layer(3, 4, 6, shared=True), "second": Layer(4, 4, 4, shared=False)}
+TINY |= {f"{name} block": layer._replace(block=True) for name, layer in TINY.items()}
 
 
 def test_the_race_is_told_and_written(monkeypatch, tmp_path, capsys):

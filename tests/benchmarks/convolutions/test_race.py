@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from untuned import untuned
 
 from benchmarks.convolutions import race
 from benchmarks.convolutions.candidates import CANDIDATES, Layer
@@ -9,6 +10,7 @@ from benchmarks.convolutions.race import Case, laid
 
 CPU = Case("cpu", "second", 2, "fp32", 2)
 TINY = {"first": Layer(3, 4, 6, shared=True), "second": Layer(4, 4, 4, shared=False)}
+TINY |= {f"{name} block": layer._replace(block=True) for name, layer in TINY.items()}
 
 
 def test_laid_is_a_view_with_its_axes_in_the_order_asked_for():
@@ -75,6 +77,7 @@ def test_compiled_candidates_run(monkeypatch):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 @pytest.mark.parametrize("precision", list(race.PRECISIONS))
 def test_every_candidate_is_captured(precision, monkeypatch):
+    untuned(monkeypatch)
     monkeypatch.setattr(race, "LAYERS", TINY)
     for layer in TINY:
         case = Case("cuda", layer, 8, precision, 2)

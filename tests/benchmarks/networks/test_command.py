@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks.networks import command
-from benchmarks.networks.sides import Side, make
+from benchmarks.networks.sides import Side, make, shown
 from benchmarks.speed.timed import Timing
 
 
@@ -20,13 +20,25 @@ def test_a_whole_run_shrunk(tmp_path, capsys):
         "fkd, resnet8, 2 students, loop, eager",
     ]
     assert whole["sides"][0]["of_plain"] == 1.0 and whole["sides"][1]["ms"] > 0
-    assert whole["environment"]["torch"] and whole["setting"]["members"] == 2
+    assert whole["environment"]["torch"] and whole["setting"]["members"] == [2]
     assert "of the plain loop" in capsys.readouterr().out
 
 
 def test_a_side_takes_steps():
-    for side in (Side("plain", "resnet8", batch=2), Side("fkd", "resnet8", members=2, batch=2)):
-        make(side)(1)
+    for augment in (False, True):
+        make(Side("plain", "resnet8", batch=2, augment=augment))(1)
+        make(Side("fkd", "resnet8", members=2, batch=2, augment=augment))(1)
+
+
+def test_an_image_is_cropped_after_padding_and_flipped_on_its_own():
+    torch.manual_seed(0)
+    images = torch.arange(1.0, 26.0).reshape(1, 1, 5, 5).repeat(200, 1, 1, 1)
+    padded = torch.zeros(13, 13)
+    padded[4:9, 4:9] = images[0, 0]
+    windows = padded.unfold(0, 5, 1).unfold(1, 5, 1).flatten(0, 1)  # of 9 by 9 places
+    possible = {tuple(w.flatten().tolist()) for w in (*windows, *windows.flip(-1))}
+    seen = {tuple(image.flatten().tolist()) for image in shown(images)}
+    assert seen <= possible and len(seen) > 80  # of 162, and more than one flip's
 
 
 def test_figures_are_of_one_student_and_of_the_same_round():
@@ -35,11 +47,14 @@ def test_figures_are_of_one_student_and_of_the_same_round():
     timings[ours] = Timing(1.0, 1, [20.0, 80.0, 80.0], 1.0)
     first, second = command.rows(timings)
     assert (first["ms"], second["ms"]) == (20.0, 20.0)
+    assert first["epoch_s"] == pytest.approx(0.02 * 782)  # 50,000 images in batches of 64
     assert second["of_plain"] == pytest.approx(0.5)  # of 2, 4 and 2 over four students
 
 
 def test_what_makes_no_sense_is_refused(capsys):
     assert command.main(["--networks", "resnet21"]) == 2
     assert "network 'resnet21' is not known" in capsys.readouterr().err
+    assert command.main(["--precision", "tf32"]) == 2
+    assert "tf32 is a GPU's" in capsys.readouterr().err
     if not torch.cuda.is_available():
         assert command.main(["--device", "cuda"]) == 2

@@ -16,14 +16,15 @@ ROOT = Path(__file__).parents[3]
 RATES = {"bytes_a_second": 1e12, "flops_a_second": {"fp32": 1e12, "bf16": 2e12}}
 
 
-def in_turn(group, make, peak, *, rounds, afresh=False):
+def in_turn(group, make, peak, *, rounds, seconds, afresh=False):
     """In place of `timed.alternate`: 16 ms a step of the tutorial, 2 a member of others."""
     timings = {}
     for side in group:
         if side.loop != "jax":
             ms = 16.0 if side.loop == "tutorial" else 2.0 * side.members
             timings[side] = timed.Timing(7.0, 1, [ms] * rounds, 100.0)
-    return timings, {side: "jax is not here" for side in group if side.loop == "jax"}
+    absent = timed.Unavailable("jax is not here")
+    return timings, {side: absent for side in group if side.loop == "jax"}
 
 
 class Here:
@@ -41,8 +42,6 @@ class Here:
 def fake(monkeypatch):
     monkeypatch.setattr(timed, "alternate", in_turn)
     monkeypatch.setattr(timed, "Process", Here)
-    monkeypatch.setattr(comparison, "precisions", lambda device: ["fp32", "bf16"])
-    monkeypatch.setattr(comparison.whole, "precisions", lambda device: ["fp32", "bf16"])
     monkeypatch.setattr(command, "precisions", lambda device: ["fp32", "bf16"])
 
 
@@ -60,8 +59,8 @@ def test_a_run_writes_and_shows_every_part(fake, tmp_path, capsys):
     assert all(r["ratios"] == [2 / 16, 2 / 16] for r in others if r["loop"] == "fkd")
     assert all(r["ratios"] == [2 / 16] for r in others if r["loop"] == "torchdistill")
     names = [row["side"] for row in results["steps"]]
-    # fkd four times, the plain loop in each of four groups, and in two with its memory kept
-    assert len(names) == len(set(names)) + 3 + 3 + 1
+    # fkd and the fused four times each, the plain loop in five groups, in two with memory kept
+    assert len(names) == len(set(names)) + 3 + 3 + 4 + 1
     assert {"tutorial, live teacher", "torchdistill as it stands"} < set(names)
     assert list(results["left_out"].values()) == ["jax is not here"] * 2
     # 0.883 GFLOP at 1 TFLOP/s
@@ -76,6 +75,17 @@ def test_a_run_writes_and_shows_every_part(fake, tmp_path, capsys):
         assert text in shown
 
 
+def test_groups_and_precisions_are_chosen(fake, tmp_path):
+    flags = ["--parts", "steps", "--groups", "hfta", "--precisions", "bf16", "--members", "2"]
+    results = run(tmp_path / "few", *flags)
+    assert [row["loop"] for row in results["steps"]] == ["tutorial", "hfta"]
+    assert results["steps"][1]["precision"] == "bf16"
+    assert not (tmp_path / "few" / "scaling.png").exists()  # it would show fkd's ensembles
+    flags = ["--parts", "steps", "--groups", "fkd", "--members", "2", "--no-compile"]
+    results = run(tmp_path / "eager", *flags)
+    assert {row["side"] for row in results["steps"] if row["loop"] == "fkd"} == {"fkd, eager"}
+
+
 @pytest.mark.parametrize("part", comparison.PARTS)
 def test_a_part_stands_alone(fake, part, tmp_path):
     results = run(tmp_path / "one", "--parts", part)
@@ -84,8 +94,7 @@ def test_a_part_stands_alone(fake, part, tmp_path):
 
 
 def test_bfloat16_is_left_out_where_it_is_slow(fake, tmp_path, capsys, monkeypatch):
-    for module in (comparison, comparison.whole, command):
-        monkeypatch.setattr(module, "precisions", lambda device: ["fp32"])
+    monkeypatch.setattr(command, "precisions", lambda device: ["fp32"])
     results = run(tmp_path / "slow", "--members", "1", "--parts", "steps", "table")
     assert results["setting"]["precisions"] == ["fp32"]
     assert {row["precision"] for row in results["steps"]} == {"fp32"}
@@ -93,13 +102,20 @@ def test_bfloat16_is_left_out_where_it_is_slow(fake, tmp_path, capsys, monkeypat
     assert "bf16 is left out" in capsys.readouterr().out
 
 
-def test_a_side_that_fails_ends_the_run(fake, tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize(("part", "others"), [("steps", True), ("table", False)])
+def test_a_side_that_fails_is_told(fake, part, others, tmp_path, capsys, monkeypatch):
     def failing(group, make, peak, **options):
-        raise timed.SideFailed("fkd: ValueError: no")
+        timings, left_out = in_turn(group, make, peak, **options)
+        bad = next((side for side in group if side.loop == "fkd"), group[0])
+        del timings[bad]
+        return timings, left_out | {bad: timed.SideFailed("fkd: ValueError: no")}
 
     monkeypatch.setattr(timed, "alternate", failing)
-    assert command.main(["--output", str(tmp_path / "none")]) == 2
+    flags = ["--parts", part, "--groups", "fkd", "--members", "1", "2"]
+    assert command.main(["--output", str(tmp_path / "out"), *flags]) == 2
     assert "speed: fkd: ValueError: no" in capsys.readouterr().err
+    # the steps of the others stand, where a sum without a part would be no sum
+    assert (tmp_path / "out" / "speed.json").exists() == others
 
 
 @pytest.mark.parametrize(
@@ -108,6 +124,8 @@ def test_a_side_that_fails_ends_the_run(fake, tmp_path, capsys, monkeypatch):
         (["--members", "1", "0"], "--members: count must be above zero and finite, but it is 0"),
         (["--members", "2", "2"], "--members: each is to be named once"),
         (["--jax-members", "-1"], "--jax-members: count must be above zero"),
+        (["--precisions", "tf32"], "--precisions: tf32 is a GPU's, but the device is cpu"),
+        (["--seconds", "0"], "--seconds: seconds must be above zero"),
         (["--rounds", "0"], "--rounds: rounds must be above zero"),
     ],
 )

@@ -1,0 +1,36 @@
+"""Losses on the meta device, and what reading a tensor's values costs a step."""
+
+import pytest
+import torch
+from valid_losses import LOSSES
+
+from fkd import losses
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_on_the_meta_device_the_answer_has_its_shape_and_dtype(name):
+    call = LOSSES[name]
+    values = {key: argument.value for key, argument in call.arguments.items()}
+    expected = call.function(**values)
+    meta = {k: x.to("meta") if isinstance(x, torch.Tensor) else x for k, x in values.items()}
+    answer = call.function(**meta)
+    assert answer.is_meta and (answer.shape, answer.dtype) == (expected.shape, expected.dtype)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpus_labels_are_read_in_eager_mode_and_never_waited_for_in_a_step_of_members():
+    logits, labels = torch.zeros(2, 3, device="cuda"), torch.tensor([0, 2], device="cuda")
+
+    def total(student: torch.Tensor, temperature: torch.Tensor) -> torch.Tensor:
+        options = {"temperature": temperature}
+        return losses.dkd(student, logits, labels, **options).sum()
+
+    members, leaf = logits.expand(4, -1, -1), torch.ones(4, device="cuda")
+    step = torch.vmap(torch.func.grad(total))
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        step(members, leaf)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    with pytest.raises(ValueError, match="the label 3"):
+        losses.cross_entropy(logits, labels + 1)
