@@ -135,7 +135,8 @@ def tell(comparison: Comparison, console: Console) -> None:
 
 class Display:
     """How far a comparison is, as long as it is entered: a bar for all that goes on one after the
-    other on a terminal, and elsewhere a line at each tenth of it and at least each minute."""
+    other on a terminal, and elsewhere a line at each tenth of it and at least each minute. Beside
+    the time that is left of what goes on stands that of the whole run, once it is known."""
 
     def __init__(self, console: Console):
         self.console = console
@@ -146,6 +147,7 @@ class Display:
             MofNCompleteColumn(),
             TextColumn("steps, left"),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[whole]}"),
             console=console,
             disable=not on_terminal,
         )
@@ -163,10 +165,11 @@ class Display:
     def show(self, at: At) -> None:
         """Show how far it is; raises BrokenPipeError where nobody reads it any more."""
         if at.what not in self._tasks:
-            self._tasks[at.what] = self.bar.add_task(at.what, total=at.steps)
+            self._tasks[at.what] = self.bar.add_task(at.what, total=at.steps, whole="")
         number = self._tasks[at.what]
         what = f"{at.what}, compiling" if at.compiling else at.what
-        self.bar.update(number, completed=at.step, description=what)
+        whole = "" if at.left is None or at.step == at.steps else f"whole run {_duration(at.left)}"
+        self.bar.update(number, completed=at.step, description=what, whole=whole)
         if self.bar.disable:
             self._tell(next(task for task in self.bar.tasks if task.id == number))
         if reader_gone(self.console):
@@ -178,10 +181,15 @@ class Display:
             return
         self._last, self._told = tenth, time.monotonic()
         left = task.time_remaining
-        when = "" if left is None or task.finished else f", {timedelta(seconds=round(left))} left"
+        when = "" if left is None or task.finished else f", {_duration(left)} left"
+        when += f", {task.fields['whole']}" if task.fields["whole"] else ""
         self.console.print(
             f"{task.description}: {task.completed:g} of {task.total:g} steps{when}",
             markup=False,
             highlight=False,
             soft_wrap=True,
         )
+
+
+def _duration(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))

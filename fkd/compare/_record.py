@@ -18,6 +18,8 @@ from fkd.model import Model
 from fkd.optim import AverageState
 from fkd.train import At
 
+NOW_AND_THEN = 1.0  # seconds between two waits for a GPU, of which one costs nothing then
+
 
 class Marks(NamedTuple):
     """What an exam says of each member: numbers by name, and what of it is not finite, or ""."""
@@ -134,16 +136,21 @@ def timed(
 ) -> Iterator[At]:
     """Hand on the values of a training, and give each record an equal share of the time it took.
 
-    What the caller does with a value is not counted.
+    What the caller does with a value is not counted. A GPU runs behind Python, and is waited for
+    after the first steps, at the end of an epoch and now and then; the time is given then.
     """
-    phase = "first_step"
-    begin = time.perf_counter()
+    phase, taken = "first_step", 0.0
+    begin = given = time.perf_counter()
     for at in training:
-        if device.type == "cuda" and (phase == "first_step" or at.epoch_ended):
-            torch.cuda.synchronize(device)  # a GPU runs behind Python
-        taken = time.perf_counter() - begin
-        for record in records:
-            record.seconds[phase] += taken / len(records)
-        phase = "steps"
+        now = time.perf_counter()
+        due = phase == "first_step" or at.epoch_ended or now - given >= NOW_AND_THEN
+        if device.type == "cuda" and due:
+            torch.cuda.synchronize(device)
+            now = time.perf_counter()
+        taken += now - begin
+        if device.type != "cuda" or due:
+            for record in records:
+                record.seconds[phase] += taken / len(records)
+            phase, taken, given = "steps", 0.0, now
         yield at
         begin = time.perf_counter()

@@ -5,11 +5,12 @@ import traceback
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from fkd import evaluate, methods
+from fkd import evaluate
 from fkd.compare import sweep
+from fkd.compare._forecast import Cost, Pace, cost_of, left_of
 from fkd.compare._record import Exam, Record, timed
 from fkd.compare._standing import Saved, Standing
-from fkd.compare._task import Candidates, Task
+from fkd.compare._task import Candidates, Task, teacher_candidates
 from fkd.compare.environment import peak_memory
 from fkd.compare.failure import Failure, failure_of
 from fkd.compare.results import MethodResults, Results, TeacherResults
@@ -29,7 +30,8 @@ class Progress:
 
     `compiling` is True while the step that compiles is under way. `results` is the comparison's
     record, which holds all that is known. `standing` is that of the students in training, from
-    which the training can go on, valid until the next step.
+    which the training can go on, valid until the next step. `left` is the seconds to the end of the
+    whole comparison, once the pace of a method's students is known.
     """
 
     what: str
@@ -38,6 +40,7 @@ class Progress:
     compiling: bool
     results: Results
     standing: Standing | None = None
+    left: float | None = None
 
 
 @dataclass
@@ -66,7 +69,10 @@ class Run:
         begin, results = time.perf_counter(), self.results
         if not all(map(self.has_ended, self.task.methods)):
             for progress in self._progress():
-                results.seconds["total"] = self.spent + time.perf_counter() - begin
+                total = self.spent + time.perf_counter() - begin
+                results.seconds["total"] = total
+                if progress.left is not None:
+                    results.seconds.setdefault("estimated_total", total + progress.left)
                 yield progress
         results.complete = not results.failed
         results.environment["peak_memory"] = peak_memory()
@@ -98,7 +104,7 @@ class Run:
         """Raises FloatingPointError where it diverges, for then nothing can be compared."""
         task = self.task
         record = Record(task.teacher.model, [task.teacher_seed], [{}])
-        teacher = task.teacher_recipe.students(task.teacher, methods.ce(), self.context)
+        teacher = teacher_candidates(task, self.context)
         exam = Exam("test", task.data.test, task.test_labels)
         yield from self._train(
             TEACHER,
@@ -211,6 +217,10 @@ class Run:
             self.saved = None
         first = 0 if start is None else start.epoch * start.steps + start.step
         yield Progress(what, first, total, compiles, results)
+        evaluation = exam.source.examples / task.data.train.batch_size
+        pace = Pace(task.steps, epochs, evaluation, members)
+        pace.see(first, seconds_of(records))
+        waiting, known = self._others(records)
         training = train(
             students,
             source,
@@ -225,14 +235,35 @@ class Run:
                 record.state = at.states[name]
                 if at.epoch_ended:
                     record.end_epoch(name, at, exam)
+            step = at.epoch * at.steps + at.step
+            pace.see(step, seconds_of(records))
+            left = None
+            if pace.known and TEACHER not in records:
+                left = pace.left + left_of(waiting, [pace.cost, *known])
             standing = Standing(at, records)
-            yield Progress(what, at.epoch * at.steps + at.step, total, False, results, standing)
+            yield Progress(what, step, total, False, results, standing, left)
             if all(record.hopeless for record in records.values()):
                 break
         if compiles:
             results.compiled = True
             taken = sum(record.seconds["first_step"] for record in records.values())
             results.seconds["first_steps"] = results.seconds.get("first_steps", 0.0) + taken
+
+    def _others(self, records: Mapping[str, Record]) -> tuple[list[int], list[Cost]]:
+        """Beside the methods of these records: the members of each that is yet to be trained, and
+        what each took that has ended."""
+        task, ended = self.task, self.results.methods
+        waiting = [
+            name for name in task.methods if name not in records and not self.has_ended(name)
+        ]
+        known = [cost_of(one.seconds, task.members([name])) for name, one in ended.items()]
+        return [task.members([name]) for name in waiting], known
+
+
+def seconds_of(records: Mapping[str, Record]) -> dict[str, float]:
+    """What records that are trained side by side took together, by phase."""
+    each = [record.seconds for record in records.values()]
+    return {phase: sum(seconds[phase] for seconds in each) for phase in each[0]}
 
 
 def concluded(

@@ -212,13 +212,18 @@ def without_teacher(chosen: Mapping[str, Method], own: Mapping[str, Tensor]) -> 
     return next(names, next(iter(chosen)))
 
 
-def check_methods(task: Task, context: Context) -> None:
-    """Refuse a method that does not fit, a number that no method has or that it does not take."""
+def check_methods(task: Task, context: Context) -> dict[str, Candidates]:
+    """Each method's candidates.
+
+    Raises ValueError for a method that does not fit, and a number that no method has or that it
+    does not take.
+    """
     recipe, chosen = task.recipe, task.methods
     names = [name for method in chosen.values() for name in numbers(method, recipe.optimizer)]
     for argument, mapping in (("sweep", recipe.sweep), ("schedules", recipe.schedules)):
         for name in mapping:
             _check.known(argument, "hyperparameter", name, dict.fromkeys(names))
+    candidates = {}
     for name, method in chosen.items():
         try:
             students = recipe.students(task.student, method, context)
@@ -229,3 +234,10 @@ def check_methods(task: Task, context: Context) -> None:
                 students.distillation.init(0, setting)
             except ValueError as error:
                 raise ValueError(f"sweep: {name}: {error}") from error
+        candidates[name] = students
+    return candidates
+
+
+def teacher_candidates(task: Task, context: Context) -> Candidates:
+    """The teacher that is to be trained, on the labels."""
+    return task.teacher_recipe.students(task.teacher, methods.ce(), context)

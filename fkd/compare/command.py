@@ -12,6 +12,7 @@ from fkd._imported import imported
 from fkd.compare import table
 from fkd.compare._compiled_cache import keep_compiled
 from fkd.compare._console import READER_GONE, Display, consoles, reader_gone, tell
+from fkd.compare._estimate import check_data
 from fkd.compare._named import method, method_name, network
 from fkd.compare._parser import BASELINE
 from fkd.compare._resume import differences, kept_options
@@ -169,6 +170,7 @@ def _read(config: Config) -> Data:
         raise ValueError(
             f"--dataset: {error}; --root gives the folder, and --dataset digits needs no download"
         ) from error
+    check_data(data, config.torch_device)
     return data.to(config.torch_device).batched(config.batch_size)
 
 

@@ -125,6 +125,8 @@ class Results:
     `config` is what was asked, in JSON's own types; `parameters` and `shapes` are by role,
     `teacher` or `student`; `failed` says of each method that has no results why. `complete`
     is False until every method has results, and `resumed` is how often the run was gone on with.
+    `seconds` holds `total` and its parts, and as `estimated_total` what the total was estimated at
+    when the pace of the first students was known.
     """
 
     config: dict[str, Any]

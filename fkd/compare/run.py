@@ -22,6 +22,7 @@ from fkd.compare._asked import (
     hold_out,
     summary,
 )
+from fkd.compare._estimate import check_memory
 from fkd.compare._folder import RunFolder
 from fkd.compare._identity import identity
 from fkd.compare._keep import go_on, kept
@@ -42,6 +43,7 @@ from fkd.compare._task import (
     Task,
     check_methods,
     schedules_of,
+    teacher_candidates,
     with_numbers,
     without_teacher,
 )
@@ -90,7 +92,8 @@ class Comparison:
     Attributes: `results`, filled by `run`; `notes`, what a user should know before it runs;
     `teacher`, the trained teacher once there is one.
 
-    Raises ValueError, which begins with the argument's name, for what makes no sense.
+    Raises ValueError, which begins with the argument's name, for what makes no sense, and for what
+    takes more memory than is free.
     """
 
     def __init__(
@@ -177,11 +180,13 @@ class Comparison:
             plan=plan or Plan(),
         )
         context = _context(task, modules[TEACHER], student_outputs)
-        check_methods(task, context)
+        candidates = check_methods(task, context)
         baseline = baseline or without_teacher(task.methods, task.own)
         _check.known("baseline", "method", baseline, task.methods)
         task = self._choose_live(task, teacher_outputs, teacher_memory)
         task = self._choose_compiling(task, teacher_state is not None, seconds)
+        to_train = None if teacher_state is not None else teacher_candidates(task, context)
+        self.notes += check_memory(task, candidates, to_train)
         if dtype == torch.bfloat16 and not fast_in_bfloat16(device.type):
             self.notes.append(
                 "This processor has no instructions for bfloat16: bf16 is slower here than fp32"

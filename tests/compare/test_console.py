@@ -48,9 +48,9 @@ class Closed(io.StringIO):
         raise self.error
 
 
-def at(step: int, what: str = "kd", steps: int = 100) -> Progress:
+def at(step: int, what: str = "kd", steps: int = 100, left: float | None = None) -> Progress:
     results = SimpleNamespace()
-    return Progress(what, step, steps, False, results)  # pyright: ignore[reportArgumentType]
+    return Progress(what, step, steps, False, results, None, left)  # pyright: ignore[reportArgumentType]
 
 
 def test_a_pipe_that_is_closed_raises_where_a_run_is_shown_and_nowhere_else():
@@ -76,7 +76,9 @@ def test_a_terminal_that_hangs_up_ends_and_the_run_goes_on():
         console = console_on(terminal, _environ={"TERM": "xterm"})
         with Display(console) as display:
             display.show(at(1))
-            assert b"/100" in os.read(master, 1 << 16)
+            shown = b""
+            while b"/100" not in shown:
+                shown += os.read(master, 1 << 16)
             os.close(master)
             display.show(at(2))
         console.print("the last line")
@@ -101,6 +103,17 @@ def test_without_a_terminal_there_is_a_line_at_each_tenth():
         f"{what}: {step}" for what in ("ce", "kd") for step in range(0, 101, 10)
     ]
     assert lines[-1] == "kd: 100 of 100 steps"
+
+
+def test_the_time_of_the_whole_run_stands_beside_once_it_is_known():
+    text = io.StringIO()
+    with Display(console_on(text)) as display:
+        display.show(at(0))
+        display.show(at(10, left=3725.4))
+        display.show(at(100, left=60.0))
+    before, during, after = text.getvalue().splitlines()
+    assert "whole run" not in before + after
+    assert during.endswith(", whole run 1:02:05")
 
 
 def test_without_a_terminal_there_is_a_line_each_minute(monkeypatch):

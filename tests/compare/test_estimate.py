@@ -1,0 +1,185 @@
+"""The memory that a comparison takes: exact where it can be, and held to what was measured."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from compare.small_comparisons import EAGER, Narrow, Wide, trained_elsewhere, vectors
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from fkd import methods, optim
+from fkd.compare import Comparison, _estimate
+from fkd.compare._estimate import Estimate, check_data, estimated, kept_by_autograd
+from fkd.compare._task import check_methods, teacher_candidates
+from fkd.data import Batch
+from fkd.distillation import distill
+from fkd.ensemble import ensemble
+from fkd.execution import Plan
+from fkd.methods import Term
+from fkd.model import functional
+
+
+def comparison(chosen=None, **options) -> Comparison:
+    options = {"seeds": range(3), "epochs": 2, "plan": EAGER} | options
+    return Comparison(Wide, Narrow, chosen or {"kd": methods.kd()}, vectors(), **options)
+
+
+def estimate_of(made: Comparison) -> Estimate:
+    run = made._run
+    teacher = None if run.teacher else teacher_candidates(run.task, run.context)
+    return estimated(run.task, check_methods(run.task, run.context), teacher)
+
+
+@pytest.mark.parametrize("optimizer", [optim.sgd(0.1), optim.averaged(optim.adam(0.1))])
+def test_states_are_exact_to_the_byte(optimizer):
+    chosen = {"ce": methods.ce(), "hint": methods.hint(layer="hidden", teacher_layer="hidden")}
+    made = comparison(
+        chosen, optimizer=optimizer, sweep={"lr": (0.1, 0.2)}, teacher_state=trained_elsewhere()
+    )
+    task, context = made._run.task, made._run.context
+    students = task.recipe.students(task.student, chosen["hint"], context)  # with a head
+    states = ensemble(students.distillation).init([0, 1, 2] * 2, {"lr": [0.1] * 3 + [0.2] * 3})
+    estimate = estimate_of(made)
+    assert estimate.members == 6
+    assert estimate.states == estimate.copy == sum(leaf.nbytes for leaf in tree_leaves(states))
+
+
+def test_methods_side_by_side_add_up_and_the_teacher_counts_where_it_is_trained():
+    chosen = {"ce": methods.ce(), "kd": methods.kd()}
+    apart = estimate_of(comparison(chosen, teacher_state=trained_elsewhere()))
+    live = estimate_of(comparison(chosen, teacher_state=trained_elsewhere(), teacher_memory=0.0))
+    assert (apart.members, live.members) == (3, 6)
+    assert live.states > apart.states and live.outputs == 0
+    alone = estimate_of(comparison({"ce": methods.ce()}, seeds=[0]))  # the teacher is wider
+    parameters = 4 * 16 + 16 + 16 * 2 + 2
+    assert alone.states >= 3 * 4 * parameters  # Adam's two averages
+
+
+def test_outputs_data_and_logits_by_hand():
+    estimate = estimate_of(comparison(teacher_state=trained_elsewhere()))
+    assert estimate.outputs == 40 * 2 * 4  # examples, classes, bytes
+    assert estimate.data == (40 + 30) * (4 * 4 + 8)  # four numbers and a label
+    assert estimate.logits == 3 * 3 * 30 * 2 * 4  # copies, members, examples, classes, bytes
+
+
+def test_what_autograd_keeps_by_hand():
+    net = functional(lambda: torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Sigmoid()))
+    batch = Batch(torch.ones(5, 4), {"labels": torch.zeros(5, dtype=torch.int64)})
+    one = distill(net, methods.ce(), optim.sgd(0.1), batch)
+    kept = kept_by_autograd(one, one.init(0), batch)
+    # The sigmoid [5, 8] and cross-entropy's log-softmax [5, 8], beside a few numbers an example.
+    assert 2 * 5 * 8 * 4 <= kept <= 2 * 5 * 8 * 4 + 5 * 3 * 8
+
+
+def _sum(logits: Tensor) -> Tensor:
+    return logits.sum()
+
+
+def _curved(logits: Tensor, labels: Tensor) -> Tensor:
+    return torch.func.vmap(torch.func.grad(_sum))(logits).sum(1) + logits.sum(1)
+
+
+def test_a_loss_with_derivatives_of_its_own_is_no_fault():
+    chosen = {"curved": {"curved": Term(_curved, target="labels")}}
+    assert comparison(chosen, teacher_state=trained_elsewhere()).results.baseline == "curved"
+
+
+@pytest.mark.parametrize(
+    ("part", "begins", "remedy"),
+    [
+        ("states", "seeds", "choose fewer seeds or settings of a sweep, or a smaller network"),
+        ("step", "batch_size", "choose a smaller batch, or a chunk of members at once"),
+        ("outputs", "teacher_memory", "give less, and the teacher is asked about each batch"),
+        ("logits", "seeds", "or fewer examples to test on"),
+    ],
+)
+def test_more_than_is_free_is_refused_with_the_parts_and_the_remedy(
+    part, begins, remedy, monkeypatch
+):
+    gib = 2**30
+    sizes = dict.fromkeys(("states", "copy", "step", "outputs", "logits"), gib) | {part: 4 * gib}
+    estimate = Estimate(members=512, data=gib // 2, **sizes)
+    monkeypatch.setattr(_estimate, "estimated", lambda *_: estimate)
+    monkeypatch.setattr(_estimate, "free_memory", lambda place: 7.5 * gib)
+    told = r"the largest training \(members: 512\) takes about 8 GiB beside 0.5 GiB of data, and"
+    free = "7.5 GiB of the cpu's memory are free"
+    with pytest.raises(ValueError, match=f"^{begins}: {told} {free}: .* 4 GiB.*{remedy}$"):
+        comparison(teacher_state=trained_elsewhere())
+    monkeypatch.setattr(_estimate, "free_memory", lambda place: 9 * gib)
+    (note,) = comparison(teacher_state=trained_elsewhere()).notes[-1:]
+    assert note.startswith("Memory is tight: the largest training (members: 512)")
+    monkeypatch.setattr(_estimate, "free_memory", lambda place: 11 * gib)
+    assert not any("tight" in note for note in comparison().notes)
+
+
+def test_data_that_a_gpu_cannot_hold_are_refused(monkeypatch):
+    data = vectors()  # 70 examples of four numbers and a label
+    gpu = torch.device("cuda")
+    monkeypatch.setattr(_estimate, "free_memory", lambda place: 70 * 24)
+    check_data(data, gpu)
+    monkeypatch.setattr(_estimate, "free_memory", lambda place: 70 * 24 - 1)
+    check_data(data, torch.device("cpu"))  # where they lie already
+    with pytest.raises(
+        ValueError, match=r"^memory: the data take .* of the cuda's memory are free"
+    ):
+        check_data(data, gpu)
+
+
+def test_on_a_gpu_the_copy_lies_in_the_computers_own_memory():
+    estimate = Estimate(members=1, states=2, copy=2, step=3, outputs=5, logits=7, data=0)
+    gpu, cpu = torch.device("cuda"), torch.device("cpu")
+    assert sum(estimate.on(gpu, gpu).values()) == 17 and estimate.on(cpu, gpu) == {"copy": 2}
+    assert sum(estimate.on(cpu, cpu).values()) == 19
+
+
+# A small comparison first, so that what is loaded and set up but once is not in the difference.
+MEASURED = """
+import json, resource, sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from compare.test_estimate import estimate_of, noise
+before = noise(members=1, examples=32, layout=sys.argv[1])
+for _ in before.run(): pass
+made = noise(members=8, examples=512, layout=sys.argv[1])
+estimate = estimate_of(made)
+held = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+for _ in made.run(): pass
+peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+cpu = torch.device("cpu")
+print(json.dumps([sum(estimate.on(cpu, cpu).values()), peak - held]))
+"""
+
+
+def noise(members: int, examples: int, layout) -> Comparison:
+    """LightNN on images of noise, in one batch, by a teacher of its own kind."""
+    from fkd.data import Data, Resident
+    from fkd.models import named
+
+    images = torch.randn(examples, 3, 32, 32)
+    source = Resident(images, {"labels": torch.arange(examples) % 10}, batch_size=examples)
+    build = named("lightnn", 10)
+    return Comparison(
+        build,
+        build,
+        {"kd": methods.kd()},
+        Data("noise", tuple("abcdefghij"), source, source),
+        seeds=range(members),
+        epochs=1,
+        plan=Plan(layout=layout, compile="none"),
+        teacher_state=build().state_dict(),
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it reads Linux's /proc")
+@pytest.mark.parametrize("layout", ["loop", "vmap"])
+def test_the_estimate_is_within_a_factor_of_two_of_what_is_measured(layout):
+    command = [sys.executable, "-c", MEASURED, layout]
+    given = subprocess.run(command, capture_output=True, text=True, cwd="tests", check=True)
+    estimate, measured = json.loads(given.stdout)
+    assert measured / 2 <= estimate <= 2 * measured
+    print(f"{layout}: {estimate / 2**20:.0f} MiB estimated, {measured / 2**20:.0f} MiB measured")
