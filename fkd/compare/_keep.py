@@ -61,13 +61,14 @@ def kept(run: Run, folder: RunFolder, minutes: float) -> Generator[Progress]:
                 _write_ends(run, folder, saver)
                 ended = _ended(run)
             elif progress.standing is not None and saver.due:
-                _save(run, saver, progress)
+                saver.save(progress.standing)
+                _tell_error(run, saver)
             yield progress
         if _ended(run):
             _attempt(run, results.write, folder.path)
     except GeneratorExit:  # its caller has stopped, between two steps
         if progress is not None and progress.standing is not None:
-            _save(run, saver, progress)
+            saver.save_now(progress.standing)
         raise
     finally:
         saver.close()
@@ -106,12 +107,6 @@ def _about(run: Run, name: str) -> dict[str, Any]:
         "setting": sweep.describe(choice.best.hyper) if choice else "",
         "network": run.results.networks["student"],
     }
-
-
-def _save(run: Run, saver: Saver, progress: Progress) -> None:
-    assert progress.standing is not None
-    saver.save(progress.standing)
-    _tell_error(run, saver)
 
 
 def _tell_error(run: Run, saver: Saver) -> None:

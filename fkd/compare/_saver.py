@@ -35,6 +35,18 @@ class Saver:
         self._last = time.monotonic()
         self._writing = self._thread.submit(checkpoint.write, self.path, tensors, about)
 
+    def save_now(self, standing: Standing) -> None:
+        """Write where training stands before anything else goes on.
+
+        No thread is asked: Python may close a run that nobody holds any more wherever it collects
+        garbage, also where a thread is being asked for, which would wait for itself.
+        """
+        self.wait()
+        try:
+            checkpoint.write(self.path, *standing.taken())
+        except (OSError, ValueError) as error:
+            self.error = error
+
     def wait(self) -> None:
         """Until what was copied is on the disk, or cannot be written."""
         if self._writing is not None:
