@@ -156,7 +156,9 @@ class Run:
                 if not apart:
                     self.results.failed[names[0]] = failure_of(error)
                     self.tracebacks[names[0]] = traceback.format_exc()
-                    yield Progress(f"{names[0]} {where}: failed", 1, 1, False, self.results)
+            # Only here is the error let go of, and with it the memory of what it came from.
+            if names[0] in self.tracebacks:
+                yield Progress(f"{names[0]} {where}: failed", 1, 1, False, self.results)
         for name in names if apart else ():
             yield from self._compare_alone(where, [name], source, exam)
 
