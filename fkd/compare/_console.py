@@ -9,7 +9,7 @@ import sys
 import time
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any, Self, TextIO, cast
+from typing import Any, TextIO, cast
 
 from rich.console import Console
 from rich.progress import (
@@ -41,7 +41,7 @@ class Stream(io.TextIOBase):
     pipe has gone, a terminal has hung up or a disk is full, nothing more is.
     """
 
-    def __init__(self, stream: TextIO):
+    def __init__(self, stream: Any):
         self.stream = stream
         self.lost = False
         self.reader_gone = False
@@ -109,7 +109,7 @@ def consoles() -> tuple[Console, Console]:
     return told, console_on(sys.stderr, stderr=True, style="bold red", soft_wrap=True)
 
 
-def console_on(stream: TextIO | None, **options: Any) -> Console:
+def console_on(stream: Any, **options: Any) -> Console:
     """A console on a `Stream`; one that Python was started without is nowhere."""
     return Console(file=None if stream is None else cast(TextIO, Stream(stream)), **options)
 
@@ -155,7 +155,7 @@ class Display:
         self._last: tuple[TaskID, int] | None = None  # what the last line told: which tenth of what
         self._told = time.monotonic()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Display":
         self.bar.start()
         return self
 

@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any
 
 # By Ctrl-C, by a scheduler or a shutdown, by a terminal that is closed.
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
@@ -27,7 +27,7 @@ class Stop:
         assert self.signal is not None
         return 128 + self.signal
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Stop":
         if threading.current_thread() is threading.main_thread():
             for number in (getattr(signal, name) for name in NAMES if hasattr(signal, name)):
                 if signal.getsignal(number) is not signal.SIG_IGN:

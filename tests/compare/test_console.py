@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from compare.comparison_records import method, record
 
 from fkd.compare import Progress
 from fkd.compare._console import READER_GONE, Display, console_on, consoles, fitting, reader_gone
@@ -48,9 +49,11 @@ class Closed(io.StringIO):
         raise self.error
 
 
+RESULTS = record({"ce": method([0.5, 0.6])})  # which nothing here looks at
+
+
 def at(step: int, what: str = "kd", steps: int = 100, left: float | None = None) -> Progress:
-    results = SimpleNamespace()
-    return Progress(what, step, steps, False, results, None, left)  # pyright: ignore[reportArgumentType]
+    return Progress(what, step, steps, False, RESULTS, None, left)
 
 
 def test_a_pipe_that_is_closed_raises_where_a_run_is_shown_and_nowhere_else():
