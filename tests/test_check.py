@@ -63,6 +63,7 @@ class Unshown:
         raise RuntimeError
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize("value", [10**5000, Unshown()], ids=["large", "odd"])
 def test_what_cannot_be_shown_is_refused_by_its_type(value):
     with pytest.raises(ValueError, match=f"x: y .* but it is a {type(value).__name__}"):

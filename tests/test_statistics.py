@@ -56,6 +56,7 @@ def test_of_values_that_are_not_finite_nothing_but_the_mean_is_known(value):
     assert not np.isfinite(difference)
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize("values", [[], ["1", "2"], [[1.0], [2.0]], [True, False], "12", 3.0])
 def test_what_are_no_numbers_are_refused(values):
     with pytest.raises(ValueError, match="interval: values must"):

@@ -61,8 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for trouble in comparison.troubles:
         errors.print(f"compare: {trouble}", markup=False)
     for name, failure in results.failed.items():
-        hint = "; --chunk takes fewer members at once" if failure.kind == "memory" else ""
-        errors.print(f"compare: {name}: {failure.reason}{hint}", markup=False)
+        errors.print(f"compare: {name}: {failure.reason}", markup=False)
     results.seconds["total"] = results.seconds.get("total", 0.0) + before
     if results.methods or results.failed:  # of a run that was cut short, what was finished
         code = code or _show(comparison, folder, console, errors)

@@ -151,7 +151,7 @@ def _keep(file: Path, key: str, result: dict[str, Decoded], stale: str) -> None:
         for old in file.parent.glob(stale):
             if old != file:
                 old.unlink(missing_ok=True)  # another process may be faster
-    except (OSError, RuntimeError) as error:
+    except (OSError, ValueError) as error:
         warnings.warn(
             f"the decoded images could not be cached ({error}); they will be decoded again next "
             "time. Set FKD_CACHE to a folder that can be written",

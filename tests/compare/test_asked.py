@@ -8,6 +8,7 @@ from fkd import methods
 from fkd.methods import Method
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize(
     ("chosen", "message"),
     [
@@ -35,6 +36,7 @@ def test_a_name_that_is_no_files_or_a_metrics_is_refused(chosen: dict[str, Metho
         small(vectors(), chosen)
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize(
     ("seeds", "message"),
     [

@@ -135,6 +135,7 @@ def counted(
     return outcomes
 
 
+@pytest.mark.plain
 def test_any_words_are_a_config_or_a_refusal(place):
     lines = ANYTHING.map(lambda options: [word for words in options for word in words])
     outcomes = counted(lines, place)
@@ -142,6 +143,7 @@ def test_any_words_are_a_config_or_a_refusal(place):
     assert outcomes["refused"] and outcomes["not read"]
 
 
+@pytest.mark.plain
 def test_one_wrong_value_beside_what_is_right_is_a_config_or_a_refusal(place):
     lines = st.builds(
         lambda right, wrong: [word for words in (*right, wrong) for word in words],
@@ -160,6 +162,7 @@ def test_what_is_right_by_itself_is_mostly_taken(place):
     assert outcomes["taken"] > outcomes["refused"] and not outcomes["not read"]
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize("flag", FLAGS)
 def test_every_flag_takes_any_value_or_refuses_it(flag, place):
     outcomes = counted(option(flag), place, settings().max_examples)

@@ -107,6 +107,7 @@ def test_the_whole_comparison_is_forecast_by_a_steady_clock(monkeypatch):
     assert told["again"][7] == pytest.approx(1 + 1)
 
 
+@pytest.mark.plain
 def test_a_gpu_is_waited_for_after_the_first_steps_at_an_epochs_end_and_now_and_then(monkeypatch):
     waits: list[int] = []
     clock = SimpleNamespace(perf_counter=itertools.count(0.0, 0.2).__next__)

@@ -86,6 +86,7 @@ def wholes(tmp_path_factory):
     return runs
 
 
+@pytest.mark.slow
 @settings(max_examples=4)  # of seven kinds
 @given(data=st.data())
 @pytest.mark.parametrize("kind", KINDS)
@@ -107,6 +108,7 @@ def test_a_run_that_is_stopped_anywhere_ends_as_one_that_is_not(
     assert not (folder / "checkpoint.safetensors").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_on_the_disk_at_any_moment_is_enough(kind, wholes, tmp_path):
     # A kill leaves what is on the disk: a copy of the folder stands for it.

@@ -11,6 +11,7 @@ from fkd.compare import _saver
 from fkd.compare._saver import Saver
 from fkd.compare._standing import Standing
 
+pytestmark = pytest.mark.plain  # what stands for a standing is none
 RARELY = 1e6  # minutes
 
 
