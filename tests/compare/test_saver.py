@@ -40,12 +40,12 @@ def test_the_next_is_due_two_minutes_after_the_last(saver, monkeypatch):
     begin = saver._last
     monkeypatch.setattr(_saver.time, "monotonic", lambda: begin + 119.9)
     assert not saver.due
-    monkeypatch.setattr(_saver.time, "monotonic", lambda: begin + 120.0)
+    monkeypatch.setattr(_saver.time, "monotonic", lambda: begin + 120.1)
     assert saver.due
     saver.save(standing(1))
     saver.wait()
     assert not saver.due
-    monkeypatch.setattr(_saver.time, "monotonic", lambda: begin + 240.0)
+    monkeypatch.setattr(_saver.time, "monotonic", lambda: begin + 240.3)
     assert saver.due
 
 

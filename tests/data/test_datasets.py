@@ -192,7 +192,7 @@ def test_digits_come_at_any_size_from_the_pixels_that_they_have():
     [
         ("", "root must be the path of a folder, but it is ''"),
         ("a\0b", r"root must be the path of a folder, but it is 'a\\x00b'"),
-        (3, "root must be the path of a folder, but it is 3"),
+        (3, "root must be a str or a Path, but it is 3"),
         ("~nobody-of-this-name/x", "root must begin with a home that there is, but '~nobody-of-th"),
         ("caf\udce9", r"root must be written in UTF-8, but it is 'caf\\udce9'; give a link to it"),
         (Path("caf\udce9"), "root must be written in UTF-8"),
