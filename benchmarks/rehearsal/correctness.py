@@ -90,7 +90,8 @@ class Size:
 
 def trained(size: Size, method: str, way: Way) -> tuple[Tensor, Tensor]:
     """Every member's parameters before and after, in float64 [members, parameters], on the CPU."""
-    execution.multiply_in(way.precision)
+    if way.precision in PRECISIONS:  # float64 is rounded nowhere
+        execution.multiply_in(way.precision)
     if not way.alone:
         return _trained(size, method, way, range(size.members))
     each = [_trained(size, method, way, [seed]) for seed in range(size.members)]

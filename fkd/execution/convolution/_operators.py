@@ -76,7 +76,7 @@ def _fits(
         _check.agree(where, "members outputs", bias=bias, weight=weight)
         _check.dimensions(where, "members outputs", bias=bias)
     _check.dimensions(where, "members outputs inputs kernel kernel", weight=weight)
-    _check.whole(where, least=1, stride=stride)
+    _check.whole(where, 1, stride=stride)
     _check.whole(where, padding=padding)
     if not (x.ndim == 4 or (x.ndim == 5 and len(x) == len(weight))):
         raise ValueError(
