@@ -105,7 +105,7 @@ def check_arguments(
 
 def check_names(name: str, method: Method) -> None:
     """Refuse a method whose name cannot be a file's or is a metric's, and a term of such a name."""
-    if not isinstance(name, str) or not 0 < len(name) <= LONGEST or not name.isprintable():
+    if not 0 < len(name) <= LONGEST or not name.isprintable():
         raise ValueError(
             f"methods: a name must be text of 1 to {LONGEST} signs that can be printed, but it is "
             f"{name!r:.120}"

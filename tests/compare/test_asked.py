@@ -18,7 +18,7 @@ from fkd.methods import Method
         ({"x" * 101: methods.ce()}, "methods: a name must be text of 1 to 100 signs"),
         ({"a\0b": methods.ce()}, "methods: a name must be text of 1 to 100 signs"),
         ({"\udcff": methods.ce()}, "methods: a name must be text of 1 to 100 signs"),
-        ({3: methods.ce()}, "methods: a name must be text of 1 to 100 signs"),
+        ({3: methods.ce()}, "methods: a key of methods must be a str, but it is 3"),
         ({"loss": methods.ce()}, "methods: 'loss' must be another name: it is a metric's"),
         ({"test_accuracy": methods.ce()}, "methods: 'test_accuracy' must be another name"),
         (
