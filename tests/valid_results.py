@@ -207,7 +207,7 @@ EXPORT = {
             "path": Argument("new", strangers("word")),
             "state_dict": mapped(PARAMS, {"weight": 3}, empty=True),
         },
-        voices=("write",),
+        voices=("checkpoint",),
     ),
 }
 WIDE = data.Data("mine", ("a", "b", "c"), SOURCE, SOURCE)
