@@ -64,7 +64,7 @@ def archive(tmp_path) -> Path:
 
 # One of each module: the others differ by what they ask it for, which is held below.
 # One of each module, but of those whose own tests run them whole, as all were to take two minutes.
-APART = ("fkd.compare", "benchmarks.networks")
+APART = ("fkd.compare", "benchmarks.networks", "benchmarks.speed")
 EACH = list({p.module: p.name for p in reversed(PLAN) if p.module not in APART}.values())
 
 
