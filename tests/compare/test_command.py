@@ -122,6 +122,7 @@ def test_networks_data_and_a_recipe_of_ones_own(elsewhere, monkeypatch, capsys):
     assert "Peak memory: " in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("memory", ["4", "0"])
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # the loader's, from Python 3.12 on
 def test_a_recipe_by_one_word_on_images_of_another_size(images, memory):
@@ -150,6 +151,7 @@ def test_a_teacher_is_trained_kept_and_can_be_given_again(images):
     assert first.curves and len(first.curves["loss"]) == 1 and second.curves is None
 
 
+@pytest.mark.slow
 def test_every_method_runs_by_name(images, teacher):
     out = run(*tiny(images, teacher, "--methods", "all", "--epochs", "1", "--seeds", "1"))
     results = Results.read(out)

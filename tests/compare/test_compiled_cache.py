@@ -50,6 +50,7 @@ def test_a_cache_that_cannot_be_made_leaves_torchs_own(tmp_path):
     assert NAME not in os.environ
 
 
+@pytest.mark.slow
 def test_the_compiler_writes_there_though_it_was_imported_before():
     """Importing it puts torch's own default into the variable."""
     program = (

@@ -32,6 +32,7 @@ def test_a_second_run_does_not_overwrite_the_first(images, teacher, capsys):
     assert [path.name for path in Path("mine").iterdir()] == ["notes.txt"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
 @pytest.mark.parametrize("flag", ["--resume", "--output"])
 def test_a_run_that_a_signal_stops_goes_on(name, code, flag, images, teacher, monkeypatch, capsys):
