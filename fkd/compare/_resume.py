@@ -24,7 +24,7 @@ def resumed(folder: Path, arguments: Sequence[str] | None) -> dict[str, Any]:
     Raises ValueError where there is no run to go on with, and where an option that is given beside
     --resume differs from the run's.
     """
-    then = kept_options(folder)
+    then = kept_options("--resume", folder)
     only_given = parser()
     for action in only_given._actions:
         action.default = argparse.SUPPRESS
@@ -38,32 +38,33 @@ def resumed(folder: Path, arguments: Sequence[str] | None) -> dict[str, Any]:
     return then | now
 
 
-def kept_options(folder: Path) -> dict[str, Any]:
-    """The options in a folder's run.json; raises ValueError for any other folder."""
+def kept_options(where: str, folder: Path) -> dict[str, Any]:
+    """The options in a folder's run.json; raises ValueError, which begins with `where`, for any
+    other folder."""
     path = folder / "run.json"
     if not folder.is_dir():
-        raise ValueError(f"--resume: there is no folder {folder}; give the folder of a run")
+        raise ValueError(f"{where}: there is no folder {folder}; give the folder of a run")
     if not path.is_file():
         raise ValueError(
-            f"--resume: {folder} holds no run, for it has no run.json; give the folder of a run"
+            f"{where}: {folder} holds no run, for it has no run.json; give the folder of a run"
         )
     try:
         entry = json.loads(path.read_text(encoding="utf-8"))
         version, then = entry["format"], entry["options"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(
-            f"--resume: {path} cannot be read as a run's ({type(error).__name__}: {error}); "
+            f"{where}: {path} cannot be read as a run's ({type(error).__name__}: {error}); "
             "start a new run"
         ) from error
     if version != FORMAT:
         raise ValueError(
-            f"--resume: {path} has format {version!r:.20}, and this version of fkd reads {FORMAT}; "
+            f"{where}: {path} has format {version!r:.20}, and this version of fkd reads {FORMAT}; "
             "go on with the version that began it"
         )
     wrong = _wrong(then)
     if wrong:
         raise ValueError(
-            f"--resume: {path} does not hold this version's options ({'; '.join(wrong)}); go on "
+            f"{where}: {path} does not hold this version's options ({'; '.join(wrong)}); go on "
             "with what began it"
         )
     return then

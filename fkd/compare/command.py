@@ -181,7 +181,7 @@ def _folder(config: Config) -> Path | None:
         return None
     folder = Path(config.output).expanduser()
     if (folder / "run.json").exists():
-        differing = differences(kept_options(folder), config.raw)
+        differing = differences(kept_options("--output", folder), config.raw)
         if differing:
             raise ValueError(
                 f"--output: {folder} holds another run: {'; '.join(differing)}; ask for the same "

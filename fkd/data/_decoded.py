@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -160,10 +161,15 @@ def _keep(file: Path, key: str, result: dict[str, Decoded], stale: str) -> None:
 
 
 def _drop_abandoned(cache: Path) -> None:
-    """Remove what writers that were killed have left: hidden files, which are not yet whole."""
-    for file in cache.glob(".*"):
+    """Remove what writers that were killed have left: hidden, and not yet whole. `checkpoint.whole`
+    writes in a folder, and knows of the file's own name alone."""
+    for left in cache.glob(".*"):
         try:
-            if time.time() - file.stat().st_mtime > ABANDONED:
-                file.unlink()
+            if time.time() - left.stat().st_mtime <= ABANDONED:
+                continue
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink()
         except FileNotFoundError:  # it is whole now, or another process was faster
             continue

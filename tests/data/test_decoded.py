@@ -222,3 +222,13 @@ def test_pixels_that_are_decoded_at_once_are_bounded(root, cache, monkeypatch):
     assert max(map(len, small)) > 1  # in threads, all the same
     large = [(together, thread) for together, thread in seen if max(together) > 64]
     assert large == [([64 * 64], threading.main_thread())] * 8  # one alone, here
+
+
+def test_the_folder_of_a_killed_writer_stops_no_cache(root, cache, monkeypatch):
+    cache.mkdir(parents=True)
+    left = cache / ".another.0123abcd.fkd-partial"
+    left.mkdir()
+    (left / "another").write_bytes(b"half")
+    os.utime(left, (0, 0))
+    load(root, cache)
+    assert not left.exists() and kept(root, cache, monkeypatch)
