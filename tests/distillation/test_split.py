@@ -90,7 +90,7 @@ def by_batch(student: Tensor, teacher: Tensor) -> Tensor:
 @pytest.mark.plain
 def test_what_cannot_be_split_is_refused_at_the_door():
     split = Split(0, 2, torch.clone)
-    with pytest.raises(ValueError, match="this batch cannot be split: .* mixes the examples"):
+    with pytest.raises(ValueError, match=r"this batch cannot be split: .* mixes the examples"):
         rule(methods.kd(), lambda: Mixing().double(), split)
     wrong = {"mine": Term(by_batch, whole=False)}
     with pytest.raises(ValueError, match="this batch cannot be split"):

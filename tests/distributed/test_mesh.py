@@ -28,7 +28,7 @@ def test_members_are_dealt_in_order_each_once(member_ranks, data_ranks, more):
 
 @pytest.mark.plain
 def test_what_cannot_be_dealt_is_refused():
-    with pytest.raises(ValueError, match="2 members cannot be dealt over 3 ranks.*more seeds"):
+    with pytest.raises(ValueError, match=r"2 members cannot be dealt over 3 ranks.*more seeds"):
         Mesh(0, 3).members(2)
     with pytest.raises(ValueError, match="rank"):
         Mesh(2, 2)
