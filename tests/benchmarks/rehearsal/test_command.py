@@ -62,8 +62,8 @@ def archive(tmp_path) -> Path:
     return tmp_path / "images.tar.xz"
 
 
-# One of each module: the others differ by what they ask it for, which is held below. And but of
-# those that compile or start other processes, which their own tests do as well, run whole.
+# One stage of each module: the others differ by what they ask it for, which is held below. Modules
+# that compile or start many processes are left out: their own tests run them whole.
 APART = (
     "benchmarks.convolutions",
     "benchmarks.networks",
