@@ -1,0 +1,209 @@
+"""A teacher in parts on two ranks says what it says whole, and no rank is left waiting."""
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+from distributed.launched import launched
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+from fkd import checkpoint, methods, optim
+from fkd.data import Batch, Resident
+from fkd.distillation import distill
+from fkd.distributed import sharded_teacher
+from fkd.execution import Plan
+from fkd.model import functional
+from fkd.teachers import Ask, teacher_of_module
+from fkd.train import Students, train
+
+WORDS, WIDTH, BLOCKS = 7, 6, 3
+
+
+class Block(nn.Module):
+    """A part that is dealt for itself, of rows that two ranks do not share evenly."""
+
+    def __init__(self):
+        super().__init__()
+        self.up, self.down = nn.Linear(WIDTH, 5), nn.Linear(5, WIDTH)
+        self.norm, self.drop = nn.BatchNorm1d(WIDTH), nn.Dropout(0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.drop(self.norm(x + self.down(self.up(x).relu())))
+
+
+class Net(nn.Module):
+    """Tied weights, a scalar parameter, and buffers of all kinds, one of which moves when asked."""
+
+    positions: Tensor
+    asked: Tensor
+
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(WORDS, WIDTH)
+        self.blocks = nn.ModuleList(Block() for _ in range(BLOCKS))
+        self.head = nn.Linear(WIDTH, WORDS, bias=False)
+        self.head.weight = self.embed.weight
+        self.scale = nn.Parameter(torch.tensor(0.5))
+        self.register_buffer("positions", torch.linspace(0, 1, WIDTH), persistent=False)
+        self.register_buffer("asked", torch.zeros(()))
+        self.double()
+
+    def forward(self, tokens: Tensor) -> dict[str, Tensor]:
+        hidden = self.embed(tokens).mean(1) + self.positions
+        for block in self.blocks:
+            hidden = block(hidden)
+        self.asked += 1
+        return {"logits": self.scale * self.head(hidden), "hidden": hidden, "asked": self.asked}
+
+
+class Rolled(nn.Module):
+    """A network that draws random numbers in evaluation too."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x) + torch.rand(())
+
+
+def trained() -> Net:
+    torch.manual_seed(0)
+    net = Net()
+    for _ in range(3):
+        net(tokens(16))
+    return net
+
+
+def tokens(number: int, seed: int = 1) -> Tensor:
+    return torch.randint(WORDS, (number, 4), generator=torch.Generator().manual_seed(seed))
+
+
+def student() -> nn.Module:
+    return nn.Sequential(nn.Embedding(WORDS, 4), nn.Flatten(), nn.Linear(16, WORDS)).double()
+
+
+def taught(teacher: Ask, seeds: list[int], order: Any = "shared") -> list[Tensor]:
+    """The parameters of students that a teacher has taught."""
+    source = Resident(tokens(12), {"labels": torch.arange(12) % WORDS}, batch_size=5)
+    batch = Batch(tokens(2), {"labels": torch.arange(2), "logits": torch.zeros(2, WORDS).double()})
+    rule = distill(functional(student), methods.kd(), optim.sgd(0.1), batch)
+    steps = train(
+        {"kd": Students(rule, seeds)},
+        source,
+        epochs=1,
+        plan=Plan("loop", compile="none"),
+        teacher=teacher,
+        order=order,
+    )
+    *_, at = steps
+    return list(at.states["kd"].params["student"].values())
+
+
+def farthest(ones: Any, others: Any) -> float:
+    return max(float((a - b).abs().max()) for a, b in zip(ones, others, strict=True))
+
+
+def refusal(call: Callable[[], Any]) -> str:
+    try:
+        call()
+    except (ValueError, TimeoutError) as error:
+        return f"{type(error).__name__}: {error}"
+    return "no error"
+
+
+def on_a_rank(folder: str) -> dict[str, Any]:
+    """All that is asked of one rank, by name."""
+    dist.init_process_group("gloo")
+    try:
+        return checks(Path(folder), dist.get_rank())
+    finally:
+        dist.destroy_process_group()
+
+
+def checks(folder: Path, rank: int) -> dict[str, Any]:
+    net = trained()
+    whole = teacher_of_module(net, names=["logits", "hidden"])
+    mine = net.state_dict() if rank == 0 else None
+    names = ["logits", "hidden"]
+    split = sharded_teacher(Net, mine, names=names)
+    each = sharded_teacher(Net, str(folder / "net.safetensors"), names=names, split=False)
+    found: dict[str, Any] = {}
+    for number in (8, 5, 1):
+        expected = whole(tokens(number))
+        for name, ask in (("split", split), ("each", each)):
+            answers = ask(tokens(number))
+            found[f"{name} {number}"] = farthest(answers.values(), expected.values())
+    found["names"] = list(split(tokens(2)))
+    found["other batches"] = farthest(
+        each(tokens(3 + rank, rank)).values(), whole(tokens(3 + rank, rank)).values()
+    )
+    found["asked"] = int(split.module.get_buffer("asked"))
+    found["frozen"] = not any(x.requires_grad for x in split.module.parameters())
+    found["bytes"] = held_bytes(split.module)
+    found["tied"] = split.module.get_parameter("head.weight") is split.module.get_parameter(
+        "embed.weight"
+    )
+    for name, ask in (("split", split), ("each", each)):
+        found[f"train {name}"] = farthest(taught(ask, [rank]), taught(whole, [rank]))
+    found["train own"] = farthest(taught(each, [rank], "own"), taught(whole, [rank], "own"))
+    found |= {f"refused: {name}": refusal(call) for name, call in refused(folder, rank, split)}
+    found["late"] = late(rank)
+    return found
+
+
+def held_bytes(module: nn.Module) -> int:
+    """The bytes of the parameters that this rank holds."""
+    own = (x.to_local() if isinstance(x, DTensor) else x for x in module.parameters())
+    return sum(x.nbytes for x in own)
+
+
+def refused(folder: Path, rank: int, split: Any) -> list[tuple[str, Callable[[], Any]]]:
+    weights = trained().state_dict()
+    untied = weights | {"head.weight": weights["head.weight"] + 1}
+    wrong = {name: x for name, x in weights.items() if name != "blocks.1.up.bias"} | {"more": 0}
+    rolled = sharded_teacher(Rolled, Rolled().state_dict())
+    return [
+        ("other batches", lambda: split(tokens(4, seed=rank))),
+        ("other sizes", lambda: split(tokens(4 + rank))),
+        ("output", lambda: sharded_teacher(Net, weights)(tokens(4))),
+        ("nothing", lambda: split(tokens(0))),
+        ("names", lambda: sharded_teacher(Net, weights | {"more": torch.zeros(1)})),
+        ("missing", lambda: sharded_teacher(Net, {"more": torch.zeros(1)})),
+        ("no tensor", lambda: sharded_teacher(Net, wrong)),
+        ("shape", lambda: sharded_teacher(Net, weights | {"scale": torch.zeros(2)})),
+        ("untied", lambda: sharded_teacher(Net, untied)),
+        ("damaged", lambda: sharded_teacher(Net, folder / "damaged.safetensors")),
+        ("no weights", lambda: sharded_teacher(Net, None)),
+        ("block", lambda: sharded_teacher(Net, weights, blocks=["head"])),
+        ("ranks", lambda: sharded_teacher(Net, weights, ranks=[0, 0])),
+        ("draws", lambda: rolled(torch.zeros(2, 2))),
+    ]
+
+
+def late(rank: int) -> str:
+    """What a rank is told that asks once more than the other."""
+    net = trained()
+    ask = sharded_teacher(Net, net.state_dict(), names=["logits"], timeout=2.0)
+    ask(tokens(2))
+    told = "" if rank else refusal(lambda: ask(tokens(2)))
+    dist.barrier()
+    return told
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What two ranks found, by rank."""
+    folder = tmp_path_factory.mktemp("weights")
+    weights = trained().state_dict()
+    checkpoint.write(folder / "net.safetensors", weights)
+    damaged = bytearray((folder / "net.safetensors").read_bytes())
+    damaged[-1] ^= 1
+    (folder / "damaged.safetensors").write_bytes(damaged)
+    return launched(on_a_rank, 2, str(folder))
