@@ -123,7 +123,9 @@ def _deal(x: Tensor, whole: Tensor | None, shards: dist.ProcessGroup) -> None:
         dist.broadcast(row, group_src=0, group=shards)
         own.copy_(row.view(own.dtype).view(own.shape))
     elif whole is not None:
-        parts = whole.chunk(dist.get_world_size(shards))  # as Shard(0) deals rows: the last ranks may have none
+        parts = whole.chunk(
+            dist.get_world_size(shards)
+        )  # as Shard(0) deals rows: the last ranks may have none
         own.copy_(parts[0])
         for other, part in enumerate(parts[1:], start=1):
             if part.numel():

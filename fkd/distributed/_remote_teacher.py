@@ -4,8 +4,8 @@ import hmac
 import secrets
 import socket
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -146,7 +146,7 @@ class RemoteTeacher:
                     )
                 self._socket.settimeout(_left(deadline))
                 self._socket.sendall(message)
-                return _received(self._socket, self._limit, deadline)
+                return received(self._socket, self._limit, deadline)
             except TimeoutError as error:
                 self._drop()
                 raise TimeoutError(
@@ -172,12 +172,12 @@ class RemoteTeacher:
         to = socket.create_connection(self._endpoint, timeout=_left(deadline))
         try:
             to.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            greeting = _received(to, 0, deadline).words
+            greeting = received(to, 0, deadline).words
             self._check_greeting(greeting)
             nonce, secret = secrets.token_hex(32), self._secret or ""
             shown = proof(secret, "student", greeting["nonce"])
             to.sendall(packed({"nonce": nonce, "proof": shown}))
-            theirs = _received(to, 0, deadline).words
+            theirs = received(to, 0, deadline).words
             if "error" in theirs:
                 raise ValueError(f"RemoteTeacher: {self.address} refuses: {theirs['error']}")
             known = proof(secret, "teacher", nonce)
@@ -234,9 +234,7 @@ class RemoteTeacher:
         return held
 
     def _stranger(self, error: WireError) -> ValueError:
-        return ValueError(
-            f"RemoteTeacher: what {self.address} says is refused: {error}"
-        )
+        return ValueError(f"RemoteTeacher: what {self.address} says is refused: {error}")
 
     def _drop(self) -> None:
         if self._socket is not None:
@@ -244,7 +242,7 @@ class RemoteTeacher:
         self._socket = None
 
 
-def _received(peer: socket.socket, limit: int, deadline: float) -> Message:
+def received(peer: socket.socket, limit: int, deadline: float) -> Message:
     """The next message of a peer."""
     words, tensors = lengths(_read(peer, HEAD.size, deadline), limit)
     return unpacked(_read(peer, words, deadline), _read(peer, tensors, deadline))

@@ -17,8 +17,8 @@ from torch.utils._pytree import tree_leaves, tree_map
 from fkd import _check
 from fkd._draws import Draws
 from fkd.data import Transform, unchanged
-from fkd.model import Tensors, arguments, by_name, keywords
 from fkd.distributed._hand_out import Weights, as_bytes, hand_out
+from fkd.model import Tensors, arguments, by_name, keywords
 from fkd.teachers._teacher import check_names, chosen
 
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 from fkd import _check
 from fkd._digest import digest
@@ -34,7 +34,6 @@ from fkd.distributed._wire import (
     unpacked,
 )
 from fkd.evaluate import Ask
-from fkd.model import Tensors
 from fkd.teachers._teacher import chosen
 
 
@@ -268,9 +267,7 @@ async def _attend(
         writer.close()
 
 
-async def _greet(
-    terms: _Terms, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-) -> None:
+async def _greet(terms: _Terms, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Tell a client what teacher this is, and let each side prove that it knows the secret."""
     nonce = secrets.token_hex(32)
     greeting = {"teacher": terms.identity, "limit": terms.limit, "nonce": nonce}

@@ -10,7 +10,7 @@ import hmac
 import ipaddress
 import json
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -39,11 +39,15 @@ class Message(NamedTuple):
 
 def packed(words: Mapping[str, Any], tensors: Mapping[str, Tensor] = {}) -> bytes:
     """A message's bytes."""
-    plain = {name: x.detach().resolve_conj().resolve_neg().cpu().contiguous()
-             for name, x in tensors.items()}
+    plain = {
+        name: x.detach().resolve_conj().resolve_neg().cpu().contiguous()
+        for name, x in tensors.items()
+    }
     for name, x in plain.items():
         if x.layout != torch.strided or x.dtype not in DTYPES:
-            raise ValueError(f"wire: tensor {name} must be dense and of a dtype that safetensors holds, but it is {x.layout} of {x.dtype}")
+            raise ValueError(
+                f"wire: tensor {name} must be dense and of a dtype that safetensors holds, but it is {x.layout} of {x.dtype}"
+            )
     specs = {
         name: TensorSpec(
             dtype=str(x.dtype).removeprefix("torch."),

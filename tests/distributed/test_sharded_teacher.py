@@ -1,8 +1,6 @@
 """A teacher in parts on two ranks says what it says whole, and no rank is left waiting."""
 
-import json
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
