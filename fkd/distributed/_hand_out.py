@@ -30,9 +30,9 @@ def hand_out(
 ) -> None:
     """Write the first rank's weights into a module whose parameters lie in parts on all ranks.
 
-    `aliases` holds all names of a parameter by its first. Buffers of `kept` have their values, which
-    hold where they are in no state_dict. Tensors go one by one, so no rank has more than one of
-    them whole. Where one is wrong, all ranks raise the same ValueError.
+    `aliases` holds all names of a parameter by its first. Buffers of `kept` have values, which hold
+    where no state_dict has them. Tensors go one by one, so no rank has more than one of them whole.
+    Where one is wrong, all ranks raise the same ValueError.
     """
     tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     names = {name: aliases.get(name, [name]) for name in tensors}

@@ -46,10 +46,11 @@ class RemoteTeacher:
     `secret` is what the server was given. Nothing that a server sends runs code, or takes more than
     `limit` bytes. `close()`, or a `with` block, ends the connection.
 
-    Raises ValueError for arguments of another kind, for inputs that hold anything but tensors of one
-    number of examples, for another secret, for a peer that is no teacher, and for what the teacher
-    refuses; ConnectionError where nobody answers, TimeoutError where the answer is late. A CUDA
-    graph cannot hold the call: `fkd.train.train` wants `Plan(graph=0)`, or a `Taught` source.
+    A CUDA graph cannot hold the call: `train` wants `Plan(graph=0)` then, or a `Taught` source.
+
+    Raises ValueError for arguments of another kind, for inputs that hold anything but tensors of
+    one number of examples, for another secret, for a peer that is no teacher, and for what the
+    teacher refuses; ConnectionError where nobody answers; TimeoutError where the answer is late.
 
     >>> from fkd.distributed import serve_teacher
     >>> server = serve_teacher(lambda x: {"logits": 2 * x})

@@ -148,12 +148,8 @@ def sharded_teacher(
     if ranks is not None:
         _check_ranks(ranks)
     where = _device(device)
-    limit = timedelta(seconds=timeout)
-    own = None if ranks is None else list(ranks)
-    local = own is not None  # ranks that are not among them need not call
-    shards = dist.new_group(own, timeout=limit, use_local_synchronization=local)
-    talk = dist.new_group(own, timeout=limit, backend="gloo", use_local_synchronization=local)
-    with _Hollow():
+    shards, talk = _group(ranks, timeout, None), _group(ranks, timeout, "gloo")
+    with Hollow():
         module = build()
     _check.kind("sharded_teacher", nn.Module, **{"what build() makes": module})
     module.eval().requires_grad_(False)
@@ -201,6 +197,18 @@ def _check_ranks(ranks: Sequence[int]) -> None:
         )
 
 
+def _group(ranks: Sequence[int] | None, timeout: float, backend: str | None) -> dist.ProcessGroup:
+    """A group of these ranks for this teacher's traffic alone, with a timeout of its own."""
+    group = dist.new_group(
+        None if ranks is None else list(ranks),
+        timeout=timedelta(seconds=timeout),
+        backend=backend,
+        use_local_synchronization=ranks is not None,  # the other ranks need not call
+    )
+    assert isinstance(group, dist.ProcessGroup)
+    return group
+
+
 def _device(device: torch.device | str | None) -> torch.device:
     if device is not None:
         _check.kind("sharded_teacher", (str, torch.device), device=device)
@@ -210,7 +218,7 @@ def _device(device: torch.device | str | None) -> torch.device:
     return torch.device("cpu")
 
 
-class _Hollow(TorchFunctionMode):
+class Hollow(TorchFunctionMode):
     """What is made without contents, or with random ones, has none: it lies on the meta device.
 
     So are the parameters of torch's layers made. What has values (a table of positions, a scale) is

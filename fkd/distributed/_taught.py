@@ -25,7 +25,7 @@ class Taught:
     that; so it may be compiled and captured, and `ahead` + 1 batches are in memory. With the order
     "own" each member's batch is asked about by itself, and all are augmented by the same numbers.
 
-    Raises ValueError for arguments of another kind, and what `RemoteTeacher` raises when it is read.
+    Raises ValueError for arguments of another kind, and in `feeds` what `RemoteTeacher` raises.
     """
 
     source: Source

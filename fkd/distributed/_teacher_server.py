@@ -7,7 +7,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
@@ -38,8 +38,8 @@ from fkd.teachers._teacher import chosen
 
 
 class Served(NamedTuple):
-    """What a server has done: it listens at `address`, and has answered `requests` of its clients as
-    one batch of `examples`; `error` is what the teacher raised, which the clients are told too."""
+    """What a server has done: it listens at `address`, and has answered `requests` as one batch of
+    `examples`; `error` is what the teacher raised, which the clients are told too."""
 
     address: str
     requests: int = 0
@@ -76,8 +76,8 @@ def serve_teacher(
     limit: int = 2**30,
     timeout: float = 60.0,
     device: torch.device | str = "cpu",
-) -> Iterator[Served]:
-    """Answer every `RemoteTeacher` that asks at `address`, "host:port", for as long as it is iterated.
+) -> Generator[Served, None, None]:
+    """Answer every `RemoteTeacher` that asks at `address`, "host:port", while it is iterated.
 
     It listens from the call on, and says first where (port 0 is any that is free); then it says of
     each batch what it was. The teacher is asked in the caller's thread, with inputs on `device`,
@@ -145,7 +145,7 @@ def _serve(
     most: int,
     wait: float,
     device: torch.device,
-) -> Iterator[Served]:
+) -> Generator[Served, None, None]:
     shown = f"[{host}]" if ":" in host else host
     address = f"{shown}:{listener.getsockname()[1]}"
     requests: queue.SimpleQueue[_Request] = queue.SimpleQueue()
@@ -261,8 +261,8 @@ async def _attend(
     except WireError as error:
         with suppress(OSError, TimeoutError):
             await _write(writer, packed({"error": str(error)}), terms.timeout)
-    except (OSError, EOFError, TimeoutError):
-        pass  # it is gone, or as good as gone
+    except (OSError, EOFError, TimeoutError, asyncio.CancelledError):
+        pass  # the client is gone, or as good as gone, or the server ends
     finally:
         writer.close()
 

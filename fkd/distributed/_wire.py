@@ -1,7 +1,7 @@
 """Tensors over a socket: what is said of them in JSON, and they in safetensors.
 
-A message is MAGIC, the length of its words (4 bytes), the length of its tensors (8 bytes), the words
-(a dict in JSON) and the tensors (safetensors, by number). Both are read into plain data alone, so
+A message is MAGIC, the length of its words (4 bytes) and of its tensors (8 bytes), the words (a
+dict in JSON) and the tensors (safetensors, by number). Both are read into plain data alone, so
 bytes of a stranger run no code; lengths are looked at before anything is read.
 """
 
@@ -39,15 +39,14 @@ class Message(NamedTuple):
 
 def packed(words: Mapping[str, Any], tensors: Mapping[str, Tensor] = {}) -> bytes:
     """A message's bytes."""
-    plain = {
-        name: x.detach().resolve_conj().resolve_neg().cpu().contiguous()
-        for name, x in tensors.items()
-    }
-    for name, x in plain.items():
+    plain = {}
+    for name, x in tensors.items():
         if x.layout != torch.strided or x.dtype not in DTYPES:
             raise ValueError(
-                f"wire: tensor {name} must be dense and of a dtype that safetensors holds, but it is {x.layout} of {x.dtype}"
+                "wire: a tensor must be dense and of a dtype that safetensors holds, but one is "
+                f"{x.layout} of {x.dtype}; leave it out"
             )
+        plain[name] = x.detach().resolve_conj().resolve_neg().cpu().contiguous()
     specs = {
         name: TensorSpec(
             dtype=str(x.dtype).removeprefix("torch."),
@@ -105,6 +104,7 @@ def described(tree: Any, leaves: list[Tensor]) -> Any:
 
 def rebuilt(form: Any, leaves: Mapping[str, Tensor]) -> Any:
     """The tree that `described` described. Raises WireError for what it never says."""
+    parts: Any
     match form:
         case int() if str(form) in leaves:
             return leaves[str(form)]
@@ -130,7 +130,7 @@ def endpoint(where: str, address: str) -> tuple[str, int]:
         host, port = parts.hostname, parts.port
     except ValueError:
         host = port = None
-    if not host or port is None or parts.path or parts.username:
+    if not host or port is None or address.rpartition(":")[0].strip("[]") != host:
         raise ValueError(
             f"{where}: address must be host:port, as 127.0.0.1:29600, but it is "
             f"{_check.shown(address)}"

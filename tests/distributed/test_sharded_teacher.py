@@ -1,5 +1,6 @@
 """A teacher in parts on two ranks says what it says whole, and no rank is left waiting."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from fkd import checkpoint, methods, optim
 from fkd.data import Batch, Resident
 from fkd.distillation import distill
 from fkd.distributed import sharded_teacher
+from fkd.distributed._sharded_teacher import Hollow
 from fkd.execution import Plan
 from fkd.model import functional
 from fkd.teachers import Ask, teacher_of_module
@@ -143,6 +145,7 @@ def checks(folder: Path, rank: int) -> dict[str, Any]:
         each(tokens(3 + rank, rank)).values(), whole(tokens(3 + rank, rank)).values()
     )
     found["asked"] = int(split.module.get_buffer("asked"))
+    found["buffers"] = farthest(split.module.buffers(), net.buffers())
     found["frozen"] = not any(x.requires_grad for x in split.module.parameters())
     found["bytes"] = held_bytes(split.module)
     found["tied"] = split.module.get_parameter("head.weight") is split.module.get_parameter(
@@ -165,7 +168,7 @@ def held_bytes(module: nn.Module) -> int:
 def refused(folder: Path, rank: int, split: Any) -> list[tuple[str, Callable[[], Any]]]:
     weights = trained().state_dict()
     untied = weights | {"head.weight": weights["head.weight"] + 1}
-    wrong = {name: x for name, x in weights.items() if name != "blocks.1.up.bias"} | {"more": 0}
+    wrong = {name: x for name, x in weights.items() if name != "blocks.1.up.bias"} | {"more": 0}  # type: ignore
     rolled = sharded_teacher(Rolled, Rolled().state_dict())
     return [
         ("other batches", lambda: split(tokens(4, seed=rank))),
@@ -174,7 +177,7 @@ def refused(folder: Path, rank: int, split: Any) -> list[tuple[str, Callable[[],
         ("nothing", lambda: split(tokens(0))),
         ("names", lambda: sharded_teacher(Net, weights | {"more": torch.zeros(1)})),
         ("missing", lambda: sharded_teacher(Net, {"more": torch.zeros(1)})),
-        ("no tensor", lambda: sharded_teacher(Net, wrong)),
+        ("no tensor", lambda: sharded_teacher(Net, wrong)),  # type: ignore
         ("shape", lambda: sharded_teacher(Net, weights | {"scale": torch.zeros(2)})),
         ("untied", lambda: sharded_teacher(Net, untied)),
         ("damaged", lambda: sharded_teacher(Net, folder / "damaged.safetensors")),
@@ -205,3 +208,77 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     damaged[-1] ^= 1
     (folder / "damaged.safetensors").write_bytes(damaged)
     return launched(on_a_rank, 2, str(folder))
+
+
+WORKS = [f"{way} {number}" for way in ("split", "each") for number in (8, 5, 1)]
+TRAINS = ["train split", "train each", "train own"]
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize("name", [*WORKS, "other batches", "buffers", *TRAINS])
+def test_it_says_what_the_teacher_says_whole(found, name):
+    for rank in found:
+        assert rank[name] <= 1e-12
+
+
+@pytest.mark.plain
+def test_it_is_evaluated_and_frozen_and_its_weights_stay_tied(found):
+    for rank in found:
+        assert rank["names"] == ["logits", "hidden"]
+        assert rank["frozen"] and rank["tied"]
+
+
+@pytest.mark.plain
+def test_each_rank_holds_its_part(found):
+    """Rows of a tensor go to two ranks as ceil(rows / 2) and the rest; a scalar lies on both."""
+    rows = [7] + BLOCKS * [5, 5, 6, 6, 6, 6]  # of embed, and of up, down and norm, each with a bias
+    widths = [WIDTH] + BLOCKS * [WIDTH, 1, 5, 1, 1, 1]
+    first = sum(-(-n // 2) * width for n, width in zip(rows, widths, strict=True))
+    whole = sum(n * width for n, width in zip(rows, widths, strict=True))
+    assert [rank["bytes"] for rank in found] == [8 * (first + 1), 8 * (whole - first + 1)]
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("other batches", r"the ranks must ask about one batch.*of \[4, 4\] examples by rank"),
+        ("other sizes", r"the ranks must ask about one batch.*of \[4, 5\] examples by rank"),
+        ("output", "output 'asked' must lead with an axis of the 2 examples"),
+        ("nothing", "lead with one number of examples, at least one"),
+        ("names", "weights do not fit the network:\n  more is not wanted$"),
+        ("missing", "more is not wanted(?s:.*)blocks.0.norm.running_mean is missing"),
+        ("no tensor", "more must be a torch.Tensor"),
+        ("shape", r"scale must be \(\), but is \(2,\)"),
+        ("untied", "embed.weight and head.weight different values"),
+        ("damaged", "is damaged, for its checksum is another"),
+        ("no weights", "weights must be a Mapping"),
+        ("block", "block 'head' must be a part of the network that shares no parameter"),
+        ("ranks", "ranks must name each rank once"),
+        ("draws", "draws random numbers"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_on_every_rank(found, name, message):
+    for rank in found:
+        assert re.search("^ValueError: .*" + message, rank[f"refused: {name}"], re.DOTALL)
+
+
+@pytest.mark.plain
+def test_a_rank_that_asks_once_more_is_an_error_within_the_timeout(found):
+    message = "TimeoutError: sharded_teacher: not all 2 ranks have asked within 2 seconds"
+    assert found[0]["late"].startswith(message)
+    assert found[1]["late"] == ""
+
+
+@pytest.mark.plain
+def test_without_a_process_group_it_is_refused():
+    with pytest.raises(ValueError, match="sharded_teacher: there is no process group"):
+        sharded_teacher(Net, {})
+
+
+def test_a_network_of_any_size_is_built_without_memory():
+    with Hollow():
+        layer = nn.Linear(2**20, 2**20)  # of 4 TiB
+        norm = nn.BatchNorm1d(3)
+    assert layer.weight.is_meta and layer.bias.is_meta
+    assert norm.running_var is not None and norm.running_var.tolist() == [1, 1, 1]

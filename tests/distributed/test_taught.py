@@ -78,11 +78,11 @@ def test_students_are_those_of_the_teacher_that_is_asked_live(ahead):
     with served(teacher()) as (remote, done):
         early = [params(at) for at in steps(Taught(source(), remote, ahead))]
         over_the_wire = [params(at) for at in steps(source(), remote)]
-    assert len(live) == len(early) == len(over_the_wire) == 6
+    assert len(live) == len(early) == len(over_the_wire) == 8
     for one, other, third in zip(live, early, over_the_wire, strict=True):
         assert all(map(torch.equal, one, other))
         assert all(map(torch.equal, one, third))
-    assert sum(one.requests for one in done) == 6 + 6 + 1  # and no batch twice
+    assert sum(one.requests for one in done) == 8 + 8 + 1  # and no batch twice
 
 
 def test_it_goes_on_in_the_middle_of_an_epoch():
@@ -112,8 +112,8 @@ def test_it_asks_ahead_and_gives_the_batches_of_its_source_in_order():
 def test_what_makes_no_sense_is_refused():
     with RemoteTeacher("localhost:1") as remote:
         for call, message in (
-            (partial(Taught, None, remote), "source must be a Source"),
-            (partial(Taught, source(), teacher()), "teacher must be a RemoteTeacher"),
+            (lambda: Taught(None, remote), "source must be a Source"),  # type: ignore
+            (lambda: Taught(source(), teacher()), "teacher must be a RemoteTeacher"),  # type: ignore
             (partial(Taught, source(), remote, 0), "ahead must be a whole number"),
         ):
             with pytest.raises(ValueError, match=message):

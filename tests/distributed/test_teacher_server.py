@@ -168,7 +168,7 @@ def test_a_client_who_ends_in_the_middle_is_left():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (partial(serve_teacher, None), "teacher must be a function"),
+        (lambda: serve_teacher(None), "teacher must be a function"),  # type: ignore
         (partial(serve_teacher, dict, "localhost"), "address must be host:port"),
         (partial(serve_teacher, dict, "0.0.0.0:0"), "wants a secret that they know"),
         (partial(serve_teacher, dict, "[::]:0"), "wants a secret that they know"),
