@@ -101,7 +101,7 @@ def _taken(held: Any, names: Sequence[str], x: Tensor) -> tuple[Tensor | None, s
     for name in names:
         if name not in held:
             continue
-        other = held[name].detach()
+        other = held[name]
         if unfit := misfit(name, other, x):
             return None, f"sharded_teacher: weights do not fit the network:\n  {unfit}"
         if whole is not None and not torch.equal(whole, other):

@@ -3,9 +3,11 @@
 import hmac
 import secrets
 import socket
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -80,6 +82,7 @@ class RemoteTeacher:
         self.address, self.names, self.timeout = address, names, timeout
         self._secret, self._limit = secret, limit
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="RemoteTeacher")
+        self._closed = threading.Event()
         self._socket: socket.socket | None = None
         self._identity, self._most = "", 0  # of the teacher: what it is, and the bytes it takes
         self._forms: dict[str, Any] = {}  # of answers by those of their inputs
@@ -92,6 +95,8 @@ class RemoteTeacher:
 
         The inputs are copied, so they may change meanwhile. Raises ValueError as the call.
         """
+        if self._closed.is_set():
+            raise ValueError("RemoteTeacher: it was closed, so it cannot be asked; make a new one")
         leaves: list[Tensor] = []
         form = described(inputs, leaves)
         examples = {len(leaf) if leaf.ndim else 0 for leaf in leaves}
@@ -112,7 +117,11 @@ class RemoteTeacher:
         return self._thread.submit(self._ask, message, kind, min(examples), leaves[0].device)
 
     def close(self) -> None:
-        """End the connection, after the requests that were begun."""
+        """End the connection, and with it the requests that have no answer yet."""
+        self._closed.set()
+        if self._socket is not None:
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)  # which wakes who waits for an answer
         self._thread.shutdown(cancel_futures=True)
         self._drop()
 
@@ -138,16 +147,16 @@ class RemoteTeacher:
         deadline = time.monotonic() + self.timeout
         while True:
             try:
-                self._socket = self._socket or self._connected(deadline)
+                peer = self._socket or self._connected(deadline)
                 if len(message) > self._most:
                     raise ValueError(
                         f"RemoteTeacher: a request of {len(message):,} bytes is more than "
                         f"{self.address} takes, {self._most:,}; take smaller batches, or give "
                         "serve_teacher a higher limit"
                     )
-                self._socket.settimeout(_left(deadline))
-                self._socket.sendall(message)
-                return received(self._socket, self._limit, deadline)
+                peer.settimeout(_left(deadline))
+                peer.sendall(message)
+                return received(peer, self._limit, deadline)
             except TimeoutError as error:
                 self._drop()
                 raise TimeoutError(
@@ -157,21 +166,26 @@ class RemoteTeacher:
                 ) from error
             except OSError as error:
                 self._drop()
-                if time.monotonic() + PAUSE > deadline:
+                if self._closed.wait(PAUSE):
+                    raise ConnectionError(
+                        "RemoteTeacher: it was closed before an answer"
+                    ) from error
+                if time.monotonic() > deadline:
                     raise ConnectionError(
                         f"RemoteTeacher: there is no teacher at {self.address}, for "
                         f"{self.timeout:g} seconds ({error}); start it there with serve_teacher, "
                         "and ask again: it is found by the next request"
                     ) from error
-                time.sleep(PAUSE)
             except WireError as error:
                 self._drop()
                 raise self._stranger(error) from error
 
     def _connected(self, deadline: float) -> socket.socket:
         """A connection to the teacher, after both sides have shown who they are."""
-        to = socket.create_connection(self._endpoint, timeout=_left(deadline))
+        to = self._socket = socket.create_connection(self._endpoint, timeout=_left(deadline))
         try:
+            if self._closed.is_set():
+                raise ConnectionError("it is closed")
             to.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             greeting = received(to, 0, deadline).words
             self._check_greeting(greeting)
@@ -188,7 +202,7 @@ class RemoteTeacher:
                     "serve_teacher was given"
                 )
         except BaseException:
-            to.close()
+            self._drop()
             raise
         self._identity = self._identity or greeting["teacher"]
         self._most = greeting["limit"]

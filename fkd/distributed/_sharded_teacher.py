@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -79,7 +80,14 @@ class ShardedTeacher:
             Draws(None, _examples(own)),
         ):
             outputs = by_name(self.module(*positional, **named))
-        return chosen("sharded_teacher", outputs, self._names)
+        outputs = chosen("sharded_teacher", outputs, self._names)
+        for name, x in outputs.items():
+            if isinstance(x, DTensor) or (x.numel() and not x.untyped_storage().nbytes()):
+                raise ValueError(
+                    f"sharded_teacher: output {name!r} is a parameter, which no rank keeps whole; "
+                    "leave it out of names, or let the network return a copy"
+                )
+        return outputs
 
     def _meet(self, told: list[int]) -> list[list[int]]:
         """What each rank tells, on all ranks."""

@@ -79,12 +79,12 @@ def serve_teacher(
 ) -> Generator[Served, None, None]:
     """Answer every `RemoteTeacher` that asks at `address`, "host:port", while it is iterated.
 
-    It listens from the call on, and says first where (port 0 is any that is free); then it says of
-    each batch what it was. The teacher is asked in the caller's thread, with inputs on `device`,
-    while other threads read and write. Requests that came meanwhile, of whichever client, are one
-    batch where their inputs are alike, up to `most_examples`; the first waits up to `wait` seconds
-    for others to fill it. So the teacher must hold each example apart. A request that raises is
-    answered with its error, alone, and the others are not hurt.
+    It says first where it listens (port 0 is any that is free), and then of each batch what it was;
+    closed, it listens no more. The teacher is asked in the caller's thread, with inputs on
+    `device`, while another thread reads and writes. Requests that came meanwhile, of whichever
+    client, are one batch where their inputs are alike, up to `most_examples`; the first waits up to
+    `wait` seconds for others to fill it. So the teacher must hold each example apart. A request
+    that raises is answered with its error, alone, and the others are not hurt.
 
     By default it listens to this machine alone. An address that others reach is taken only with a
     `secret`, which both sides prove to know (HMAC-SHA-256 of a fresh number) and which is never
@@ -92,11 +92,12 @@ def serve_teacher(
     it go through ssh. A message is JSON and safetensors of at most `limit` bytes, which run no
     code; a client that is slower than `timeout` seconds with one that it began is left.
 
-    `torch.distributed.rpc` is not what carries it: it unpickles what it is sent, and a worker that
-    died is an error for ever there, restarted under its name or not (torch 2.11 and 2.14).
+    `torch.distributed.rpc` is not what carries it: it unpickles what it is sent, it is deprecated,
+    and a worker that died is an error for ever there, for none may come back under its name (torch
+    2.11 and 2.14).
 
-    Raises ValueError for arguments of another kind, an address that cannot be had, and an open one
-    without a secret.
+    Raises ValueError for arguments of another kind and an open address without a secret, and in its
+    first step for an address that cannot be had.
 
     >>> server = serve_teacher(lambda x: {"logits": 2 * x})
     >>> next(server).address.startswith("127.0.0.1:")
@@ -117,16 +118,19 @@ def serve_teacher(
     _check.not_negative("serve_teacher", wait=wait)
     _check.positive("serve_teacher", timeout=timeout)
     _check.kind("serve_teacher", (str, torch.device), device=device)
+    terms = _Terms(_identity(teacher), secret, limit, timeout)
+    return _serve(teacher, host, port, terms, most_examples, wait, torch.device(device))
+
+
+def _listener(host: str, port: int) -> socket.socket:
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.create_server((host, port), family=family)
+        return socket.create_server((host, port), family=family)
     except OSError as error:
         raise ValueError(
-            f"serve_teacher: nothing can listen at {address} ({error}); end what does, or choose "
-            "another address"
+            f"serve_teacher: nothing can listen at port {port} of {host} ({error}); end what does, "
+            "or choose another address"
         ) from error
-    terms = _Terms(_identity(teacher), secret, limit, timeout)
-    return _serve(teacher, listener, host, terms, most_examples, wait, torch.device(device))
 
 
 def _identity(teacher: Ask) -> str:
@@ -139,13 +143,14 @@ def _identity(teacher: Ask) -> str:
 
 def _serve(
     teacher: Ask,
-    listener: socket.socket,
     host: str,
+    port: int,
     terms: _Terms,
     most: int,
     wait: float,
     device: torch.device,
 ) -> Generator[Served, None, None]:
+    listener = _listener(host, port)
     shown = f"[{host}]" if ":" in host else host
     address = f"{shown}:{listener.getsockname()[1]}"
     requests: queue.SimpleQueue[_Request] = queue.SimpleQueue()

@@ -256,6 +256,18 @@ def test_what_makes_no_sense_is_refused(call, message):
 
 
 @pytest.mark.plain
+def test_what_is_closed_has_no_more_answers():
+    server = serve_teacher(lambda x: {"logits": x})
+    ask = RemoteTeacher(next(server).address)
+    waiting = [ask.submit(torch.ones(1)) for _ in range(2)]
+    ask.close()  # at once, though nobody has answered
+    assert all(isinstance(one.exception(), ConnectionError) or one.cancelled() for one in waiting)
+    with pytest.raises(ValueError, match="it was closed"):
+        ask(torch.ones(1))
+    server.close()
+
+
+@pytest.mark.plain
 def test_what_is_too_large_for_the_server_is_not_sent():
     server = serve_teacher(lambda x: {"logits": x}, limit=1000)
     with RemoteTeacher(next(server).address) as ask, pytest.raises(ValueError, match="1,000; take"):
