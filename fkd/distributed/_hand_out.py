@@ -8,7 +8,6 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 
 from fkd import _check
 from fkd.checkpoint._file import File
@@ -115,6 +114,8 @@ def _taken(held: Any, names: Sequence[str], x: Tensor) -> tuple[Tensor | None, s
 
 def _deal(x: Tensor, whole: Tensor | None, shards: dist.ProcessGroup) -> None:
     """Write rank 0's `whole` into `x`: all of it on each rank, or of a DTensor each one's rows."""
+    from torch.distributed.tensor import DTensor  # late, for it takes a second
+
     own = x.to_local() if isinstance(x, DTensor) else x
     if whole is not None:
         whole = whole.to(own.device, own.dtype)

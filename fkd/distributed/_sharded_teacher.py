@@ -9,9 +9,6 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -82,7 +79,7 @@ class ShardedTeacher:
             outputs = by_name(self.module(*positional, **named))
         outputs = chosen("sharded_teacher", outputs, self._names)
         for name, x in outputs.items():
-            if isinstance(x, DTensor) or (x.numel() and not x.untyped_storage().nbytes()):
+            if type(x) is not Tensor or (x.numel() and not x.untyped_storage().nbytes()):
                 raise ValueError(
                     f"sharded_teacher: output {name!r} is a parameter, which no rank keeps whole; "
                     "leave it out of names, or let the network return a copy"
@@ -147,6 +144,10 @@ def sharded_teacher(
     Zhao et al., "PyTorch FSDP: Experiences on Scaling Fully Sharded Data Parallel" (2023),
     section 3.
     """
+    # Late, for who shares no network need not wait a second for them.
+    from torch.distributed.device_mesh import DeviceMesh
+    from torch.distributed.fsdp import fully_shard
+
     _check_arguments(build, names, transform, blocks, split, timeout)
     if not dist.is_available() or not dist.is_initialized():
         raise ValueError(

@@ -93,8 +93,8 @@ def serve_teacher(
     code; a client that is slower than `timeout` seconds with one that it began is left.
 
     `torch.distributed.rpc` is not what carries it: it unpickles what it is sent, it is deprecated,
-    and a worker that died is an error for ever there, for none may come back under its name (torch
-    2.11 and 2.14).
+    and a worker that died is an error for ever there, for nothing comes back under its name (torch
+    2.11 and 2.14, in groups of both kinds).
 
     Raises ValueError for arguments of another kind and an open address without a secret, and in its
     first step for an address that cannot be had.

@@ -16,10 +16,12 @@ from torch.distributed.tensor import DTensor
 from fkd import checkpoint, methods, optim
 from fkd.data import Batch, Resident
 from fkd.distillation import distill
-from fkd.distributed import sharded_teacher
+from fkd.distributed import Mesh, sharded_teacher, started
 from fkd.distributed._sharded_teacher import Hollow
+from fkd.ensemble import Order
 from fkd.execution import Plan
 from fkd.model import functional
+from fkd.split import Split
 from fkd.teachers import Ask, teacher_of_module
 from fkd.train import Students, train
 
@@ -120,11 +122,13 @@ def student() -> nn.Module:
     return nn.Sequential(nn.Embedding(WORDS, 4), nn.Flatten(), nn.Linear(16, WORDS)).double()
 
 
-def taught(teacher: Ask, seeds: list[int], order: Any = "shared") -> list[Tensor]:
+def taught(
+    teacher: Ask, seeds: list[int], order: Order = "shared", split: Split | None = None
+) -> list[Tensor]:
     """The parameters of students that a teacher has taught."""
     source = Resident(tokens(12), {"labels": torch.arange(12) % WORDS}, batch_size=5)
     batch = Batch(tokens(2), {"labels": torch.arange(2), "logits": torch.zeros(2, WORDS).double()})
-    rule = distill(functional(student), methods.kd(), optim.sgd(0.1), batch)
+    rule = distill(functional(student), methods.kd(), optim.sgd(0.1), batch, split=split)
     steps = train(
         {"kd": Students(rule, seeds)},
         source,
@@ -151,14 +155,12 @@ def refusal(call: Callable[[], Any]) -> str:
 
 def on_a_rank(folder: str) -> dict[str, Any]:
     """All that is asked of one rank, by name."""
-    dist.init_process_group("gloo")
-    try:
-        return checks(Path(folder), dist.get_rank())
-    finally:
-        dist.destroy_process_group()
+    with started(data_ranks=2, timeout=120.0) as mesh:
+        return checks(Path(folder), mesh)
 
 
-def checks(folder: Path, rank: int) -> dict[str, Any]:
+def checks(folder: Path, mesh: Mesh) -> dict[str, Any]:
+    rank = mesh.rank
     net = trained()
     whole = teacher_of_module(net, names=["logits", "hidden"])
     lazy = Lazy(net.state_dict())
@@ -186,6 +188,7 @@ def checks(folder: Path, rank: int) -> dict[str, Any]:
     )
     for name, ask in (("split", split), ("each", each)):
         found[f"train {name}"] = farthest(taught(ask, [rank]), taught(whole, [rank]))
+    found["train rows"] = farthest(taught(split, [0], split=mesh.split), taught(whole, [0]))
     found["train own"] = farthest(taught(each, [rank], "own"), taught(whole, [rank], "own"))
     found |= {f"refused: {name}": refusal(call) for name, call in refused(folder, rank, split)}
     found["late"] = late(rank)
@@ -245,7 +248,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 
 
 WORKS = [f"{way} {number}" for way in ("split", "each") for number in (8, 5, 1)]
-TRAINS = ["train split", "train each", "train own"]
+TRAINS = ["train split", "train each", "train rows", "train own"]
 
 
 @pytest.mark.plain
