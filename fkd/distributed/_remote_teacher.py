@@ -18,6 +18,7 @@ from fkd.distributed._wire import (
     HEAD,
     Message,
     WireError,
+    check_timeout,
     described,
     endpoint,
     lengths,
@@ -76,8 +77,7 @@ class RemoteTeacher:
         check_names("RemoteTeacher", names)
         if secret is not None:
             _check.text("RemoteTeacher", secret=secret)
-        _check.plain("RemoteTeacher", timeout=timeout)
-        _check.positive("RemoteTeacher", timeout=timeout)
+        check_timeout("RemoteTeacher", timeout)
         _check.count("RemoteTeacher", limit=limit)
         self.address, self.names, self.timeout = address, names, timeout
         self._secret, self._limit = secret, limit

@@ -15,7 +15,9 @@ from torch.utils._pytree import tree_leaves, tree_map
 from fkd import _check
 from fkd._draws import Draws
 from fkd.data import Transform, unchanged
+from fkd.data._source import check_device
 from fkd.distributed._hand_out import Weights, as_bytes, hand_out
+from fkd.distributed._wire import check_timeout
 from fkd.model import Tensors, arguments, by_name, keywords
 from fkd.teachers._teacher import check_names, chosen
 
@@ -191,8 +193,7 @@ def _check_arguments(
     if blocks is not None:
         _check.words("sharded_teacher", blocks=blocks)
     _check.kind("sharded_teacher", bool, split=split)
-    _check.plain("sharded_teacher", timeout=timeout)
-    _check.positive("sharded_teacher", timeout=timeout)
+    check_timeout("sharded_teacher", timeout)
 
 
 def _check_ranks(ranks: Sequence[int]) -> None:
@@ -220,9 +221,9 @@ def _group(ranks: Sequence[int] | None, timeout: float, backend: str | None) -> 
 
 def _device(device: torch.device | str | None) -> torch.device:
     if device is not None:
-        _check.kind("sharded_teacher", (str, torch.device), device=device)
+        check_device("sharded_teacher", device)
         return torch.device(device)
-    if "nccl" in dist.get_backend():
+    if "cuda:nccl" in dist.get_backend_config() and torch.cuda.is_available():
         return torch.device("cuda", torch.cuda.current_device())
     return torch.device("cpu")
 

@@ -20,10 +20,13 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 from fkd import _check
 from fkd._digest import digest
+from fkd.data._source import check_device
 from fkd.distributed._wire import (
     HEAD,
+    LONGEST,
     Message,
     WireError,
+    check_timeout,
     described,
     endpoint,
     is_local,
@@ -114,10 +117,11 @@ def serve_teacher(
             "secret=..., or listen at 127.0.0.1"
         )
     _check.count("serve_teacher", most_examples=most_examples, limit=limit)
-    _check.plain("serve_teacher", wait=wait, timeout=timeout)
+    _check.plain("serve_teacher", wait=wait)
     _check.not_negative("serve_teacher", wait=wait)
-    _check.positive("serve_teacher", timeout=timeout)
-    _check.kind("serve_teacher", (str, torch.device), device=device)
+    _check.between("serve_teacher", 0, LONGEST, wait=wait)
+    check_timeout("serve_teacher", timeout)
+    check_device("serve_teacher", device)
     terms = _Terms(_identity(teacher), secret, limit, timeout)
     return _serve(teacher, host, port, terms, most_examples, wait, torch.device(device))
 

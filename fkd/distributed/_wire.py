@@ -26,6 +26,7 @@ from fkd.checkpoint._file import DTYPES
 MAGIC = b"fkd1"
 HEAD = struct.Struct(">4sIQ")
 MOST_WORDS = 2**20  # bytes
+LONGEST = 10**6  # seconds, eleven days
 
 
 class WireError(ValueError):
@@ -136,6 +137,13 @@ def endpoint(where: str, address: str) -> tuple[str, int]:
             f"{_check.shown(address)}"
         )
     return host, port
+
+
+def check_timeout(where: str, timeout: float) -> None:
+    """Raise where a timeout is no number of seconds above zero, or more than clocks count to."""
+    _check.plain(where, timeout=timeout)
+    _check.positive(where, timeout=timeout)
+    _check.between(where, 0, LONGEST, timeout=timeout)
 
 
 def is_local(host: str) -> bool:
