@@ -261,11 +261,11 @@ def _tie(module: nn.Module, aliases: Mapping[str, Sequence[str]]) -> None:
 
 
 def _blocks(module: nn.Module, names: Sequence[str] | None) -> list[nn.Module]:
-    """The modules that are dealt each for itself, none of them within another."""
+    """The modules that are dealt each for itself, those within others before these."""
     if names is None:
         return [block for block in _children(module) if _is_alone(block, module)]
     blocks = []
-    for name in names:
+    for name in sorted(names, key=_depth, reverse=True):  # those within others are dealt first
         _check.known("sharded_teacher", "block", name, dict(module.named_modules()))
         block = module.get_submodule(name)
         if not name or not _is_alone(block, module):
@@ -274,7 +274,11 @@ def _blocks(module: nn.Module, names: Sequence[str] | None) -> list[nn.Module]:
                 "parameter with the rest; leave it out of blocks"
             )
         blocks.append(block)
-    return blocks[::-1]  # a block within another comes behind it, and is dealt first
+    return blocks
+
+
+def _depth(name: str) -> int:
+    return name.count(".")
 
 
 def _children(module: nn.Module) -> Iterator[nn.Module]:

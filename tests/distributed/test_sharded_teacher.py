@@ -167,7 +167,13 @@ def checks(folder: Path, mesh: Mesh) -> dict[str, Any]:
     mine = lazy if rank == 0 else None
     names = ["logits", "hidden"]
     split = sharded_teacher(Net, mine, names=names)
-    each = sharded_teacher(Net, str(folder / "net.safetensors"), names=names, split=False)
+    each = sharded_teacher(
+        Net,
+        str(folder / "net.safetensors"),
+        names=names,
+        blocks=["blocks.0", "blocks.0.up"],
+        split=False,
+    )
     found: dict[str, Any] = {}
     for number in (8, 5, 1):
         expected = whole(tokens(number))
