@@ -40,6 +40,9 @@ from fkd.evaluate import Ask
 from fkd.teachers._teacher import chosen
 
 
+AHEAD = 2**24  # bytes of a request that are read before they are looked at
+
+
 class Served(NamedTuple):
     """What a server has done: it listens at `address`, and has answered `requests` as one batch of
     `examples`; `error` is what the teacher raised, which the clients are told too."""
@@ -246,7 +249,8 @@ async def _listen(
     started: "Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]",
 ) -> None:
     ended = asyncio.Event()
-    server = await asyncio.start_server(partial(_attend, requests, terms), sock=listener)
+    attend = partial(_attend, requests, terms)
+    server = await asyncio.start_server(attend, sock=listener, limit=AHEAD)
     started.set_result((asyncio.get_running_loop(), ended))
     await ended.wait()
     server.close()  # the conversations are cancelled when this ends
