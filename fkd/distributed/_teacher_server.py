@@ -39,7 +39,6 @@ from fkd.distributed._wire import (
 from fkd.evaluate import Ask
 from fkd.teachers._teacher import chosen
 
-
 AHEAD = 2**24  # bytes of a request that are read before they are looked at
 
 
