@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from distributed.launched import launched
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
+from benchmarks._launched import launched
 from fkd import checkpoint, methods, optim
 from fkd.data import Batch, Resident
 from fkd.distillation import distill
