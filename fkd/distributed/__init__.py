@@ -1,11 +1,26 @@
 """Many processes: the only place that imports torch.distributed.
 
 Members of ensembles are dealt over ranks, and each batch may be split over ranks too. Neither
-changes a result but for rounding; dealing members changes no bit.
+changes a result but for rounding; dealing members changes no bit. A teacher may lie in parts on the
+ranks, or answer from another process.
 """
 
 from fkd.distributed._mesh import Mesh
+from fkd.distributed._remote_teacher import RemoteTeacher
+from fkd.distributed._sharded_teacher import ShardedTeacher, sharded_teacher
 from fkd.distributed._start import started
 from fkd.distributed._sum import sum_over_ranks
+from fkd.distributed._taught import Taught
+from fkd.distributed._teacher_server import Served, serve_teacher
 
-__all__ = ["Mesh", "started", "sum_over_ranks"]
+__all__ = [
+    "Mesh",
+    "RemoteTeacher",
+    "Served",
+    "ShardedTeacher",
+    "Taught",
+    "serve_teacher",
+    "sharded_teacher",
+    "started",
+    "sum_over_ranks",
+]
