@@ -4,8 +4,9 @@ Members of ensembles are dealt over ranks, and each batch may be split over rank
 changes a result but for rounding; dealing members changes no bit.
 """
 
+from fkd.distributed._device_mesh import mesh_of
 from fkd.distributed._mesh import Mesh
 from fkd.distributed._start import started
 from fkd.distributed._sum import sum_over_ranks
 
-__all__ = ["Mesh", "started", "sum_over_ranks"]
+__all__ = ["Mesh", "mesh_of", "started", "sum_over_ranks"]
