@@ -12,19 +12,19 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch._C._distributed_c10d import _create_work_from_future
+from torch._C._distributed_c10d import Store, _create_work_from_future
 from torch.distributed.distributed_c10d import _world
 
 
 class StoredGroup(dist.ProcessGroup):
     """All reduce, all gather and broadcast; every rank reads what each has left."""
 
-    def __init__(self, store: dist.Store, rank: int, ranks: int):
-        super().__init__(rank, ranks)
+    def __init__(self, store: Store, rank: int, ranks: int):
+        super().__init__(store, rank, ranks)
         self.store, self.own, self.ranks, self.calls = store, rank, ranks, 0
 
     @staticmethod
-    def made(store: dist.Store, rank: int, ranks: int, timeout: timedelta) -> "StoredGroup":
+    def made(store: Store, rank: int, ranks: int, timeout: timedelta) -> "StoredGroup":
         store.set_timeout(timeout)
         return StoredGroup(store, rank, ranks)
 
@@ -33,9 +33,10 @@ class StoredGroup(dist.ProcessGroup):
         self.calls += 1
         written = io.BytesIO()
         torch.save(own, written)
-        self.store.set(f"{self.calls}/{self.own}", written.getvalue())
+        self.store.set(f"{self.calls}/{self.own}", written.getvalue().hex())
         texts = [self.store.get(f"{self.calls}/{rank}") for rank in range(self.ranks)]
-        return [torch.load(io.BytesIO(text), weights_only=True) for text in texts]
+        files = [io.BytesIO(bytes.fromhex(text.decode())) for text in texts]
+        return [torch.load(file, weights_only=True) for file in files]
 
     def allreduce(self, tensors: list[Tensor], opts: Any = None) -> dist.Work:
         assert opts is None or opts.reduceOp == dist.ReduceOp.SUM
