@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from distributed.launched import launched
-from distributed.stored import StoredGroup
+from stored_group import StoredGroup
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor.parallel import (
@@ -16,6 +15,7 @@ from torch.distributed.tensor.parallel import (
 )
 from torch.utils._pytree import tree_leaves, tree_map
 
+from benchmarks._launched import launched
 from fkd import methods, optim
 from fkd.data import Batch
 from fkd.distillation import State, distill, step
