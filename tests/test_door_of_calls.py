@@ -65,6 +65,7 @@ PACKAGES = (
     "models",
     "optim",
     "schedules",
+    "split",
     "statistics",
     "teachers",
     "testing",

@@ -121,6 +121,7 @@ ACROSS = {
     "losses": {"absent", "bounds", "door", "memory", "public", "soft_labels"},
     "methods": {"methods", "shapes"},
     "compare": {"door", "going_on", "names", "own_recipes"},
+    "distributed": {"rows"},
 }
 
 

@@ -5,6 +5,7 @@ changes a result but for rounding; dealing members changes no bit. A teacher may
 ranks, or answer from another process.
 """
 
+from fkd.distributed._device_mesh import mesh_of
 from fkd.distributed._mesh import Mesh
 from fkd.distributed._remote_teacher import RemoteTeacher
 from fkd.distributed._sharded_teacher import ShardedTeacher, sharded_teacher
@@ -19,6 +20,7 @@ __all__ = [
     "Served",
     "ShardedTeacher",
     "Taught",
+    "mesh_of",
     "serve_teacher",
     "sharded_teacher",
     "started",
