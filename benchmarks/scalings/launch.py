@@ -77,9 +77,9 @@ class Launch:
         """The next line. Raises `SideFailed` where there is none."""
         try:
             if self.line is None:
-                connection = self._accepted()
-                connection.settimeout(PATIENCE)
-                self.line = connection.makefile("rw")
+                with self._accepted() as connection:  # the file holds it open
+                    connection.settimeout(PATIENCE)
+                    self.line = connection.makefile("rw")
             text = self.line.readline()
         except OSError as error:
             raise SideFailed(f"{self.side}: {error}") from error
