@@ -120,7 +120,7 @@ def on_paper(sent: Mapping[Side, Any]) -> dict[str, Any] | None:
         if side in light:
             gradient = largest / side.members
         elif small:
-            norms = len(small) // side.members, sum(small) / len(small)
+            norms = len(small) // side.members, sum(small) / len(small) / side.data_ranks
     step = measured_step(H100 / "ladder-bf16" / "speed.json", LINE)
     one = measured_comparison(H100 / "table-bf16" / "results.json", step)
     return {
@@ -129,7 +129,7 @@ def on_paper(sent: Mapping[Side, Any]) -> dict[str, Any] | None:
         "step": asdict(step),
         "comparison": asdict(one),
         "gradient_bytes_a_member": gradient,
-        "small_sums_a_member": {"count": norms[0], "bytes": norms[1]},
+        "small_sums_a_member": {"count": norms[0], "bytes_a_rank": norms[1]},
         "links": [asdict(link) for link in (NVLINK, INFINIBAND, PCIE, ETHERNET)],
         "lines": [line.entry() for line in lines(step, one, gradient, norms)],
     }

@@ -43,7 +43,7 @@ class Line:
 
 def lines(step: Step, one: Comparison, gradient: float, norms: tuple[int, float]) -> list[Line]:
     """`gradient` are the bytes of one member's, and `norms` the number of small sums of one member
-    of a network with BatchNorm, and the bytes of each: both as they were counted."""
+    of a network with BatchNorm, and the bytes of a rank's place in each: both as counted."""
     return [*of_members(one), *of_batch(step, one.members, gradient, norms)]
 
 
@@ -79,7 +79,7 @@ def of_members(one: Comparison) -> list[Line]:
 def of_batch(step: Step, members: int, gradient: float, norms: tuple[int, float]) -> list[Line]:
     plain = Sums(members * gradient)
     small, size = norms
-    normed = Sums(members * gradient, small, members * size)
+    normed = Sums(members * gradient, small, place=members * size)
     return [
         _batch(step, members, plain, HGX, f"batch of {BATCH} shared, {members} members"),
         _batch(step, members, normed, HGX, f"the same, {small} sums of BatchNorm"),
@@ -97,7 +97,7 @@ def _batch(step: Step, members: int, sums: Sums, cluster: Cluster, name: str) ->
         f"MB for {in_node:.2f}, on {2 * node} for {beyond:.2f}"
     )
     if sums.small:
-        few = 1e3 * sums.small * summed(sums.small_bytes, node, cluster)
+        few = 1e3 * (sums.seconds(node, cluster) - summed(sums.gradient, node, cluster))
         why = f"on {node} GPUs the latency of {sums.small} small sums is {few:.2f} ms more"
     efficiency = partial(_of_batch, step, members, sums, cluster)
     return Line("batch", name, efficiency, f"{why}; no example is left beyond {BATCH}")

@@ -68,14 +68,15 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Sums:
-    """What the data ranks sum in each step: the gradient, and `small` sums of few bytes."""
+    """What the data ranks sum in each step: the gradient, and `small` sums of BatchNorm, in which
+    each rank has a place of `place` bytes."""
 
     gradient: float
     small: int = 0
-    small_bytes: float = 0.0
+    place: float = 0.0
 
     def seconds(self, ranks: int, cluster: Cluster) -> float:
-        few = self.small * summed(self.small_bytes, ranks, cluster)
+        few = self.small * summed(self.place * ranks, ranks, cluster)
         return summed(self.gradient, ranks, cluster) + few
 
 

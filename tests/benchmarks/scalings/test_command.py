@@ -51,7 +51,7 @@ def test_the_projection_is_of_what_was_sent():
     paper = command.on_paper(sent)
     assert paper is not None
     assert paper["gradient_bytes_a_member"] == 100
-    assert paper["small_sums_a_member"] == {"count": 2, "bytes": 192}
+    assert paper["small_sums_a_member"] == {"count": 2, "bytes_a_rank": 96}
     assert command.on_paper({field: sent[field]}) is None
 
 

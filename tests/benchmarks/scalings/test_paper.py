@@ -42,4 +42,4 @@ def test_numbers_of_the_walls():
     assert summing == pytest.approx(1e3 * summed(32e6, 8, HGX), abs=0.005)
     assert beyond == pytest.approx(1e3 * summed(32e6, 16, HGX), abs=0.005)
     (few,) = map(float, re.findall(r"\d+\.\d\d", normed))
-    assert few == pytest.approx(1e3 * 38 * summed(3200, 8, HGX), abs=0.005)
+    assert few == pytest.approx(1e3 * 38 * summed(8 * 3200, 8, HGX), abs=0.005)

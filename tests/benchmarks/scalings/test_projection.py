@@ -60,9 +60,12 @@ def test_a_shared_batch():
     assert batch_shared(STEP, 4, 5, sums, 2, free) == pytest.approx(3 / (2 * 2.2), rel=1e-4)
     assert batch_shared(STEP, 4, 128, sums, 129, free) is None
     # 2 · 1/2 of a gigabyte is one second; a small sum 6.6 µs and two hops.
-    sums = Sums(gradient=1e9, small=1000, small_bytes=0.0)
+    sums = Sums(gradient=1e9, small=1000)
     assert sums.seconds(2, CLUSTER) == pytest.approx(1 + 6.6e-6 + 2e-6 + 8.6e-3)
     assert sums.seconds(1, CLUSTER) == 0
+    # Each of two ranks has a place of half a gigabyte, and the other's zeros.
+    placed = Sums(gradient=0.0, small=3, place=5e8)
+    assert placed.seconds(2, CLUSTER) == pytest.approx(4 * 8.6e-6 + 3)
     efficiency = batch_shared(STEP, 4, 128, sums, 2, CLUSTER)
     assert efficiency == pytest.approx(3 / (2 * 3.0086086))
 
