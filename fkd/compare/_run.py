@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from fkd import evaluate
 from fkd.compare import sweep
+from fkd.compare._accord import Accord, Mesh
 from fkd.compare._forecast import Cost, Pace, cost_of, left_of
 from fkd.compare._record import Exam, Record, timed
 from fkd.compare._standing import Saved, Standing
@@ -31,7 +32,9 @@ class Progress:
     `compiling` is True while the step that compiles is under way. `results` is the comparison's
     record, which holds all that is known. `standing` is that of the students in training, from
     which the training can go on, valid until the next step. `left` is the seconds to the end of the
-    whole comparison, once the pace of a method's students is known.
+    whole comparison, once the pace of a method's students is known. `save` and `stop` are what all
+    ranks agreed on at this step: to save where training stands, and the number of a signal that
+    ends the run.
     """
 
     what: str
@@ -41,6 +44,8 @@ class Progress:
     results: Results
     standing: Standing | None = None
     left: float | None = None
+    save: bool = False
+    stop: int | None = None
 
 
 @dataclass
@@ -50,7 +55,8 @@ class Run:
     `teacher` is None before it is trained here; `context` holds it as a module. `saved` is the
     checkpoint that a training goes on from. `students` are those of the methods that ended last,
     and `tracebacks` tell of those that failed by an error. `spent` is the seconds that the run took
-    before it was gone on with, and `troubles` what could not be written of it.
+    before it was gone on with, `troubles` what could not be written of it, and `accord` what the
+    ranks that share it agree on.
     """
 
     task: Task
@@ -63,6 +69,7 @@ class Run:
     tracebacks: dict[str, str] = field(default_factory=dict)
     spent: float = 0.0
     troubles: list[str] = field(default_factory=list)
+    accord: Accord = field(default_factory=lambda: Accord(Mesh()))
 
     def progress(self) -> Generator[Progress]:
         """Do everything that is not done, and say how far it is."""
@@ -243,7 +250,9 @@ class Run:
             if pace.known and TEACHER not in records:
                 left = pace.left + left_of(waiting, [pace.cost, *known])
             standing = Standing(at, records)
-            yield Progress(what, step, total, False, results, standing, left)
+            self.accord.at(step)
+            save, stop = self.accord.save, self.accord.stop
+            yield Progress(what, step, total, False, results, standing, left, save, stop)
             if all(record.hopeless for record in records.values()):
                 break
         if compiles:

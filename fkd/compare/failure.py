@@ -40,6 +40,18 @@ class Failure:
         return {"memory": "no memory", "disk": "disk full"}.get(self.kind, self.kind)
 
 
+class RankError(RuntimeError):
+    """An error of one rank, or between ranks, as all ranks raise it.
+
+    It is none that a method has of its own where it `ends` the run. `traceback` is that of the rank
+    that failed.
+    """
+
+    def __init__(self, failure: Failure, *, ends: bool = False, traceback: str = ""):
+        super().__init__(failure.reason)
+        self.failure, self.ends, self.traceback = failure, ends, traceback
+
+
 def failure_of(error: Exception) -> Failure:
     """The failure that an error in a method's training is.
 
@@ -53,6 +65,8 @@ def failure_of(error: Exception) -> Failure:
     >>> failure_of(KeyError("no such layer"))
     Failure(kind='error', reason="KeyError: 'no such layer'")
     """
+    if isinstance(error, RankError):
+        return error.failure
     text = str(error).strip()
     line = text.split("\n")[0]
     if isinstance(error, FloatingPointError):
