@@ -237,7 +237,7 @@ class Comparison:
             return self._run.progress()
         _check.positive("checkpoint_minutes", checkpoint_minutes=checkpoint_minutes)
         asked = identity(self._run.task, self._config, self._teacher_state)
-        place = RunFolder(folder, asked, options)
+        place = RunFolder(folder, asked, options, self._run.accord)
         try:
             self.notes += place.notes + go_on(self._run, place)
         except BaseException:

@@ -18,7 +18,7 @@ from fkd.checkpoint import remove_left_overs, whole
 
 KILLED = """
 import sys, time
-from fkd.checkpoint import remove_left_overs, whole
+from fkd.checkpoint import whole
 with whole(sys.argv[1]) as temporary:
     temporary.write_text("half")
     print("writing", flush=True)
