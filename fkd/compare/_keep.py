@@ -103,7 +103,7 @@ def _write_ends(run: Run, folder: RunFolder, saver: Saver) -> None:
     """Write methods that ended: a kill between any two of these steps loses nothing."""
     _share_errors(run, saver)  # no rank's checkpoint is being written from here on
     for name, students in run.students.items():
-        _attempt(run, folder.save_students, name, students, _about(run, name), 0)  # TODO held
+        _attempt(run, folder.save_students, name, students, _about(run, name), run.held[name].start)
     if run.accord.mesh.rank == 0:
         for name, traceback in run.tracebacks.items():
             _attempt(run, folder.save_error, name, traceback)
