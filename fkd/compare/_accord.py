@@ -6,28 +6,15 @@ rank that failed says so in place of its word: no other waits for it in vain.
 
 import time
 import traceback
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from fkd.compare.failure import Failure, RankError, failure_of
+from fkd.distributed import Mesh
 
 SECONDS = 1.0  # between two meetings in training
 Tree = TypeVar("Tree")  # any pytree of tensors
-
-
-@dataclass(frozen=True)
-class Mesh:
-    """One process, until there are more."""
-
-    ranks: int = 1
-    data_ranks: int = 1
-
-    def words(self, word: Any) -> list[Any]:
-        return [word]
-
-    def of_first(self, tree: Tree) -> Tree:
-        return tree
 
 
 class Accord:
@@ -90,12 +77,12 @@ class Accord:
         if self.mesh.ranks == 1:
             return [value]
         words = self._words({"where": where, "value": value})
-        if error := self._error(words):
+        if error := _error(words):
             raise error
         places = [word["where"] for word in words]
         if len(set(places)) > 1:
             reason = f"the ranks are not at one place, but at {', '.join(places)}"
-            raise RankError(Failure("error", reason), ends=True)
+            raise RankError(Failure("error", reason), ends=True, lost=True)
         return [word["value"] for word in words]
 
     def gather(self, where: str, rows: Sequence[Any]) -> list[Any]:
@@ -111,26 +98,45 @@ class Accord:
         except Exception as error:  # whatever a backend raises
             raise _lost(error) from error
 
-    def told(self, error: Exception, ends: bool = True) -> Exception:
+    @contextmanager
+    def together(self, where: str) -> Iterator[None]:
+        """What each rank does by itself before all go on: what one refuses, all refuse.
+
+        Raises ValueError on all ranks where one does, and RankError for any other error.
+        """
+        try:
+            yield
+        except Exception as error:  # whatever it is, the others wait for a word
+            told = self.told(error, refuses=True)
+            if told is error:
+                raise
+            raise told from error
+        self.share(where, None)
+
+    def told(self, error: Exception, *, ends: bool = True, refuses: bool = False) -> Exception:
         """Tell the others of this rank's error: the error that all ranks raise now.
 
-        It is the error itself where all have the same, and of one process; else a RankError.
-        `ends` says that no rank goes on behind it.
+        It is the error itself where all have the same, and of one process; else a RankError, or a
+        ValueError where a rank `refuses` what was asked by one. `ends` says that no rank goes on
+        behind it.
         """
         if self.mesh.ranks == 1 or isinstance(error, RankError):
             return error
         failure = failure_of(error)
-        own = {"kind": failure.kind, "reason": failure.reason}
-        text = "".join(traceback.format_exception(error))
+        word = {
+            "kind": failure.kind,
+            "error": failure.reason,
+            "refused": str(error) if refuses and isinstance(error, ValueError) else None,
+            "ends": ends,
+            "traceback": "".join(traceback.format_exception(error)),
+        }
         try:
-            words = self._words({"error": own, "ends": ends, "traceback": text})
+            words = self._words(word)
         except RankError as lost:
             return lost
-        if all(word.get("error") == own for word in words):
+        if all(other.get("error") == failure.reason for other in words):
             return error
-        told = self._error(words)
-        assert told is not None
-        return told
+        return _error(words) or error
 
     def _words(self, word: Any) -> list[Any]:
         try:
@@ -138,17 +144,19 @@ class Accord:
         except Exception as error:  # whatever a backend raises
             raise _lost(error) from error
 
-    def _error(self, words: Sequence[Any]) -> RankError | None:
-        """The error of the first rank that has one, which ends the run where any does."""
-        ends = any(word.get("ends", False) for word in words)
-        for rank, word in enumerate(words):
-            if "error" in word:
-                kind, reason = word["error"]["kind"], word["error"]["reason"]
-                failure = Failure(kind, f"rank {rank}: {reason}")
-                return RankError(failure, ends=ends, traceback=word["traceback"])
-        return None
+
+def _error(words: Sequence[Any]) -> Exception | None:
+    """The error of the first rank that has one; it ends the run where that of any rank does."""
+    ends = any(word.get("ends", False) for word in words)
+    for rank, word in enumerate(words):
+        if "error" in word:
+            if word["refused"] is not None:
+                return ValueError(f"{word['refused']} (on rank {rank})")
+            failure = Failure(word["kind"], f"rank {rank}: {word['error']}")
+            return RankError(failure, ends=ends, traceback=word["traceback"])
+    return None
 
 
 def _lost(error: Exception) -> RankError:
     reason = f"the other ranks cannot be reached: {failure_of(error).reason}"
-    return RankError(Failure("error", reason), ends=True)
+    return RankError(Failure("error", reason), ends=True, lost=True)

@@ -43,13 +43,15 @@ class Failure:
 class RankError(RuntimeError):
     """An error of one rank, or between ranks, as all ranks raise it.
 
-    It is none that a method has of its own where it `ends` the run. `traceback` is that of the rank
-    that failed.
+    It is none that a method has of its own where it `ends` the run, and the ranks hear no more of
+    each other where they are `lost`. `traceback` is that of the rank that failed.
     """
 
-    def __init__(self, failure: Failure, *, ends: bool = False, traceback: str = ""):
+    def __init__(
+        self, failure: Failure, *, ends: bool = False, lost: bool = False, traceback: str = ""
+    ):
         super().__init__(failure.reason)
-        self.failure, self.ends, self.traceback = failure, ends, traceback
+        self.failure, self.ends, self.lost, self.traceback = failure, ends, lost, traceback
 
 
 def failure_of(error: Exception) -> Failure:

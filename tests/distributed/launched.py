@@ -3,7 +3,6 @@
 import json
 import tempfile
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ def launched(function: Callable[..., Any], ranks: int, *arguments: Any) -> list[
             monitor_interval=0.1,
             start_method="spawn",
         )
-        elastic_launch(config, partial(_call, function, folder))(*arguments)
+        elastic_launch(config, _call)(function, folder, *arguments)
         files = [Path(folder) / f"{rank}.json" for rank in range(ranks)]
         return [json.loads(file.read_text()) for file in files]
 
