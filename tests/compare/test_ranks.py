@@ -12,7 +12,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from compare.small_comparisons import ALL, EAGER, Narrow, Wide, small, trained_elsewhere, vectors
-from distributed.launched import launched
+from benchmarks._launched import launched
 from torch import nn
 
 from fkd import methods, optim
