@@ -60,5 +60,5 @@ def _mesh(data_ranks: int, timeout: float) -> Mesh:
         row = list(range(first, first + data_ranks))  # every rank makes every group, in one order
         group = dist.new_group(row, timeout=timedelta(seconds=timeout))
         if isinstance(group, dist.ProcessGroup):  # it is this rank's
-            name = group.group_name
+            name = dist.distributed_c10d._get_process_group_name(group)
     return Mesh(rank, ranks // data_ranks, data_ranks, name)

@@ -1,14 +1,13 @@
 """A function on several processes, as torchrun starts them."""
 
 import json
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-
-PATIENCE = 240  # seconds
 
 
 def launched(function: Callable[..., Any], ranks: int, *arguments: Any) -> list[Any]:
@@ -34,7 +33,5 @@ def launched(function: Callable[..., Any], ranks: int, *arguments: Any) -> list[
 
 
 def _call(function: Callable[..., Any], folder: str, *arguments: Any) -> None:
-    import os
-
     value = function(*arguments)
     (Path(folder) / f"{os.environ['RANK']}.json").write_text(json.dumps(value))
