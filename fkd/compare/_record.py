@@ -62,10 +62,10 @@ class Exam:
         if isinstance(state.optimizer, AverageState):
             logits = evaluate.predict_members(model, state, self.source, average=True)
             metrics[f"{self.split}_accuracy_of_average"] = evaluate.accuracy(logits, self.labels)
-        return Marks(by_member(metrics), broken)
+        return Marks(as_lists(metrics), broken)
 
 
-def by_member(metrics: Mapping[str, Tensor]) -> dict[str, list[float]]:
+def as_lists(metrics: Mapping[str, Tensor]) -> dict[str, list[float]]:
     """Numbers of each member, by name, in JSON's types."""
     return {name: values.tolist() for name, values in metrics.items()}
 
@@ -103,7 +103,7 @@ class Record:
         self.broken = [""] * len(self.diverged)
         if not self.hopeless:
             marks = exam.measure(self.model, at.states[name])
-            own = Marks(by_member(at.metrics[name]) | marks.metrics, marks.broken)
+            own = Marks(as_lists(at.metrics[name]) | marks.metrics, marks.broken)
             marks = marks_of(self.of_all(f"{where}: marks", own.rows(), accord))
             self.broken = marks.broken
             for key, values in marks.metrics.items():

@@ -56,9 +56,7 @@ class Alone(Mesh):
 
 
 class Gone(Mesh):
-    """A mesh whose other rank has died."""
-
-    ranks = 2
+    """A mesh whose other ranks have died."""
 
     def words(self, word: Any) -> list[Any]:
         raise RuntimeError("Connection closed by peer")
@@ -229,7 +227,7 @@ def test_ranks_at_two_places_end_rather_than_take_one_word_for_another():
 
 
 def test_where_the_others_have_gone_the_run_ends_with_the_reason():
-    accord = Accord(Gone())
+    accord = Accord(Gone(0, 2))
     with pytest.raises(RankError, match=r"^the other ranks cannot be reached: ") as why:
         accord.share("here", None)
     assert why.value.ends and why.value.lost

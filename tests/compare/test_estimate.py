@@ -22,16 +22,18 @@ from fkd.execution import Plan
 from fkd.methods import Term
 from fkd.model import functional
 
+ALONE = Mesh()
+
 
 def comparison(chosen=None, **options) -> Comparison:
     options = {"seeds": range(3), "epochs": 2, "plan": EAGER} | options
     return Comparison(Wide, Narrow, chosen or {"kd": methods.kd()}, vectors(), **options)
 
 
-def estimate_of(made: Comparison) -> Estimate:
+def estimate_of(made: Comparison, mesh: Mesh = ALONE) -> Estimate:
     run = made._run
     teacher = None if run.teacher else teacher_candidates(run.task, run.context)
-    return estimated(run.task, check_methods(run.task, run.context), teacher, Mesh())
+    return estimated(run.task, check_methods(run.task, run.context), teacher, mesh)
 
 
 @pytest.mark.parametrize("optimizer", [optim.sgd(0.1), optim.averaged(optim.adam(0.1))])
@@ -57,6 +59,28 @@ def test_methods_side_by_side_add_up_and_the_teacher_counts_where_it_is_trained(
     alone = estimate_of(comparison({"ce": methods.ce()}, seeds=[0]))  # the teacher is wider
     parameters = 4 * 16 + 16 + 16 * 2 + 2
     assert alone.states >= 3 * 4 * parameters  # Adam's two averages
+
+
+def test_a_rank_has_its_members_and_its_part_of_each_batch():
+    made = comparison(teacher_state=trained_elsewhere())
+    alone, first, last = (estimate_of(made, mesh) for mesh in (ALONE, Mesh(0, 2), Mesh(1, 2)))
+    assert (alone.members, first.members, last.members) == (3, 2, 1)
+    assert alone.states == first.states + last.states
+    split = estimate_of(made, Mesh(0, 1, 2))
+    assert split.states == alone.states and split.step < alone.step
+
+
+def test_ranks_of_one_machine_share_what_is_free(monkeypatch):
+    made, mesh = comparison(teacher_state=trained_elsewhere()), Mesh(0, 3)
+    task, candidates = made._run.task, check_methods(made._run.task, made._run.context)
+    cpu = torch.device("cpu")
+    need = sum(estimate_of(made, mesh).on(cpu, cpu).values())
+    monkeypatch.setattr(_estimate, "free_memory", lambda place: 2.0 * need)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")  # each on a machine of its own
+    assert not _estimate.check_memory(task, candidates, None, mesh)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
+    with pytest.raises(ValueError, match="memory are free: "):
+        _estimate.check_memory(task, candidates, None, mesh)
 
 
 def test_outputs_data_and_logits_by_hand():

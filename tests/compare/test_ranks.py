@@ -12,9 +12,9 @@ import pytest
 import torch
 import torch.distributed as dist
 from compare.small_comparisons import ALL, EAGER, Narrow, Wide, small, trained_elsewhere, vectors
-from benchmarks._launched import launched
 from torch import nn
 
+from benchmarks._launched import launched
 from fkd import methods, optim
 from fkd.compare import Comparison, Results, _run
 from fkd.data import Data, Source
@@ -42,7 +42,7 @@ def not_on_rank_1() -> nn.Module:
 
 
 FAULTY = {"ce": ALL["ce"], "mine": methods.reverse_kd(), "kd": ALL["kd"]}
-TAUGHT = {"teacher_state": trained_elsewhere()}
+TAUGHT: dict[str, Any] = {"teacher_state": trained_elsewhere()}
 # Whole comparisons, which are to give on two ranks what they give on one, bit for bit.
 WHOLE: dict[str, dict[str, Any]] = {
     "members, of whom one rank has more": {"seeds": (3, 5, 8)},
@@ -87,14 +87,15 @@ def refusal(data: Data | None = None, **options: Any) -> str:
 def stopped(mesh: Mesh) -> list[Any]:
     """Where a comparison stops that rank 1 is told to stop in its fifth step, and with what."""
     made = Comparison(Wide, Narrow, ALL, vectors(), epochs=50, seeds=(3, 5), plan=EAGER, mesh=mesh)
-    training = made.run()
+    training, where = made.run(), []
     for number, progress in enumerate(training):
         if number == 5 and mesh.rank == 1:
             made.accord.wish(stop=signal.SIGTERM)
         if progress.stop is not None:
+            where = [progress.what, progress.step, progress.stop]
             break
     training.close()
-    return [progress.what, progress.step, progress.stop]
+    return where
 
 
 def checks() -> dict[str, Any]:
@@ -117,6 +118,7 @@ def checks() -> dict[str, Any]:
         told["a stop"] = stopped(mesh)
         told["environment"] = small(vectors(), mesh=mesh, **TAUGHT).environment
         # The same processes, of whom both share each student.
+        assert dist.group.WORLD is not None
         row = Mesh(mesh.rank, data_ranks=2, data_group=dist.group.WORLD.group_name)
         both = [small(vectors(), seeds=[3], mesh=m, **TAUGHT) for m in (Mesh(), row)]
         told["batches"] = [measured(results) for results in both]
