@@ -21,10 +21,10 @@ def ensemble(distillation: Distillation, *, order: Order = "shared") -> Distilla
 
     `init(seeds, hyper)` takes a list of seeds, and for each hyperparameter named in `hyper` one
     value a member. With `order="shared"` the members see one batch [batch, ...]; with "own" each
-    its own [members, batch, ...]. A member is the same student as when it is trained alone. How
-    members lie on the hardware is a matter of `fkd.execution`. Raises ValueError for what is no
-    distillation; `init` for no seeds, for those outside [0, 2³²), and where a number has not one
-    value a member.
+    its own [members, batch, ...]. A member is the same student as when it is trained alone; where
+    those meet who work on one batch, they meet once for all members. How members lie on the
+    hardware is a matter of `fkd.execution`. Raises ValueError for what is no distillation; `init`
+    for no seeds, for those outside [0, 2³²), and where a number has not one value a member.
 
     >>> from fkd import methods, optim
     >>> from fkd.data import Batch
@@ -44,6 +44,7 @@ def ensemble(distillation: Distillation, *, order: Order = "shared") -> Distilla
         vmap(distillation.loss, in_dims=(0, 0, batch_axis)),
         vmap(distillation.gradient, in_dims=(0, batch_axis)),
         vmap(distillation.update),
+        distillation.reduce,
     )
 
 

@@ -13,13 +13,11 @@ from torch.utils._pytree import tree_map
 from fkd import _check
 from fkd._random import Key
 from fkd.data import Batch, Source, steps_per_epoch
-from fkd.distillation import Distillation, Gradient, State
+from fkd.distillation import Distillation, State
 from fkd.ensemble import Order, ensemble, part, size, stack
 from fkd.execution import Advance, Plan, keep_freed, lay, runner, why_not_vmap
 from fkd.model import Tensors
 from fkd.teachers import Ask
-
-Reduce = Callable[[Gradient], Gradient]
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,6 @@ def train(
     order: Order = "shared",
     order_seed: int = 0,
     start: At | None = None,
-    reduce: Reduce | None = None,
 ) -> Iterator[At]:
     """Train ensembles side by side, to the last epoch, from the beginning or from `start`.
 
@@ -89,8 +86,8 @@ def train(
     CUDA graph holds, and at the end of every epoch. What `teacher` makes of a batch's inputs is
     matched beside the source's targets. With `order="shared"` all members of all ensembles read the
     order of `order_seed`, and the teacher sees each batch once for all; with "own" each reads that
-    of its own seed. `reduce` stands between gradient and update, where ranks average. A loss that
-    is not finite stops nothing: it is a fact in `At`, and what to do about it the caller's choice.
+    of its own seed. A loss that is not finite stops nothing: it is a fact in `At`, and what to do
+    about it the caller's choice.
 
     A run that was stopped anywhere and goes on from its `At` is, bit for bit, the run that was not.
     On a CPU, memory that was freed stays with the process from here on, which makes a step faster.
@@ -113,9 +110,8 @@ def train(
         _check.kind("train", Plan, plan=plan)
     if start is not None:
         _check.kind("train", At, start=start)
-    for name, function in (("teacher", teacher), ("reduce", reduce)):
-        if function is not None:
-            _check.function("train", **{name: function})
+    if teacher is not None:
+        _check.function("train", teacher=teacher)
     _check.known("train", "order", order, ("shared", "own"))
     if not students:
         raise ValueError("train: there are no students; give at least one ensemble")
@@ -139,7 +135,7 @@ def train(
             plans[name] = _that_runs(asked, plan, name, why_not_vmap(one, state, batch, order))
     fall_back = asked.compile == "auto"
     advances = {
-        name: lay(one.distillation, plans[name], order=order, reduce=reduce, fall_back=fall_back)
+        name: lay(one.distillation, plans[name], order=order, fall_back=fall_back)
         for name, one in students.items()
     }
     body = partial(_step, advances, source, teacher, order, start.states)

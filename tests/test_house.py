@@ -20,6 +20,7 @@ PARTS = [
     "statistics",
     "checkpoint",
     "model",
+    "split",
     "_digest",
     "models",
     "heads",
@@ -34,6 +35,7 @@ PARTS = [
     "export",
     "teachers",
     "train",
+    "distributed",
     "compare",
     "testing",
 ]

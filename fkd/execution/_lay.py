@@ -25,15 +25,15 @@ def lay(
     plan: Plan,
     *,
     order: Order = "shared",
-    reduce: Reduce | None = None,
     fall_back: bool = False,
 ) -> Advance:
     """`advance(state, batch)`: the ensemble's step, which writes over the stacked state.
 
     It returns the metrics, a number a member. Call it on a state that nobody else reads: no second
-    state is made. `plan` is settled (see `Plan.settle`). `reduce` stands between gradient and
-    update, where ranks average; without it both are one. Where the compiler cannot take the step,
-    the first call raises ValueError, or with `fall_back` warns and goes on without the compiler.
+    state is made. `plan` is settled (see `Plan.settle`). The distillation's `reduce` stands between
+    gradient and update, for all members at once; without it both are one. Where the compiler cannot
+    take the step, the first call raises ValueError, or with `fall_back` warns and goes on without
+    the compiler.
 
     Raises ValueError for an argument of another kind, and for a plan that still has something to
     choose.
@@ -42,8 +42,6 @@ def lay(
     _check.kind("lay", Plan, plan=plan)
     _check.known("lay", "order", order, ("shared", "own"))
     _check.kind("lay", bool, fall_back=fall_back)
-    if reduce is not None:
-        _check.function("lay", reduce=reduce)
     if "auto" in (plan.layout, plan.compile):
         raise ValueError(
             f"lay: the plan must have nothing left to choose, but it is {plan}; settle it with "
@@ -69,12 +67,12 @@ def lay(
             step = Compiled(step, step if fall_back else None)
         gradient = partial(_in_chunks, wide, order, plan.chunk)
         advance = partial(_in_chunks, step, order, plan.chunk)
-    if reduce is None:
+    if distillation.reduce is None:
         return advance
     update: Callable[..., Any] = torch.func.vmap(distillation.update)
     if compiles:
         update = Compiled(update, update if fall_back else None)
-    return partial(_advance, partial(_reduced, gradient, reduce), update)
+    return partial(_advance, partial(_reduced, gradient, distillation.reduce), update)
 
 
 def _advance(

@@ -28,10 +28,11 @@ def why_not_vmap(
     _check.kind("why_not_vmap", Batch, batch=batch)
     _check.known("why_not_vmap", "order", order, ("shared", "own"))
     few = slice(0, 2)
+    examples = FEW if distillation.reduce is None else None  # each part of a batch must have some
     if order == "own":
-        batch = tree_map(lambda leaf: leaf[few, :FEW], batch)
+        batch = tree_map(lambda leaf: leaf[few, :examples], batch)
     else:
-        batch = tree_map(lambda leaf: leaf[:FEW], batch)
+        batch = tree_map(lambda leaf: leaf[:examples], batch)
     with placed() as places, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the run itself will warn
         try:

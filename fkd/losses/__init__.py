@@ -23,7 +23,8 @@ a number, where `vmap` or `grad` wraps it; and on an accelerator, where reading 
 beside the arguments, uncompiled and without a mask, in float32 numbers; `logits`, `maps`,
 `features` or `embeddings` stand for one side's.
 
-`__all__` lists the losses. `HELPERS` lists what some of them are computed from.
+`__all__` lists the losses. `HELPERS` lists what some of them are computed from, and `BY_EXAMPLE`
+holds those whose value of an example depends on no other example.
 """
 
 from fkd.losses._contrastive import crd, info_nce
@@ -113,3 +114,34 @@ __all__ = [
 ]
 
 HELPERS = ["batchnorm_margin", "flow", "mean_negative"]
+
+# Those whose value of an example depends on that example alone, so that a batch can be split.
+BY_EXAMPLE = frozenset(
+    {
+        activation_boundary,
+        attention_transfer,
+        attention_transfer_squared,
+        channel_wise_divergence,
+        cosine_distance,
+        crd,
+        cross_entropy,
+        dist_inter,
+        dkd,
+        factor_transfer,
+        fsp,
+        hierarchical_context,
+        inter_channel_correlation,
+        jensen_shannon,
+        kl_divergence,
+        nkd,
+        nst,
+        ofd,
+        reverse_kl_divergence,
+        soft_cross_entropy,
+        squared_error,
+        standardized_kl_divergence,
+        total_variation,
+        vid,
+        wsld,
+    }
+)

@@ -91,6 +91,10 @@ class Term:
 
     `wrap(student, context)` makes the module that is trained, and kept, in the student's place.
 
+    `whole` says whether a value depends on the other examples of the batch, so that who computes a
+    part of it must have all of it. None leaves it to the loss: those of `fkd.losses.BY_EXAMPLE`
+    hold each example apart, and any other is taken for whole, as a joint head's is.
+
     Raises ValueError for a field of another kind, a weight that is negative or not finite, a name
     in `head_hyper`, `needs` or `schedules` that is not known, a mask where the loss takes none, and
     for `align` where outputs and targets are no pairs.
@@ -109,6 +113,7 @@ class Term:
     schedules: Mapping[str, EpochSchedule] = field(default_factory=dict)
     wrap: Callable[[nn.Module, Context], nn.Module] | None = None
     mask: str | None = None
+    whole: bool | None = None
 
     def __post_init__(self) -> None:
         _check_term(self)
@@ -135,6 +140,13 @@ class Term:
     def targets(self) -> tuple[str, ...]:
         """The names of the targets."""
         return (self.target,) if isinstance(self.target, str) else self.target
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether a value depends on the other examples of the batch, or may."""
+        if self.whole is not None:
+            return self.whole
+        return self.joint or self.loss not in losses.BY_EXAMPLE
 
     @property
     def numbers(self) -> dict[str, float]:
@@ -188,8 +200,10 @@ class Term:
         targets: Mapping[str, Tensor],
         hyper: Mapping[str, Any],
         head: Callable[[tuple[Tensor, ...]], dict[str, Tensor]] | None,
+        whole_mask: Tensor | None = None,
     ) -> Tensor:
-        """The value of each example [batch]; `head` runs the term's head."""
+        """The value of each example [batch]; `head` runs the term's head. Where these are some
+        examples of a batch, `whole_mask` is the mask of all of them."""
         students, references = self.sides(outputs, targets)
         mask = None if self.mask is None else targets[self.mask]
         options = hyper if mask is None else {**hyper, "mask": mask}
@@ -200,7 +214,7 @@ class Term:
             value = self.loss(**head((*students, *references, *numbers)), **options)
         else:
             value = self.loss(head(students)["logits"], *references, **options)
-        return _per_example(value, mask)
+        return _per_example(value, mask, mask if whole_mask is None else whole_mask)
 
 
 def _check_term(term: Term) -> None:
@@ -244,9 +258,10 @@ def _parameters(function: Callable[..., Any]) -> Collection[str]:
         return ()
 
 
-def _per_example(value: Tensor, mask: Tensor | None) -> Tensor:
-    """Values [batch] whose mean is that of the values [batch, ...] where the mask is True."""
-    if mask is None:
+def _per_example(value: Tensor, mask: Tensor | None, whole: Tensor | None) -> Tensor:
+    """Values [batch] whose mean is that of the values [batch, ...] where the mask is True. Of some
+    examples of a batch, `whole` is the mask of all."""
+    if mask is None or whole is None:
         return value.flatten(1).mean(-1) if value.ndim > 1 else value
     if value.shape != mask.shape:
         raise ValueError(
@@ -254,9 +269,9 @@ def _per_example(value: Tensor, mask: Tensor | None) -> Tensor:
             f"{tuple(value.shape)} and the mask is {tuple(mask.shape)}"
         )
     # A count is exact in float32, as it is not in bfloat16.
-    kept = mask.sum().clamp(min=1).to(torch.promote_types(value.dtype, torch.float32))
+    kept = whole.sum().clamp(min=1).to(torch.promote_types(value.dtype, torch.float32))
     mean = value if value.ndim == 1 else value.flatten(1).mean(-1)
-    return (mean * (mask.numel() / kept)).to(value.dtype)
+    return (mean * (whole.numel() / kept)).to(value.dtype)
 
 
 Method = dict[str, Term]

@@ -66,10 +66,11 @@ REASONS = {Branching: "Data-dependent branching", Recurrent: "wrap RNN, GRU, or 
 def test_a_step_that_the_compiler_cannot_take_goes_on_without_it_where_it_may(build, reduced):
     torch._dynamo.reset()
     one, plan = _rule(build), Plan("loop", compile="step", graph=0)
-    reduce = (lambda gradient: gradient) if reduced else None
+    if reduced:
+        one = one._replace(reduce=lambda gradient: gradient)
     state, expected = ensemble(one).init([0, 1]), ensemble(one).init([0, 1])
-    advance = lay(one, plan, fall_back=True, reduce=reduce)
-    plain = lay(one, Plan("loop", compile="none", graph=0), reduce=reduce)
+    advance = lay(one, plan, fall_back=True)
+    plain = lay(one, Plan("loop", compile="none", graph=0))
     with pytest.warns(UserWarning, match=f"goes on without: .*{REASONS[build]}"):
         metrics = advance(state, _examples())
     assert_same(metrics, plain(expected, _examples()))

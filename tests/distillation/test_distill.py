@@ -167,7 +167,7 @@ def test_reduce_stands_between_the_two_halves():
         return gradient._replace(params={"student": nothing, "heads": {}})
 
     start = run.init(0)
-    state, _ = step(run, start, examples, reduce)
+    state, _ = step(run._replace(reduce=reduce), start, examples)
     assert len(seen) == 1
     for name, value in start.params["student"].items():
         assert torch.equal(state.params["student"][name], value)

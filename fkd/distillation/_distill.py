@@ -1,86 +1,27 @@
-"""Distillation as a pure function of state: `gradient`, a seam where ranks may meet, `update`."""
+"""A distillation, of which everything is checked before any work; and its step."""
 
 from __future__ import annotations  # the compiler cannot trace an annotation being evaluated
 
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, partial
-from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from fkd import _check, _random
-from fkd._random import Key
 from fkd.data import Batch
 from fkd.data._source import check_batch
+from fkd.distillation._loss import loss_of, scheduled
+from fkd.distillation._split import check_split, reduce_over
+from fkd.distillation._state import Distillation, Gradient, Loss, Parts, State
 from fkd.methods import Context, Method, Term, fit
 from fkd.model import Model, Tensors, check, lightly, outputs_like
-from fkd.optim import AverageState, Optimizer, Path, by_path, merge, only
+from fkd.optim import Optimizer, Path, by_path, only
 from fkd.schedules import Schedule
-
-
-class State(NamedTuple):
-    """All that a student in training is: a pytree of tensors.
-
-    `params` and `buffers` hold `student` (by name) and `heads` (by term, then by name); `hyper`
-    holds each hyperparameter as a scalar, under `kd.temperature` or `lr`; `key` is the seed, from
-    which the student's random numbers come, and `step` counts the steps.
-    """
-
-    params: dict[str, Any]
-    buffers: dict[str, Any]
-    optimizer: Any
-    hyper: Tensors
-    key: Tensor
-    step: Tensor
-
-
-class Gradient(NamedTuple):
-    """What a batch says: the gradient by `params`, the buffers after it, and means by name.
-
-    `metrics` holds `loss`, the weighted sum, and each term's unweighted mean under its own name.
-    """
-
-    params: dict[str, Any]
-    buffers: dict[str, Any]
-    metrics: Tensors
-
-
-Loss = tuple[Tensor, tuple[dict[str, Any], Tensors]]  # what is minimised, (buffers, metrics)
-
-
-class Distillation(NamedTuple):
-    """How a student starts and how it takes a step, as pure functions.
-
-    `init(seed, hyper) -> State`, where `hyper` replaces defaults by name;
-    `loss(params, state, batch)` is what is minimised, with the buffers after it and the terms'
-    means; `gradient(state, batch) -> Gradient` differentiates it; and
-    `update(state, gradient) -> State`.
-    """
-
-    init: Callable[..., State]
-    loss: Callable[[dict[str, Any], State, Batch], Loss]
-    gradient: Callable[[State, Batch], Gradient]
-    update: Callable[[State, Gradient], State]
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What a distillation is made of, once it is known to fit together.
-
-    `streams` gives each head a number of its own, by which its random numbers are its own, so that
-    it is the same in whatever company.
-    """
-
-    student: Model
-    method: Method
-    optimizer: Optimizer
-    heads: dict[str, Model]
-    streams: dict[str, int]
-    schedules: Mapping[str, Schedule]
+from fkd.split import Split
 
 
 def distill(
@@ -91,6 +32,7 @@ def distill(
     *,
     schedules: Mapping[str, Schedule] | None = None,
     context: Context | None = None,
+    split: Split | None = None,
 ) -> Distillation:
     """Train `student` on what `method` says it must match.
 
@@ -108,10 +50,18 @@ def distill(
     once, by the graph of the example batch: a layer that is left out at some steps only, by the
     numbers that it sees, is reached at every step, or at none.
 
+    With a `split`, a part of each batch is computed here, and the other parts elsewhere at the same
+    time: `loss` and `gradient` take the whole batch all the same, and are this part's shares;
+    `reduce` is the sum of the shares. Dropout goes by the example's number in the whole batch,
+    BatchNorm takes the whole batch's statistics, and a term that relates examples (`Term.whole`)
+    sees all of them; so a step is that of the whole batch, but for rounding. That it is so for this
+    student and method a few of the example batch show, in two parts, in float64.
+
     Raises ValueError for an argument of another kind, a batch without examples, an output, target,
     number or need that is not there, shapes that a loss or a head does not take, a loss that is not
     one value per example or that reaches no parameter, a schedule that gives anything but one
-    number, and parameters that the optimizer does not take; `init` for a seed outside [0, 2³²).
+    number, parameters that the optimizer does not take, and a batch that cannot be split; `init`
+    for a seed outside [0, 2³²).
 
     >>> from fkd import methods, optim
     >>> from fkd.model import functional
@@ -128,6 +78,8 @@ def distill(
     _check.kind("distill", Optimizer, optimizer=optimizer)
     _check.kind("distill", Batch, batch=batch)
     _check.kind("distill", Context, context=context)
+    if split is not None:
+        _check.kind("distill", Split, split=split)
     _check.mapping("distill", method=method, schedules=schedules, targets=batch.targets)
     if check_batch("distill", batch.inputs, batch.targets) == 0:
         raise ValueError("distill: the batch holds no examples; give at least one")
@@ -156,22 +108,21 @@ def distill(
     parts = Parts(student, method, optimizer, heads, streams, factors)
     parts = replace(parts, optimizer=_of_reached(parts, defaults, batch))
     check_numbers = cache(partial(_check_numbers, parts, outputs, targets, context))  # of a sweep
-    loss = partial(_loss, parts)
+    if split is not None:
+        check_split(parts, _untrained(parts, defaults, seed=0), batch)
+        parts = replace(parts, split=split)
+    loss = partial(loss_of, parts)
     return Distillation(
         partial(_init, parts, defaults, check_numbers),
         loss,
         partial(_gradient, loss),
         partial(_update, parts),
+        None if split is None else partial(reduce_over, split),
     )
 
 
-def step(
-    distillation: Distillation,
-    state: State,
-    batch: Batch,
-    reduce: Callable[[Gradient], Gradient] = lambda gradient: gradient,
-) -> tuple[State, Tensors]:
-    """One step of training: the gradient, `reduce` where ranks average it, the update.
+def step(distillation: Distillation, state: State, batch: Batch) -> tuple[State, Tensors]:
+    """One step of training: the gradient, its sum over parts where the batch is split, the update.
 
     Raises ValueError for an argument of another kind, and for a batch or a state that is not of
     this distillation's shapes.
@@ -179,35 +130,11 @@ def step(
     _check.kind("step", Distillation, distillation=distillation)
     _check.kind("step", State, state=state)
     _check.kind("step", Batch, batch=batch)
-    _check.function("step", reduce=reduce)
     with _check.fitting("step", "batch and state must be as distill was given and init made them"):
         gradient = distillation.gradient(state, batch)
-    gradient = reduce(gradient)
+    if distillation.reduce is not None:
+        gradient = distillation.reduce(gradient)
     return distillation.update(state, gradient), gradient.metrics
-
-
-def student_of(state: State) -> tuple[Tensors, Tensors]:
-    """The student's own (params, buffers), without the heads: what is kept after training.
-
-    Raises ValueError for what is no `State`.
-    """
-    _check.kind("student_of", State, state=state)
-    return state.params["student"], state.buffers["student"]
-
-
-def average_of(state: State) -> tuple[Tensors, Tensors]:
-    """The running average of the student's own parameters, and its last buffers, as `student_of`.
-
-    Raises ValueError where the optimizer keeps none: it must be `fkd.optim.averaged(...)`.
-    """
-    _check.kind("average_of", State, state=state)
-    if not isinstance(state.optimizer, AverageState):
-        raise ValueError(
-            "average_of: the optimizer of this state keeps no average of the parameters; train "
-            "with optim.averaged(optimizer), or take the last ones with student_of"
-        )
-    params = merge(state.params["student"], state.optimizer.mean["student"])
-    return params, state.buffers["student"]
 
 
 def _check_schedule(name: str, schedule: Schedule) -> None:
@@ -285,59 +212,12 @@ def _reach(parts: Parts, state: State, batch: Batch) -> tuple[frozenset[Path], f
     params = tree_map(lambda leaf: leaf.detach().requires_grad_(), state.params)
     leaves = by_path(params)
     with torch.enable_grad():
-        total, _ = _loss(parts, params, state, batch)
+        total, _ = loss_of(parts, params, state, batch)
     if not total.requires_grad:
         return frozenset(leaves), frozenset()
     gradients = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
     reached = [path for path, g in zip(leaves, gradients, strict=True) if g is not None]
     return frozenset(leaves), frozenset(reached)
-
-
-def _loss(parts: Parts, params: dict[str, Any], state: State, batch: Batch) -> Loss:
-    targets = {name: target.detach() for name, target in batch.targets.items()}
-    numbers = _scheduled(parts.schedules, state)
-    outputs, buffers = parts.student.apply(
-        params["student"],
-        state.buffers["student"],
-        batch.inputs,
-        train=True,
-        key=Key(state.key, state.step),
-    )
-    head_buffers: dict[str, Tensors] = {}
-    means: Tensors = {}
-    for name, term in parts.method.items():
-        head = None
-        if name in parts.heads:
-            head = partial(_through_head, parts, name, params, state, head_buffers)
-        hyper = {key: numbers[f"{name}.{key}"] for key in term.hyper}
-        means[name] = term.values(outputs, targets, hyper, head).mean()
-    weighted = [numbers[f"{name}.weight"] * mean for name, mean in means.items()]
-    total = sum(weighted[1:], start=weighted[0])
-    return total, ({"student": buffers, "heads": head_buffers}, means)
-
-
-def _through_head(
-    parts: Parts,
-    name: str,
-    params: dict[str, Any],
-    state: State,
-    buffers: dict[str, Tensors],
-    inputs: tuple[Tensor, ...],
-) -> Tensors:
-    """The head's outputs; its buffers after them go into `buffers` under its name."""
-    key = Key(_random.fold(state.key, parts.streams[name]), state.step)
-    outputs, buffers[name] = parts.heads[name].apply(
-        params["heads"][name], state.buffers["heads"][name], inputs, train=True, key=key
-    )
-    return outputs
-
-
-def _scheduled(schedules: Mapping[str, Schedule], state: State) -> Tensors:
-    """The numbers at this step."""
-    return {
-        name: value * schedules[name](state.step) if name in schedules else value
-        for name, value in state.hyper.items()
-    }
 
 
 def _gradient(loss: Callable[..., Loss], state: State, batch: Batch) -> Gradient:
@@ -348,7 +228,7 @@ def _gradient(loss: Callable[..., Loss], state: State, batch: Batch) -> Gradient
 
 def _update(parts: Parts, state: State, gradient: Gradient) -> State:
     params, optimizer = parts.optimizer.update(
-        gradient.params, state.optimizer, state.params, _scheduled(parts.schedules, state)
+        gradient.params, state.optimizer, state.params, scheduled(parts.schedules, state)
     )
     return State(params, gradient.buffers, optimizer, state.hyper, state.key, state.step + 1)
 
