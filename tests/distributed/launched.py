@@ -1,15 +1,13 @@
 """A function on several processes, as torchrun starts them."""
 
 import json
+import os
 import tempfile
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-
-PATIENCE = 240  # seconds
 
 
 def launched(function: Callable[..., Any], ranks: int, *arguments: Any) -> list[Any]:
@@ -29,13 +27,11 @@ def launched(function: Callable[..., Any], ranks: int, *arguments: Any) -> list[
             monitor_interval=0.1,
             start_method="spawn",
         )
-        elastic_launch(config, partial(_call, function, folder))(*arguments)
+        elastic_launch(config, _call)(function, folder, *arguments)
         files = [Path(folder) / f"{rank}.json" for rank in range(ranks)]
         return [json.loads(file.read_text()) for file in files]
 
 
 def _call(function: Callable[..., Any], folder: str, *arguments: Any) -> None:
-    import os
-
     value = function(*arguments)
     (Path(folder) / f"{os.environ['RANK']}.json").write_text(json.dumps(value))
