@@ -130,10 +130,12 @@ def step(distillation: Distillation, state: State, batch: Batch) -> tuple[State,
     _check.kind("step", Distillation, distillation=distillation)
     _check.kind("step", State, state=state)
     _check.kind("step", Batch, batch=batch)
-    with _check.fitting("step", "batch and state must be as distill was given and init made them"):
-        gradient = distillation.gradient(state, batch)
-    if distillation.reduce is not None:
-        gradient = distillation.reduce(gradient)
+    if distillation.reduce is None:
+        wanted = "batch and state must be as distill was given and init made them"
+        with _check.fitting("step", wanted):
+            gradient = distillation.gradient(state, batch)
+    else:  # what fails there may be another rank
+        gradient = distillation.reduce(distillation.gradient(state, batch))
     return distillation.update(state, gradient), gradient.metrics
 
 

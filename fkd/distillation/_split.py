@@ -2,6 +2,7 @@
 
 from __future__ import annotations  # the compiler cannot trace an annotation being evaluated
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -37,10 +38,11 @@ def check_split(parts: Parts, state: State, batch: Batch) -> None:
     leaves = tree_leaves((batch.inputs, batch.targets))
     if any(leaf.is_meta for leaf in leaves) or len(leaves[0]) < 4:
         return
-    parts = replace(parts, student=functional(parts.student.build))
     state, batch = tree_map(_exact, (state, tree_map(lambda leaf: leaf[:FEW], batch)))
-    whole = _shares(parts, state, batch, None)
-    both = together(2, partial(_shares, parts, state, batch))
+    # A module cannot run in two threads at once, so each has its own.
+    each = [_of_its_own(parts) for _ in range(2)]
+    whole = _shares(each[:1], state, batch, None)
+    both = together(2, partial(_shares, each, state, batch))
     for name, expected in whole.items():
         shares = [share[name] for share in both]
         # What is no share, as a buffer, is alike in both parts.
@@ -55,9 +57,17 @@ def check_split(parts: Parts, state: State, batch: Batch) -> None:
             )
 
 
-def _shares(parts: Parts, state: State, batch: Batch, split: Split | None) -> dict[str, Tensor]:
-    """By name: the loss, the gradient of each parameter, and the buffers after it."""
-    parts = replace(parts, split=split)
+def _of_its_own(parts: Parts) -> Parts:
+    """The same with modules of its own, and the student in float32's code, which float64 takes."""
+    heads = {name: functional(head.build) for name, head in parts.heads.items()}
+    return replace(parts, student=functional(parts.student.build), heads=heads)
+
+
+def _shares(
+    each: Sequence[Parts], state: State, batch: Batch, split: Split | None
+) -> dict[str, Tensor]:
+    """By name: the loss, the gradient by each parameter, and the buffers after it."""
+    parts = replace(each[0 if split is None else split.part], split=split)
     differentiate = torch.func.grad_and_value(partial(loss_of, parts), has_aux=True)
     gradients, (total, (buffers, _)) = differentiate(state.params, state, batch)
     named: dict[str, Tensor] = {"the loss": total}

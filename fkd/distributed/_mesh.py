@@ -23,8 +23,8 @@ class Mesh:
     """Rank number `rank` of `member_ranks` · `data_ranks`, the data axis the inner one.
 
     `data_group` names the process group of those ranks that share a batch with this one, and
-    `words_group` that of all for what they tell each other. Without arguments it is one process,
-    which needs no process group.
+    `words_group` that of all for what they tell each other, if not the default one. Without
+    arguments it is one process, which needs no process group.
 
     Raises ValueError for what is no count, and for a rank that is not there.
 
@@ -100,7 +100,7 @@ class Mesh:
         text = json.dumps(word).encode()
         if self.ranks == 1:
             return [json.loads(text)]
-        group = _resolve_process_group(self.words_group)  # type: ignore[arg-type]
+        group = _group(self.words_group)
         _meet(group)
         own = torch.tensor(list(text), dtype=torch.uint8)
         sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(self.ranks)]
@@ -122,6 +122,12 @@ class Mesh:
         for leaf in tree_leaves(tree):
             _check.tensor("Mesh.of_first", tree=leaf)
         return tree if self.ranks == 1 else tree_map(_of_first, tree)
+
+
+def _group(name: str) -> dist.ProcessGroup:
+    if not name:
+        return dist.distributed_c10d._get_default_group()
+    return _resolve_process_group(name)  # type: ignore[arg-type]
 
 
 def _meet(group: dist.ProcessGroup) -> None:

@@ -130,8 +130,12 @@ def _mesh(data_ranks: int, timeout: float) -> Mesh:
         row = list(range(first, first + data_ranks))  # every rank makes every group, in one order
         group = dist.new_group(row, timeout=patience)
         if isinstance(group, dist.ProcessGroup):  # it is this rank's
-            name = group.group_name
-    # Of its own, so that it still says who is missing where the tensors' groups are broken.
+            name = _name(group)
+    # One more, so that it still says who is missing where the tensors' groups are broken.
     words = dist.new_group(backend="gloo", timeout=patience)
     assert isinstance(words, dist.ProcessGroup)  # every rank is in it
-    return Mesh(rank, ranks // data_ranks, data_ranks, name, words.group_name)
+    return Mesh(rank, ranks // data_ranks, data_ranks, name, _name(words))
+
+
+def _name(group: dist.ProcessGroup) -> str:
+    return dist.distributed_c10d._get_process_group_name(group)
