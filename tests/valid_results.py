@@ -45,6 +45,7 @@ from valid_students import (
 from fkd import (
     compare,
     data,
+    distributed,
     evaluate,
     execution,
     export,
@@ -264,6 +265,7 @@ _COMPARED = {
     "order": choice("shared"),
     "precision": choice("fp32"),
     "plan": optional(one(execution.Plan(compile="none"))),
+    "mesh": optional(one(distributed.Mesh())),
 }
 COMPARE = {
     "compare.Comparison": Call(compare.Comparison, _COMPARED, nothing),

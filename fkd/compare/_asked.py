@@ -10,6 +10,7 @@ from fkd import _check
 from fkd.compare._task import Build, SchedulesOf, Task
 from fkd.compare.results import DataSummary
 from fkd.data import Batch, Data, Mix, Source, Transform
+from fkd.distributed import Mesh
 from fkd.execution import PRECISIONS, Plan
 from fkd.methods import Method
 from fkd.optim import Optimizer
@@ -133,6 +134,21 @@ def check_precision(precision: str, device: torch.device) -> None:
     _check.known("precision", "precision", precision, PRECISIONS)
     if precision == "tf32" and device.type != "cuda":
         raise ValueError("precision: tf32 is for a GPU, and this runs on the CPU; choose fp32")
+
+
+def check_ranks(task: Task, mesh: Mesh) -> None:
+    """Refuse a method with fewer students than there are ranks, and batches that cannot be split
+    over those that share them."""
+    for name in task.methods:
+        try:
+            mesh.members(task.members([name]))
+        except ValueError as error:
+            raise ValueError(f"seeds: {name}: {error}") from error
+    if mesh.split is not None:
+        try:
+            mesh.split.rows(task.data.train.batch_size)
+        except ValueError as error:
+            raise ValueError(f"batch_size: {error}") from error
 
 
 def hold_out(data: Data, validation: float | Source) -> tuple[Data, Source]:

@@ -7,7 +7,8 @@ import io
 import os
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from datetime import timedelta
 from typing import Any, TextIO, cast
 
@@ -30,7 +31,8 @@ SIGNS = {"−": "-", "–": "-", "±": "+-", "…": "...", "★": "*", "×": "x"
 DOTS = ("⠀", "⣿")  # the first and the last sign in braille, of which what turns is made
 # The layers whose shapes are told, where a network has them.
 LAYERS = {"hidden": "hidden representation", "feature_map": "feature map"}
-READER_GONE = 141  # the exit code: 128 + SIGPIPE, as of any program that a closed pipe ends
+PIPE = 13  # SIGPIPE, which Windows does not know
+READER_GONE = 128 + PIPE  # the exit code, as of any program that a closed pipe ends
 MINUTE = 60.0  # seconds; without a terminal a line tells how far it is at least so often
 
 
@@ -103,10 +105,18 @@ def _fitting(sign: str, encoding: str) -> str:
     return sign
 
 
-def consoles() -> tuple[Console, Console]:
-    """The console for what is told, and the one for errors."""
-    told = console_on(sys.stdout)
-    return told, console_on(sys.stderr, stderr=True, style="bold red", soft_wrap=True)
+def consoles(rank: int = 0) -> tuple[Console, Console]:
+    """The console for what is told, and the one for errors; of many ranks the first alone tells."""
+    quiet = rank > 0
+    errors = console_on(sys.stderr, quiet=quiet, stderr=True, style="bold red", soft_wrap=True)
+    return console_on(sys.stdout, quiet=quiet), errors
+
+
+@contextmanager
+def nothing_told() -> Iterator[None]:
+    """What is written to the console goes nowhere."""
+    with redirect_stdout(None), redirect_stderr(None):
+        yield
 
 
 def console_on(stream: Any, **options: Any) -> Console:

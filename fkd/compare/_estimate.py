@@ -12,8 +12,10 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from fkd.compare._free import free_memory
 from fkd.compare._task import Candidates, Task
+from fkd.compare.environment import ranks_here
 from fkd.data import Batch, Data, Resident, Source
 from fkd.distillation import Distillation, State
+from fkd.distributed import Mesh
 from fkd.model import lightly, outputs_like
 
 TIGHT = 0.8  # of what is free; more is told
@@ -69,17 +71,18 @@ class Estimate:
 
 
 def check_memory(
-    task: Task, methods: Mapping[str, Candidates], teacher: Candidates | None
+    task: Task, methods: Mapping[str, Candidates], teacher: Candidates | None, mesh: Mesh
 ) -> list[str]:
-    """What a user should know of the memory that a comparison will take.
+    """What a user should know of the memory that a comparison will take on this rank.
 
-    Raises ValueError, which begins with the argument to change, where more is needed than is free.
+    Raises ValueError, which begins with the argument to change, where more is needed than is free
+    for each of the ranks that share this machine.
     """
     device = task.data.train.device
-    estimate = estimated(task, methods, teacher)
+    estimate = estimated(task, methods, teacher, mesh)
     notes = []
     for place in (CPU,) if device.type == "cpu" else (device, CPU):
-        parts, free = estimate.on(place, device), free_memory(place)
+        parts, free = estimate.on(place, device), free_memory(place) / sharers(place, mesh)
         need = sum(parts.values())
         told = (
             f"the largest training (members: {estimate.members}) takes about {_gib(need)} beside "
@@ -106,17 +109,29 @@ def check_data(data: Data, device: torch.device) -> None:
 
 
 def estimated(
-    task: Task, methods: Mapping[str, Candidates], teacher: Candidates | None
+    task: Task, methods: Mapping[str, Candidates], teacher: Candidates | None, mesh: Mesh
 ) -> Estimate:
-    """The estimate of a task whose methods have these candidates; `teacher` is the one that is
-    trained first, if one is."""
+    """The estimate of this rank's part of a task whose methods have these candidates; `teacher` is
+    the one that is trained first, if one is."""
     trainings = []
     for names in task.groups:
-        group = [(methods[name], task.members([name])) for name in names]
-        trainings.append(_training(task, group, task.epochs, _outputs(task)))
+        group = [(methods[name], members_here(task, name, mesh)) for name in names]
+        trainings.append(_training(task, group, task.epochs, _outputs(task), mesh))
     if teacher is not None:
-        trainings.append(_training(task, [(teacher, 1)], task.teacher_epochs, 0))
+        trainings.append(_training(task, [(teacher, 1)], task.teacher_epochs, 0, mesh))
     return max(trainings, key=_total)
+
+
+def sharers(place: torch.device, mesh: Mesh) -> int:
+    """How many ranks share the memory of a place: this machine's, or one of its GPUs'."""
+    ranks = ranks_here(mesh.ranks)
+    return ranks if place.type == "cpu" else math.ceil(ranks / torch.cuda.device_count())
+
+
+def members_here(task: Task, name: str, mesh: Mesh) -> int:
+    """How many of a method's students this rank has."""
+    here = mesh.members(task.members([name]))
+    return here.stop - here.start
 
 
 def _total(estimate: Estimate) -> int:
@@ -132,16 +147,21 @@ def _outputs(task: Task) -> int:
 
 
 def _training(
-    task: Task, group: Sequence[tuple[Candidates, int]], epochs: int, outputs: int
+    task: Task,
+    group: Sequence[tuple[Candidates, int]],
+    epochs: int,
+    outputs: int,
+    mesh: Mesh,
 ) -> Estimate:
     """The estimate of candidates that are trained side by side, so many of each."""
     batch, test = task.recipe.batch, task.validation or task.data.test
     members = sum(count for _, count in group)
     plan = task.plan_of(members, epochs)
+    here = batch if mesh.split is None else mesh.split.own(batch, task.data.train.batch_size)
     states, step, logits = 0, 0, 0
     for one, count in group:
         state = one.distillation.init(0)
-        kept = kept_by_autograd(one.distillation, state, batch)
+        kept = kept_by_autograd(one.distillation, state, here)
         if (plan.layout, plan.compile) == ("vmap", "none"):
             kept *= KEPT_BY_FUNC
         alone = size_of((state.params, state)) + kept  # the gradient, the new state

@@ -31,6 +31,9 @@ examples:
   With the same chance for each method, its best setting chosen on a validation split:
       %(prog)s --sweep lr=3e-4,1e-3,3e-3 kd.temperature=1,2,4,8
 
+  On four processes, which share the students:
+      torchrun --nproc-per-node 4 -m fkd.compare --seeds 16
+
   A method of your own, a function `mine` in mypackage/mymodule.py that returns a Method:
       %(prog)s --methods ce kd mypackage.mymodule:mine
 """
@@ -207,6 +210,14 @@ def _add_hardware(whole: argparse.ArgumentParser) -> None:
     )
     add("--layout", default="auto", help="how members lie on the device: auto, vmap or loop")
     add("--chunk", type=int, help="how many members vmap takes at once (default: all)")
+    add(
+        "--data-ranks",
+        type=int,
+        default=1,
+        metavar="N",
+        help="of many processes, as torchrun starts them, how many share each student: they split "
+        "its batches; the students are dealt over the rest",
+    )
     add("--graph", type=int, default=Plan().graph, help="steps a CUDA graph holds, or 0 for none")
 
 

@@ -1,19 +1,21 @@
 """How students in training go: their curves, the seconds they take, and who diverged when."""
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from fkd import evaluate
+from fkd.compare._accord import Accord
 from fkd.compare._finite import not_finite
 from fkd.compare.results import Curves
 from fkd.compare.sweep import Setting, describe
 from fkd.data import Source
 from fkd.distillation import State
+from fkd.ensemble import part
 from fkd.model import Model
 from fkd.optim import AverageState
 from fkd.train import At
@@ -24,8 +26,20 @@ NOW_AND_THEN = 1.0  # seconds between two waits for a GPU, of which one costs no
 class Marks(NamedTuple):
     """What an exam says of each member: numbers by name, and what of it is not finite, or ""."""
 
-    metrics: dict[str, Tensor]
+    metrics: dict[str, list[float]]
     broken: list[str]
+
+    def rows(self) -> list[Any]:
+        """A row of each member, in JSON's types."""
+        columns = zip(*self.metrics.values(), strict=True)
+        numbers = [dict(zip(self.metrics, row, strict=True)) for row in columns]
+        return [[what, row] for what, row in zip(self.broken, numbers, strict=True)]
+
+
+def marks_of(rows: Sequence[Any]) -> Marks:
+    """The marks of those members that these rows are of."""
+    metrics = {name: [row[name] for _, row in rows] for name in rows[0][1]}
+    return Marks(metrics, [what for what, _ in rows])
 
 
 @dataclass(frozen=True)
@@ -48,7 +62,12 @@ class Exam:
         if isinstance(state.optimizer, AverageState):
             logits = evaluate.predict_members(model, state, self.source, average=True)
             metrics[f"{self.split}_accuracy_of_average"] = evaluate.accuracy(logits, self.labels)
-        return Marks(metrics, broken)
+        return Marks(by_member(metrics), broken)
+
+
+def by_member(metrics: Mapping[str, Tensor]) -> dict[str, list[float]]:
+    """Numbers of each member, by name, in JSON's types."""
+    return {name: values.tolist() for name, values in metrics.items()}
 
 
 def _no_seconds() -> dict[str, float]:
@@ -59,31 +78,52 @@ def _no_seconds() -> dict[str, float]:
 class Record:
     """One method's students: every seed of every setting of `grid`, one setting after the other.
 
-    `state` is that of all members after the last step. Of each member, at the end of the last
-    epoch, `diverged` holds the first step, counted from 0 over the run, whose loss was not finite,
-    or -1, and `broken` what of the student itself is not finite, or "".
+    `own` are this rank's members, or None where every rank has all of them. `state` is that of
+    these after the last step; all else is of all members, and the same on every rank but for the
+    seconds. Of each member, at the end of the last epoch, `diverged` holds the first step, counted
+    from 0 over the run, whose loss was not finite, or -1, and `broken` what of the student itself
+    is not finite, or "".
     """
 
     model: Model
     seeds: Sequence[int]
     grid: Sequence[Setting]
+    own: slice | None = None
     state: State | None = None
     curves: Curves = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=_no_seconds)
     diverged: list[int] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
 
-    def end_epoch(self, name: str, at: At, exam: Exam) -> None:
+    def end_epoch(self, name: str, at: At, exam: Exam, accord: Accord) -> None:
         """Put the end of an epoch, of the students of that name, into the curves."""
         begin = time.perf_counter()
-        self.diverged = at.diverged[name].tolist()
+        where = f"{name} after epoch {at.epoch + 1}"
+        self.diverged = self.of_all(f"{where}: losses", at.diverged[name].tolist(), accord)
         self.broken = [""] * len(self.diverged)
         if not self.hopeless:
             marks = exam.measure(self.model, at.states[name])
+            own = Marks(by_member(at.metrics[name]) | marks.metrics, marks.broken)
+            marks = marks_of(self.of_all(f"{where}: marks", own.rows(), accord))
             self.broken = marks.broken
-            for key, values in (at.metrics[name] | marks.metrics).items():
-                self.curves.setdefault(key, []).append(values.tolist())
+            for key, values in marks.metrics.items():
+                self.curves.setdefault(key, []).append(values)
         self.seconds["evaluation"] += time.perf_counter() - begin
+
+    def of_all(self, where: str, rows: list[Any], accord: Accord) -> list[Any]:
+        """What is known of each of this rank's members -> of all members, on every rank; of those
+        that every rank has, what rank 0 knows."""
+        return accord.share(where, rows)[0] if self.own is None else accord.gather(where, rows)
+
+    def part(self, chosen: slice) -> tuple[State, slice]:
+        """This rank's students of those chosen of all, and which of the chosen these are."""
+        assert self.state is not None
+        own = chosen if self.own is None else self.own
+        first, last = max(own.start, chosen.start), min(own.stop, chosen.stop)
+        last = max(first, last)  # perhaps none
+        begin = 0 if self.own is None else own.start
+        state = part(self.state, slice(first - begin, last - begin))
+        return state, slice(first - chosen.start, last - chosen.start)
 
     @property
     def hopeless(self) -> bool:

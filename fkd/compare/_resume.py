@@ -10,7 +10,7 @@ from fkd.compare._folder import FORMAT
 from fkd.compare._parser import numbers, parser, read
 
 # The options on which no result depends: they may be others when a run goes on.
-FREE = ("checkpoint_minutes",)
+FREE = ("checkpoint_minutes", "data_ranks")
 
 
 def in_json(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,16 +7,17 @@ from dataclasses import dataclass, field, replace
 
 from fkd import evaluate
 from fkd.compare import sweep
+from fkd.compare._accord import Accord
 from fkd.compare._forecast import Cost, Pace, cost_of, left_of
-from fkd.compare._record import Exam, Record, timed
+from fkd.compare._record import Exam, Record, marks_of, timed
 from fkd.compare._standing import Saved, Standing
 from fkd.compare._task import Candidates, Task, teacher_candidates
 from fkd.compare.environment import peak_memory
-from fkd.compare.failure import Failure, failure_of
+from fkd.compare.failure import Failure, RankError, failure_of
 from fkd.compare.results import MethodResults, Results, TeacherResults
 from fkd.data import Source
 from fkd.distillation import State, student_of
-from fkd.ensemble import member, part
+from fkd.ensemble import member
 from fkd.methods import Context
 from fkd.teachers import Teacher, cached, module_of
 from fkd.train import Students, train
@@ -31,7 +32,9 @@ class Progress:
     `compiling` is True while the step that compiles is under way. `results` is the comparison's
     record, which holds all that is known. `standing` is that of the students in training, from
     which the training can go on, valid until the next step. `left` is the seconds to the end of the
-    whole comparison, once the pace of a method's students is known.
+    whole comparison, once the pace of a method's students is known. `save` and `stop` are what all
+    ranks agreed on at this step: to save where training stands, and the number of a signal that
+    ends the run.
     """
 
     what: str
@@ -41,6 +44,8 @@ class Progress:
     results: Results
     standing: Standing | None = None
     left: float | None = None
+    save: bool = False
+    stop: int | None = None
 
 
 @dataclass
@@ -48,18 +53,22 @@ class Run:
     """One run of a task: what is known so far, and how it goes on.
 
     `teacher` is None before it is trained here; `context` holds it as a module. `saved` is the
-    checkpoint that a training goes on from. `students` are those of the methods that ended last,
-    and `tracebacks` tell of those that failed by an error. `spent` is the seconds that the run took
-    before it was gone on with, and `troubles` what could not be written of it.
+    checkpoint that a training goes on from. `students` are those of the methods that ended last, as
+    far as they are this rank's, and `held` says which of a method's seeds these are. `tracebacks`
+    tell of the methods that failed by an error. `spent` is the seconds that the run took before it
+    was gone on with, `troubles` what could not be written of it, and `accord` what the ranks that
+    share it agree on.
     """
 
     task: Task
     context: Context
     results: Results
+    accord: Accord
     teacher: Teacher | None = None
     teacher_curves: dict[str, list[float]] | None = None
     saved: Saved | None = None
     students: dict[str, State] = field(default_factory=dict)
+    held: dict[str, slice] = field(default_factory=dict)
     tracebacks: dict[str, str] = field(default_factory=dict)
     spent: float = 0.0
     troubles: list[str] = field(default_factory=list)
@@ -68,12 +77,13 @@ class Run:
         """Do everything that is not done, and say how far it is."""
         begin, results = time.perf_counter(), self.results
         if not all(map(self.has_ended, self.task.methods)):
-            for progress in self._progress():
-                total = self.spent + time.perf_counter() - begin
-                results.seconds["total"] = total
-                if progress.left is not None:
-                    results.seconds.setdefault("estimated_total", total + progress.left)
-                yield progress
+            with self.accord.together("the end of the run"):
+                for progress in self._progress():
+                    total = self.spent + time.perf_counter() - begin
+                    results.seconds["total"] = total
+                    if progress.left is not None:
+                        results.seconds.setdefault("estimated_total", total + progress.left)
+                    yield progress
         results.complete = not results.failed
         results.environment["peak_memory"] = peak_memory()
 
@@ -81,15 +91,20 @@ class Run:
         if self.teacher is None:
             yield from self._train_teacher()
         reading = "the teacher reads each example once"
-        yield Progress(reading, 0, 1, False, self.results)
+        yield self._between(reading, 0, 1)
         source, exam = self._ask_teacher()
-        yield Progress(reading, 1, 1, False, self.results)
+        yield self._between(reading, 1, 1)
         groups = self.task.groups
         for number, group in enumerate(groups, start=1):
             names = [name for name in group if not self.has_ended(name)]
             if names:
                 where = f"({number} of {len(groups)})"
                 yield from self._compare_alone(where, names, source, exam)
+
+    def _between(self, what: str, step: int, steps: int, compiling: bool = False) -> Progress:
+        """How far it is between steps, where all ranks meet."""
+        self.accord.at()
+        return Progress(what, step, steps, compiling, self.results, stop=self.accord.stop)
 
     def has_ended(self, name: str) -> bool:
         """Whether a method was trained to its end, or failed."""
@@ -104,7 +119,7 @@ class Run:
         """Raises FloatingPointError where it diverges, for then nothing can be compared."""
         task = self.task
         record = Record(task.teacher.model, [task.teacher_seed], [{}])
-        teacher = teacher_candidates(task, self.context)
+        teacher = teacher_candidates(task, self.context, self.accord.mesh.split)
         exam = Exam("test", task.data.test, task.test_labels)
         yield from self._train(
             TEACHER,
@@ -117,7 +132,9 @@ class Run:
         if reason := record.why_diverged(task.steps):
             raise FloatingPointError(f"{TEACHER}: {reason}")
         assert record.state is not None
-        params, buffers = member(student_of(record.state), 0)
+        # Every rank has trained it; whatever a rank's processor makes of it, all have the same.
+        trained = member(student_of(record.state), 0)
+        params, buffers = self.accord.of_first("the teacher's parameters", trained)
         curves = {name: [row[0] for row in curve] for name, curve in record.curves.items()}
         self.set_teacher(Teacher(task.teacher.model, params, buffers), curves)
         self.results.seconds["teacher_training"] = sum(record.seconds.values())
@@ -140,7 +157,8 @@ class Run:
 
     def _candidates(self, name: str) -> Candidates:
         task = self.task
-        return task.recipe.students(task.student, task.methods[name], self.context)
+        split = self.accord.mesh.split
+        return task.recipe.students(task.student, task.methods[name], self.context, split)
 
     def _compare_alone(
         self, where: str, names: Sequence[str], source: Source, exam: Exam
@@ -152,13 +170,16 @@ class Run:
             try:
                 yield from self._compare(where, names, source, exam)
             except Exception as error:  # whatever it is, the other methods are worth knowing
+                told = self.accord.told(error, ends=False)
+                if isinstance(told, RankError) and told.ends:
+                    raise told from error
                 apart = len(names) > 1
                 if not apart:
-                    self.results.failed[names[0]] = failure_of(error)
-                    self.tracebacks[names[0]] = traceback.format_exc()
+                    self.results.failed[names[0]] = failure_of(told)
+                    self.tracebacks[names[0]] = traceback_of(told)
             # Only here is the error let go of, and with it the memory of what it came from.
             if names[0] in self.tracebacks:
-                yield Progress(f"{names[0]} {where}: failed", 1, 1, False, self.results)
+                yield self._between(f"{names[0]} {where}: failed", 1, 1)
         for name in names if apart else ():
             yield from self._compare_alone(where, [name], source, exam)
 
@@ -169,8 +190,10 @@ class Run:
         task = self.task
         what = f"{', '.join(names)} {where}: {task.members(names)} students"
         candidates = {name: self._candidates(name) for name in names}
+        members = self.accord.mesh.members
         records = {
-            name: Record(one.model, task.seeds, one.grid) for name, one in candidates.items()
+            name: Record(one.model, task.seeds, one.grid, members(task.members([name])))
+            for name, one in candidates.items()
         }
         # A sweep's many students are followed on the validation split; only the chosen are tested.
         exam = test
@@ -181,18 +204,52 @@ class Run:
         ended: dict[str, MethodResults] = {}
         failed: dict[str, Failure] = {}
         students: dict[str, State] = {}
+        held: dict[str, slice] = {}
         for name, record in records.items():
-            try:
-                ended[name], students[name] = concluded(record, test, task.validation, task.steps)
-            except FloatingPointError as error:  # the other methods are still worth knowing
-                failed[name] = failure_of(error)
+            one = self._concluded(name, record, test)
+            if isinstance(one, Failure):  # the other methods are still worth knowing
+                failed[name] = one
+            else:
+                ended[name], students[name], held[name] = one
         # All at once, for their checkpoint is one.
-        self.students = students
+        self.students, self.held = students, held
         known = self.results.methods | ended
         self.results.methods = {name: known[name] for name in task.methods if name in known}
         self.results.failed |= failed
         steps = task.epochs * task.steps
-        yield Progress(what, steps, steps, False, self.results)
+        yield self._between(what, steps, steps)
+
+    def _concluded(
+        self, name: str, record: Record, test: Exam
+    ) -> tuple[MethodResults, State, slice] | Failure:
+        """A method's results after its last epoch, this rank's students, and which of them all
+        those are; of a sweep, those of the chosen setting, tested. A failure where no setting can
+        be chosen, and where a student that is tested is not finite."""
+        task = self.task
+        if reason := record.why_diverged(task.steps):
+            return Failure("diverged", reason)
+        assert record.state is not None
+        curves, choice = record.curves, None
+        chosen = slice(0, len(record.broken))
+        if task.validation and record.grid[0]:
+            accuracy = curves["validation_accuracy"][-1]
+            try:
+                choice = sweep.choose(
+                    record.grid, accuracy, record.finite, task.validation.examples
+                )
+            except FloatingPointError as error:
+                return failure_of(error)
+            chosen = sweep.members_of(choice)
+            curves = {key: [row[chosen] for row in curve] for key, curve in curves.items()}
+        state, held = record.part(chosen)
+        if task.validation:
+            here = held.start < held.stop  # a setting may lie on other ranks altogether
+            rows = test.measure(record.model, state).rows() if here else []
+            tested = marks_of(record.of_all(f"{name}: the test", rows, self.accord))
+            if any(tested.broken):
+                return Failure("diverged", record.why_broken(tested.broken, chosen.start))
+            curves = curves | {key: [row] for key, row in tested.metrics.items()}
+        return MethodResults(list(record.seeds), curves, record.seconds, choice), state, held
 
     def _train(
         self,
@@ -206,11 +263,14 @@ class Run:
     ) -> Generator[Progress]:
         """Train students side by side into their records."""
         task, results = self.task, self.results
-        students, members = {}, 0
+        students, members, own = {}, 0, 0
         for name, record in records.items():
             seeds, hyper = sweep.members(record.grid, record.seeds)
-            students[name] = Students(candidates[name].distillation, seeds, hyper)
             members += len(seeds)
+            here = slice(None) if record.own is None else record.own
+            hyper = {key: values[here] for key, values in hyper.items()}
+            students[name] = Students(candidates[name].distillation, seeds[here], hyper)
+            own += len(seeds[here])
         total = epochs * task.steps
         compiles = task.plan_of(members, epochs).compile != "none"
         start = None
@@ -218,7 +278,7 @@ class Run:
             start = self.saved.restored(students, records, source.device)
             self.saved = None
         first = 0 if start is None else start.epoch * start.steps + start.step
-        yield Progress(what, first, total, compiles, results)
+        yield self._between(what, first, total, compiles)
         evaluation = exam.source.examples / task.data.train.batch_size
         pace = Pace(task.steps, epochs, evaluation, members)
         pace.see(first, seconds_of(records))
@@ -227,7 +287,7 @@ class Run:
             students,
             source,
             epochs=epochs,
-            plan=task.plan,
+            plan=task.plan_here(members, own, epochs),
             teacher=teacher,
             order=task.order,
             start=start,
@@ -236,14 +296,16 @@ class Run:
             for name, record in records.items():
                 record.state = at.states[name]
                 if at.epoch_ended:
-                    record.end_epoch(name, at, exam)
+                    record.end_epoch(name, at, exam, self.accord)
             step = at.epoch * at.steps + at.step
             pace.see(step, seconds_of(records))
             left = None
             if pace.known and TEACHER not in records:
                 left = pace.left + left_of(waiting, [pace.cost, *known])
             standing = Standing(at, records)
-            yield Progress(what, step, total, False, results, standing, left)
+            self.accord.at(step)
+            save, stop = self.accord.save, self.accord.stop
+            yield Progress(what, step, total, False, results, standing, left, save, stop)
             if all(record.hopeless for record in records.values()):
                 break
         if compiles:
@@ -268,29 +330,8 @@ def seconds_of(records: Mapping[str, Record]) -> dict[str, float]:
     return {phase: sum(seconds[phase] for seconds in each) for phase in each[0]}
 
 
-def concluded(
-    record: Record, test: Exam, validation: Source | None, steps_per_epoch: int
-) -> tuple[MethodResults, State]:
-    """A method's results and students after its last epoch; of a sweep, those of the chosen
-    setting, tested.
-
-    Raises FloatingPointError where no setting can be chosen, and where a student that is tested is
-    not finite.
-    """
-    if reason := record.why_diverged(steps_per_epoch):
-        raise FloatingPointError(reason)
-    assert record.state is not None
-    state, curves, choice = record.state, record.curves, None
-    own = slice(0, None)
-    if validation and record.grid[0]:
-        accuracy = curves["validation_accuracy"][-1]
-        choice = sweep.choose(record.grid, accuracy, record.finite, validation.examples)
-        own = sweep.members_of(choice)
-        curves = {name: [row[own] for row in curve] for name, curve in curves.items()}
-        state = part(state, own)
-    if validation:
-        tested = test.measure(record.model, state)
-        if any(tested.broken):
-            raise FloatingPointError(record.why_broken(tested.broken, own.start))
-        curves = curves | {name: [row.tolist()] for name, row in tested.metrics.items()}
-    return MethodResults(list(record.seeds), curves, record.seconds, choice), state
+def traceback_of(error: Exception) -> str:
+    """An error's traceback; of one that another rank had, that rank's."""
+    if isinstance(error, RankError):
+        return error.traceback
+    return "".join(traceback.format_exception(error))

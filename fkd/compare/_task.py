@@ -17,6 +17,7 @@ from fkd.methods import Context, Method
 from fkd.model import Model, functional
 from fkd.optim import Optimizer
 from fkd.schedules import Schedule
+from fkd.split import Split
 
 Build = Callable[[], nn.Module]
 # Of a run of so many epochs, each of so many steps.
@@ -47,8 +48,11 @@ class Recipe:
         """Every setting of those swept numbers that the method has."""
         return settings(self.sweep, numbers(method, self.optimizer))
 
-    def students(self, network: Network, method: Method, context: Context) -> "Candidates":
-        """The students of a method, with those schedules and swept numbers that it has.
+    def students(
+        self, network: Network, method: Method, context: Context, split: Split | None = None
+    ) -> "Candidates":
+        """The students of a method, with those schedules and swept numbers that it has, who compute
+        their part of each batch where it is split.
 
         Raises ValueError where the method does not fit the networks.
         """
@@ -61,6 +65,7 @@ class Recipe:
             self.batch,
             schedules={name: s for name, s in self.schedules.items() if name in names},
             context=context,
+            split=split,
         )
         return Candidates(model, distillation, self.grid(method))
 
@@ -130,6 +135,14 @@ class Task:
     def plan_of(self, members: int, epochs: int) -> Plan:
         """The plan of a training of so many students, with nothing left to choose."""
         return self.plan.settle(self.data.train.device, epochs * self.steps, members)
+
+    def plan_here(self, members: int, own: int, epochs: int) -> Plan:
+        """The plan of a training of so many students, of whom this rank has only its own: they are
+        compiled where one process would compile all, for results are not to depend on the ranks."""
+        whole = self.plan_of(members, epochs)
+        if self.plan_of(own, epochs) == whole:
+            return self.plan
+        return replace(self.plan, compile=whole.compile)
 
     # Of a streamed source the labels cost a pass over its files, so each is read once.
     @cached_property
@@ -238,6 +251,6 @@ def check_methods(task: Task, context: Context) -> dict[str, Candidates]:
     return candidates
 
 
-def teacher_candidates(task: Task, context: Context) -> Candidates:
+def teacher_candidates(task: Task, context: Context, split: Split | None = None) -> Candidates:
     """The teacher that is to be trained, on the labels."""
-    return task.teacher_recipe.students(task.teacher, methods.ce(), context)
+    return task.teacher_recipe.students(task.teacher, methods.ce(), context, split)

@@ -1,7 +1,9 @@
 """The command line: a comparison of the tutorial's networks, told on the console and in files."""
 
+import signal
 import time
 from collections.abc import Generator, Sequence
+from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
 
@@ -10,72 +12,117 @@ from rich.console import Console
 from fkd import checkpoint
 from fkd._imported import imported
 from fkd.compare import table
+from fkd.compare._accord import Accord
 from fkd.compare._compiled_cache import keep_compiled
-from fkd.compare._console import READER_GONE, Display, consoles, reader_gone, tell
+from fkd.compare._console import (
+    PIPE,
+    READER_GONE,
+    Display,
+    consoles,
+    nothing_told,
+    reader_gone,
+    tell,
+)
 from fkd.compare._estimate import check_data
 from fkd.compare._named import method, method_name, network
 from fkd.compare._parser import BASELINE
 from fkd.compare._resume import differences, kept_options
 from fkd.compare._signals import Stop
-from fkd.compare.environment import new_folder
-from fkd.compare.failure import failure_of
+from fkd.compare.environment import new_folder, own_rank
+from fkd.compare.failure import RankError, failure_of
 from fkd.compare.options import Config, in_flags, parse
 from fkd.compare.run import Comparison, Progress
 from fkd.data import Data, augmentations, built, datasets
+from fkd.distributed import Mesh, started
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the comparison. Return 0; 1 where a method failed otherwise than by divergence, 2 where
     the comparison was refused, 3 where a method diverged, 128 and its number where a signal stopped
-    it (130 of Ctrl-C, 143 of SIGTERM, 129 of SIGHUP), or 141 where nobody reads the console."""
-    console, errors = consoles()
+    it (130 of Ctrl-C, 143 of SIGTERM, 129 of SIGHUP), or 141 where nobody reads the console. Of the
+    many processes that torchrun starts each returns the same, and the first alone tells and writes.
+    """
+    rank = own_rank()
+    console, errors = consoles(rank)
     begin = time.perf_counter()
     try:
-        config = parse(arguments)
-        folder = _folder(config)
-        comparison = prepare(config, console)
-        folder = folder or _new_folder(config)
-        minutes = config.checkpoint_minutes
-        training = comparison.run(folder, checkpoint_minutes=minutes, options=config.raw)
+        with nothing_told() if rank else nullcontext():
+            config = parse(arguments)
+        with started(config.data_ranks) as mesh:
+            return _compare(config, mesh, console, errors, begin)
     except ValueError as error:
         errors.print(f"compare: {in_flags(str(error))}", markup=False)
         return 2
     except KeyboardInterrupt:
         errors.print("compare: stopped before it began", markup=False)
         return 130
-    results = comparison.results
+
+
+def _compare(config: Config, mesh: Mesh, console: Console, errors: Console, begin: float) -> int:
+    """Run the comparison on this rank; raises ValueError where it is refused."""
+    accord = Accord(mesh)
+    try:
+        with accord.together("the start"):
+            folder = _folder(config)
+            comparison = prepare(config, console, mesh)
+            if mesh.ranks > 1 and folder is not None and mesh.rank == 0:
+                folder = new_folder(folder)
+            made = str(folder or _new_folder(config)) if mesh.rank == 0 else ""
+            folder = Path(accord.share("the folder", made)[0])
+            minutes = config.checkpoint_minutes
+            # A run on many processes is not kept yet: what it measured is written at its end.
+            place = folder if mesh.ranks == 1 else None
+            training = comparison.run(place, checkpoint_minutes=minutes, options=config.raw)
+    except RankError as error:
+        return _failed(error, errors)
+    results, accord = comparison.results, comparison.accord
     # The library does not know of what went before it.
     before = time.perf_counter() - begin
-    code = 0
+    error = None
     with Stop() as stop:
         try:
             follow(comparison, training, console, stop)
-        except BrokenPipeError:
-            pass  # told by the exit code alone
-        except Exception as error:  # in the teacher's training, so that nothing can be compared
-            failure = failure_of(error)
-            errors.print(f"compare: {failure.reason}", markup=False)
-            code = 3 if failure.kind == "diverged" else 1
+        except Exception as own:  # in the teacher's training, so that nothing can be compared
+            error = accord.told(own)
         finally:
             training.close()  # and so saves where it stands
     for trouble in comparison.troubles:
         errors.print(f"compare: {trouble}", markup=False)
     for name, failure in results.failed.items():
         errors.print(f"compare: {name}: {failure.reason}", markup=False)
+    code = 0 if error is None else _failed(error, errors)
     results.seconds["total"] = results.seconds.get("total", 0.0) + before
-    if results.methods or results.failed:  # of a run that was cut short, what was finished
-        code = code or _show(comparison, folder, console, errors)
+    # Of a run that was cut short, what was finished.
+    if mesh.rank == 0 and (results.methods or results.failed):
+        code = _show(comparison, folder, console, errors) or code
     if peak := results.environment.get("peak_memory"):
         console.print(f"Peak memory: {peak:.2f} GiB", highlight=False)
     console.print(f"Written to {folder}", soft_wrap=True)
-    if stop.signal is not None:
-        text = f"stopped by {stop.signal.name}; to go on: python -m fkd.compare --resume {folder}"
-        errors.print(f"compare: {text}", markup=False)
-        return stop.code
-    if reader_gone(console):
-        return READER_GONE
     kinds = {failure.kind for failure in results.failed.values()}
-    return code or (0 if not kinds else 3 if kinds == {"diverged"} else 1)
+    code = code or (0 if not kinds else 3 if kinds == {"diverged"} else 1)
+    number = accord.stop or stop.signal
+    if number is not None and number != PIPE:
+        name = signal.Signals(number).name
+        text = f"stopped by {name}; to go on: python -m fkd.compare --resume {folder}"
+        errors.print(f"compare: {text}", markup=False)
+        code = 128 + number
+    elif reader_gone(console):
+        code = READER_GONE
+    if isinstance(error, RankError) and error.lost:
+        return code
+    try:
+        return accord.share("the end", code)[0]  # when the first has written all there is
+    except RankError as lost:
+        return _failed(lost, errors)
+
+
+def _failed(error: Exception, errors: Console) -> int:
+    """Tell why nothing can be compared: the exit code."""
+    failure = failure_of(error)
+    if isinstance(error, RankError) and error.lost:
+        errors.quiet = False  # whoever is left tells it, for the first may be the one that is lost
+    errors.print(f"compare: {failure.reason}", markup=False)
+    return 3 if failure.kind == "diverged" else 1
 
 
 def _show(comparison: Comparison, folder: Path, console: Console, errors: Console) -> int:
@@ -94,7 +141,7 @@ def _show(comparison: Comparison, folder: Path, console: Console, errors: Consol
     return code
 
 
-def prepare(config: Config, console: Console) -> Comparison:
+def prepare(config: Config, console: Console, mesh: Mesh | None = None) -> Comparison:
     """The comparison that was asked for; raises ValueError for what makes no sense."""
     methods = {
         method_name(text): method(text, config.recipe, config.epochs) for text in config.methods
@@ -141,6 +188,7 @@ def prepare(config: Config, console: Console) -> Comparison:
             order=config.order,
             precision=config.precision,
             plan=config.plan,
+            mesh=mesh,
         )
     results = comparison.results
     results.seconds["data"] = seconds
@@ -202,13 +250,16 @@ def _new_folder(config: Config) -> Path:
 def follow(
     comparison: Comparison, training: Generator[Progress], console: Console, stop: Stop
 ) -> None:
-    """Show how far the comparison is, until its end or a signal."""
-    results = comparison.results
+    """Show how far the comparison is, until its end or a signal, or where nobody reads it."""
+    results, accord = comparison.results, comparison.accord
     tell(comparison, console)
     accuracy_told, troubles = False, 0
     with Display(console) as display:
         for progress in training:
-            display.show(progress)
+            try:
+                display.show(progress)
+            except BrokenPipeError:
+                accord.wish(stop=PIPE)
             if results.teacher and not accuracy_told:
                 console.print(f"Teacher accuracy: {100 * results.teacher.accuracy:.2f} %")
                 accuracy_told = True
@@ -216,4 +267,6 @@ def follow(
                 console.print(trouble, markup=False)
             troubles = len(comparison.troubles)
             if stop.signal is not None:
+                accord.wish(stop=stop.signal)
+            if accord.stop is not None:
                 return

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 
-def environment() -> dict[str, Any]:
-    """Date, commit, versions and hardware, as results.json holds them.
+def environment(member_ranks: int = 1, data_ranks: int = 1) -> dict[str, Any]:
+    """Date, commit, versions, hardware and how many ranks share it, as results.json holds them.
 
     `commit` is fkd's own, or None where fkd does not run from a clone.
     """
@@ -29,6 +29,8 @@ def environment() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "member_ranks": member_ranks,
+        "data_ranks": data_ranks,
     }
 
 
@@ -50,6 +52,35 @@ def installed_memory() -> float:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     except (AttributeError, ValueError, OSError):  # Windows
         return math.inf
+
+
+def own_rank() -> int:
+    """The number of this process among those that torchrun started; 0 where it started none."""
+    many = int(os.environ.get("WORLD_SIZE", 1)) > 1
+    return int(os.environ.get("RANK", 0)) if many else 0
+
+
+def ranks_here(ranks: int) -> int:
+    """How many of a run's ranks share this machine, as torchrun says; all, where it does not."""
+    return min(ranks, int(os.environ.get("LOCAL_WORLD_SIZE", ranks)))
+
+
+def cores_here() -> int:
+    """The cores of this machine that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1  # macOS and Windows
+
+
+def idle_cores(ranks: int) -> list[str]:
+    """What a user should know of cores that ranks leave idle: torchrun gives each one thread."""
+    here, threads, cores = ranks_here(ranks), torch.get_num_threads(), cores_here()
+    if ranks == 1 or cores // here <= threads:
+        return []
+    return [
+        f"Each of {here} processes on this machine computes with {threads} of its {cores} cores: "
+        f"OMP_NUM_THREADS={cores // here} in the environment has them use all"
+    ]
 
 
 def new_folder(path: str | Path) -> Path:

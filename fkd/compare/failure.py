@@ -40,6 +40,20 @@ class Failure:
         return {"memory": "no memory", "disk": "disk full"}.get(self.kind, self.kind)
 
 
+class RankError(RuntimeError):
+    """An error of one rank, or between ranks, as all ranks raise it.
+
+    It is none that a method has of its own where it `ends` the run, and the ranks hear no more of
+    each other where they are `lost`. `traceback` is that of the rank that failed.
+    """
+
+    def __init__(
+        self, failure: Failure, *, ends: bool = False, lost: bool = False, traceback: str = ""
+    ):
+        super().__init__(failure.reason)
+        self.failure, self.ends, self.lost, self.traceback = failure, ends, lost, traceback
+
+
 def failure_of(error: Exception) -> Failure:
     """The failure that an error in a method's training is.
 
@@ -53,6 +67,8 @@ def failure_of(error: Exception) -> Failure:
     >>> failure_of(KeyError("no such layer"))
     Failure(kind='error', reason="KeyError: 'no such layer'")
     """
+    if isinstance(error, RankError):
+        return error.failure
     text = str(error).strip()
     line = text.split("\n")[0]
     if isinstance(error, FloatingPointError):

@@ -29,6 +29,7 @@ FLAGS = {
     "folder": "--output",
     "numbers": "--set",
     "plan": "--compile",
+    "started": "--data-ranks",
     "student": "--student-model",
     "teacher": "--teacher-model",
     "teacher_state": "--teacher",
@@ -82,6 +83,7 @@ class Config:
     layout: Layout
     chunk: int | None
     graph: int
+    data_ranks: int
     sweep: dict[str, tuple[float, ...]]
     validation: float
     output: str | None
@@ -130,6 +132,7 @@ class Config:
         if self.chunk is not None:
             _check_count("--chunk", self.chunk)
         _check_count("--graph", self.graph, least=0)
+        _check_count("--data-ranks", self.data_ranks)
         _check.not_negative("--teacher-memory", teacher_memory=self.teacher_memory)
         _check.known("--order", "order", self.order, ("shared", "own"))
         if not 0 < self.validation < 1:
@@ -188,7 +191,7 @@ class Config:
     def asked(self) -> dict[str, Any]:
         """What results.json holds of it: all on which the results depend, in JSON's own types."""
         entry = asdict(self)
-        for name in ("resume", "checkpoint_minutes", "raw"):
+        for name in ("resume", "checkpoint_minutes", "data_ranks", "raw"):
             del entry[name]
         return in_json(entry)
 

@@ -14,10 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from fkd import _check, optim
+from fkd.compare._accord import Accord
 from fkd.compare._asked import (
     check_arguments,
     check_kinds,
     check_precision,
+    check_ranks,
     config,
     hold_out,
     summary,
@@ -47,9 +49,10 @@ from fkd.compare._task import (
     with_numbers,
     without_teacher,
 )
-from fkd.compare.environment import environment
+from fkd.compare.environment import environment, idle_cores
 from fkd.compare.results import Results
 from fkd.data import Batch, Data, Mix, Source, Transform, steps_per_epoch
+from fkd.distributed import Mesh
 from fkd.ensemble import Order
 from fkd.execution import (
     PAYS_FROM,
@@ -94,6 +97,10 @@ class Comparison:
 
     Raises ValueError, which begins with the argument's name, for what makes no sense, and for what
     takes more memory than is free.
+
+    With a `mesh` of more ranks than one, all ranks make the same comparison, and run it together.
+    The students of each method are dealt over the member ranks, and batches are split over the data
+    ranks; every rank has the same results, and what one refuses all refuse.
     """
 
     def __init__(
@@ -120,93 +127,101 @@ class Comparison:
         order: Order = "shared",
         precision: str = "fp32",
         plan: Plan | None = None,
+        mesh: Mesh | None = None,
     ):
-        seconds: dict[str, float] = {}
-        check_kinds(
-            teacher,
-            student,
-            methods,
-            data,
-            optimizer,
-            schedules,
-            numbers,
-            augment,
-            mix,
-            sweep,
-            validation,
-            teacher_state,
-            baseline,
-            plan,
-        )
-        device = data.train.device
-        self.notes = list(data.notes)
-        check_arguments(methods, seeds, epochs, teacher_seed, teacher_epochs, teacher_memory, order)
-        check_precision(precision, device)
-        held_out = None
-        if sweep:
-            data, held_out = hold_out(data, validation)
-        if augment is not None or mix is not None:
-            data = replace(data, train=data.train.augmented(augment, mix))
-        batch = example_batch(data.train)
-        chosen, optimizer = with_numbers(methods, optimizer or optim.adam(), numbers or {})
-        length = epochs if teacher_epochs is None else teacher_epochs
-        steps = steps_per_epoch(data.train.examples, data.train.batch_size)
-        own, of_teacher = schedules_of(schedules, steps, epochs, length)
-
-        multiply_in(precision)
-        dtype = PRECISIONS[precision]
-        networks = {
-            TEACHER: Network(teacher, functional(teacher, dtype)),
-            "student": Network(student, functional(student, dtype)),
-        }
-        modules = {TEACHER: module_of(teacher, teacher_state), "student": module_of(student)}
-        teacher_outputs = _outputs(TEACHER, networks, batch.inputs, train=False)
-        student_outputs = _outputs("student", networks, batch.inputs, train=True)
-        example = Batch(batch.inputs, batch.targets | teacher_outputs)
-        task = Task(
-            teacher=networks[TEACHER],
-            student=networks["student"],
-            methods=chosen,
-            data=data,
-            validation=held_out,
-            recipe=Recipe(optimizer, own, sweep or {}, example),
-            own=batch.targets,
-            seeds=list(seeds),
-            epochs=epochs,
-            teacher_seed=teacher_seed,
-            teacher_epochs=length,
-            teacher_schedules=of_teacher,
-            order=order,
-            plan=plan or Plan(),
-        )
-        context = _context(task, modules[TEACHER], student_outputs)
-        candidates = check_methods(task, context)
-        baseline = baseline or without_teacher(task.methods, task.own)
-        _check.known("baseline", "method", baseline, task.methods)
-        task = self._choose_live(task, teacher_outputs, teacher_memory)
-        task = self._choose_compiling(task, teacher_state is not None, seconds)
-        to_train = None if teacher_state is not None else teacher_candidates(task, context)
-        self.notes += check_memory(task, candidates, to_train)
-        if dtype == torch.bfloat16 and not fast_in_bfloat16(device.type):
-            self.notes.append(
-                "This processor has no instructions for bfloat16: bf16 is slower here than fp32"
+        mesh = Mesh() if mesh is None else mesh
+        _check.kind("mesh", Mesh, mesh=mesh)
+        self._accord = Accord(mesh)
+        with self._accord.together("the preparation"):
+            seconds: dict[str, float] = {}
+            check_kinds(
+                teacher,
+                student,
+                methods,
+                data,
+                optimizer,
+                schedules,
+                numbers,
+                augment,
+                mix,
+                sweep,
+                validation,
+                teacher_state,
+                baseline,
+                plan,
             )
-        self.results = Results(
-            config=config(task, validation, teacher_state, teacher_memory, precision),
-            environment=environment(),
-            data=summary(task, batch),
-            device=str(device),
-            baseline=baseline,
-            parameters={role: parameters(network.model) for role, network in networks.items()},
-            shapes={TEACHER: shapes(teacher_outputs), "student": shapes(student_outputs)},
-            networks={role: type(module).__name__ for role, module in modules.items()},
-            seconds=seconds,
-        )
-        trained = None
-        if teacher_state is not None:
-            trained = teacher_of(task.teacher.model, teacher_state, device)
-        self._config, self._teacher_state = dict(self.results.config), teacher_state
-        self._run = Run(task, context, self.results, trained)
+            device = data.train.device
+            self.notes = list(data.notes)
+            check_arguments(
+                methods, seeds, epochs, teacher_seed, teacher_epochs, teacher_memory, order
+            )
+            check_precision(precision, device)
+            held_out = None
+            if sweep:
+                data, held_out = hold_out(data, validation)
+            if augment is not None or mix is not None:
+                data = replace(data, train=data.train.augmented(augment, mix))
+            batch = example_batch(data.train)
+            chosen, optimizer = with_numbers(methods, optimizer or optim.adam(), numbers or {})
+            length = epochs if teacher_epochs is None else teacher_epochs
+            steps = steps_per_epoch(data.train.examples, data.train.batch_size)
+            own, of_teacher = schedules_of(schedules, steps, epochs, length)
+
+            multiply_in(precision)
+            dtype = PRECISIONS[precision]
+            networks = {
+                TEACHER: Network(teacher, functional(teacher, dtype)),
+                "student": Network(student, functional(student, dtype)),
+            }
+            modules = {TEACHER: module_of(teacher, teacher_state), "student": module_of(student)}
+            teacher_outputs = _outputs(TEACHER, networks, batch.inputs, train=False)
+            student_outputs = _outputs("student", networks, batch.inputs, train=True)
+            example = Batch(batch.inputs, batch.targets | teacher_outputs)
+            task = Task(
+                teacher=networks[TEACHER],
+                student=networks["student"],
+                methods=chosen,
+                data=data,
+                validation=held_out,
+                recipe=Recipe(optimizer, own, sweep or {}, example),
+                own=batch.targets,
+                seeds=list(seeds),
+                epochs=epochs,
+                teacher_seed=teacher_seed,
+                teacher_epochs=length,
+                teacher_schedules=of_teacher,
+                order=order,
+                plan=plan or Plan(),
+            )
+            context = _context(task, modules[TEACHER], student_outputs)
+            candidates = check_methods(task, context)
+            baseline = baseline or without_teacher(task.methods, task.own)
+            _check.known("baseline", "method", baseline, task.methods)
+            check_ranks(task, mesh)
+            task = self._choose_live(task, teacher_outputs, teacher_memory)
+            task = self._choose_compiling(task, teacher_state is not None, seconds)
+            to_train = None if teacher_state is not None else teacher_candidates(task, context)
+            self.notes += idle_cores(mesh.ranks) + check_memory(task, candidates, to_train, mesh)
+            if dtype == torch.bfloat16 and not fast_in_bfloat16(device.type):
+                self.notes.append(
+                    "This processor has no instructions for bfloat16: bf16 is slower here than fp32"
+                )
+            self.results = Results(
+                config=config(task, validation, teacher_state, teacher_memory, precision),
+                environment=environment(mesh.member_ranks, mesh.data_ranks),
+                data=summary(task, batch),
+                device=str(device),
+                baseline=baseline,
+                parameters={role: parameters(network.model) for role, network in networks.items()},
+                shapes={TEACHER: shapes(teacher_outputs), "student": shapes(student_outputs)},
+                networks={role: type(module).__name__ for role, module in modules.items()},
+                seconds=seconds,
+            )
+            trained = None
+            if teacher_state is not None:
+                trained = teacher_of(task.teacher.model, teacher_state, device)
+            self._config, self._teacher_state = dict(self.results.config), teacher_state
+            self._run = Run(task, context, self.results, self._accord, trained)
 
     @property
     def teacher(self) -> Teacher | None:
@@ -235,6 +250,8 @@ class Comparison:
         """
         if folder is None:
             return self._run.progress()
+        if self._accord.mesh.ranks > 1:
+            raise ValueError("folder: a run on many ranks is not kept yet; leave the folder out")
         _check.positive("checkpoint_minutes", checkpoint_minutes=checkpoint_minutes)
         asked = identity(self._run.task, self._config, self._teacher_state)
         place = RunFolder(folder, asked, options)
@@ -244,6 +261,11 @@ class Comparison:
             place.close()
             raise
         return kept(self._run, place, checkpoint_minutes)
+
+    @property
+    def accord(self) -> Accord:
+        """What the ranks agree on: whoever runs the comparison asks it to stop."""
+        return self._accord
 
     @property
     def troubles(self) -> list[str]:
@@ -277,8 +299,9 @@ class Comparison:
                 )
             return task
         begin = time.perf_counter()
-        reason = why_not_compile(task.data.train.device)
+        reasons = self._accord.share("the compiler", why_not_compile(task.data.train.device))
         seconds["compiler_check"] = time.perf_counter() - begin
+        reason = next(filter(None, reasons), None)  # what one rank cannot, none does
         if reason is None:
             return task
         self.notes.append(f"Compilation is not possible here, going on without: {reason}")
@@ -308,6 +331,7 @@ def compare(
     order: Order = "shared",
     precision: str = "fp32",
     plan: Plan | None = None,
+    mesh: Mesh | None = None,
     folder: str | Path | None = None,
     checkpoint_minutes: float = 5.0,
 ) -> Results:
@@ -340,6 +364,7 @@ def compare(
         order=order,
         precision=precision,
         plan=plan,
+        mesh=mesh,
     )
     for _ in comparison.run(folder, checkpoint_minutes=checkpoint_minutes):
         pass

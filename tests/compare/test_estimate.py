@@ -16,6 +16,7 @@ from fkd.compare._estimate import Estimate, check_data, estimated, kept_by_autog
 from fkd.compare._task import check_methods, teacher_candidates
 from fkd.data import Batch
 from fkd.distillation import distill
+from fkd.distributed import Mesh
 from fkd.ensemble import ensemble
 from fkd.execution import Plan
 from fkd.methods import Term
@@ -30,7 +31,7 @@ def comparison(chosen=None, **options) -> Comparison:
 def estimate_of(made: Comparison) -> Estimate:
     run = made._run
     teacher = None if run.teacher else teacher_candidates(run.task, run.context)
-    return estimated(run.task, check_methods(run.task, run.context), teacher)
+    return estimated(run.task, check_methods(run.task, run.context), teacher, Mesh())
 
 
 @pytest.mark.parametrize("optimizer", [optim.sgd(0.1), optim.averaged(optim.adam(0.1))])
