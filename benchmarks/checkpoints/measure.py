@@ -114,22 +114,23 @@ def measure(
         read=median(reads),
         steps=steps,
     )
+    saver = Saver(folder, 1.0)
     for number in range(rounds):  # which comes first alternates too
         for saves in (number % 2 == 0, number % 2 == 1):
-            taken = block(training, record, steps, path if saves else None)
+            taken = block(training, record, steps, saver if saves else None)
             (cost.together if saves else cost.without).append(taken)
+    saver.close()
     return cost
 
 
-def block(training: Iterator[At], record: Record, steps: int, path: Path | None) -> float:
-    """The seconds of so many steps; with a path, of a checkpoint at the first of them too."""
+def block(training: Iterator[At], record: Record, steps: int, saver: Saver | None) -> float:
+    """The seconds of so many steps; with a saver, of a checkpoint at the first of them too."""
     begin = time.perf_counter()
-    saver = Saver(path, 1.0) if path else None
     for number, at in enumerate(islice(training, steps)):
         if saver and number == 0:
             saver.save(Standing(at, {NAME: record}))
     if saver:
-        saver.close()
+        saver.wait()
     return time.perf_counter() - begin
 
 

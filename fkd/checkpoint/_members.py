@@ -16,38 +16,68 @@ from fkd.checkpoint._tree import flat, misfit, refuse
 
 
 def save_members(
-    path: str | Path, tree: Any, about: Mapping[str, Any] = {}, name: str = ""
+    path: str | Path,
+    tree: Any,
+    about: Mapping[str, Any] = {},
+    name: str = "",
+    *,
+    first: int = 0,
 ) -> None:
     """Write a stacked tree to `path`, as `write` does, under the names that `by_member` gives."""
-    write(path, by_member(tree, name), about)
+    write(path, by_member(tree, name, first=first), about)
 
 
 def load_members(
-    path: str | Path, like: Any, members: Sequence[int] | None = None, name: str = ""
+    path: str | Path | Sequence[str | Path],
+    like: Any,
+    members: Sequence[int] | None = None,
+    name: str = "",
 ) -> Any:
-    """The members in a file as one stacked tree, as `of_members` gives it; of a safetensors file no
-    other member is read.
+    """The members in a file, or in the files of several processes, as one stacked tree, as
+    `of_members` gives it; of safetensors files no other member is read.
 
-    Raises what `of_members` and `read` raise.
+    Raises what `of_members` and `read` raise, and ValueError where two files hold one tensor.
     """
     return _stacked(f"checkpoint {path}", opened(path), like, members, name)
 
 
-def by_member(tree: Any, name: str = "") -> dict[str, Tensor]:
+def by_member(tree: Any, name: str = "", *, first: int = 0) -> dict[str, Tensor]:
     """Every row of every leaf of a stacked tree by its name: views, written when they are saved.
 
     A name is the member's number and the way to the leaf, `0003.params.student.fc.weight`, behind
-    `name` where it is given: `kd.0003.params.student.fc.weight`.
+    `name` where it is given: `kd.0003.params.student.fc.weight`. Members are numbered from `first`
+    on, which is where those of one process of several begin.
 
-    Raises ValueError for leaves that have not one member axis, and where two leaves have one name.
+    Raises ValueError for leaves that have not one member axis, for a `first` below zero, and where
+    two leaves have one name.
 
     >>> import torch
-    >>> list(by_member({"w": torch.ones(2, 3)}, "kd"))
-    ['kd.0000.w', 'kd.0001.w']
+    >>> list(by_member({"w": torch.ones(2, 3)}, "kd", first=4))
+    ['kd.0004.w', 'kd.0005.w']
     """
+    _check.count("by_member", least=0, first=first)
     leaves = flat(tree)
     count = _count("by_member", leaves)
-    return {_key(name, k, way): leaf[k] for k in range(count) for way, leaf in leaves.items()}
+    return {
+        _key(name, first + k, way): leaf[k] for k in range(count) for way, leaf in leaves.items()
+    }
+
+
+def only_members(
+    path: str | Path | Sequence[str | Path], members: Sequence[int], name: str = ""
+) -> dict[str, Tensor]:
+    """The tensors of some members in a file, or in the files of several processes, by their names
+    there, for `of_members`; of safetensors files no other is read.
+
+    Raises what `read` raises, and ValueError for a member that no file holds, and where two files
+    hold one tensor.
+    """
+    tensors, where = opened(path), f"checkpoint {path}"
+    _check.whole(where, **{f"members[{n}]": k for n, k in enumerate(members)})
+    held, wrong = _held(tensors, name)
+    refuse(where, wrong + [f"member {k} is missing" for k in members if k not in held])
+    keys = [_key(name, k, way) for k in members for way in held[k]]
+    return {key: tensors[key] for key in keys}
 
 
 def of_members(

@@ -1,24 +1,27 @@
 """Whatever file holds tensors by name, by what it begins with."""
 
 import stat
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from fkd import _check
 from fkd.checkpoint._archive import archive
 from fkd.checkpoint._file import File
 
 
-def read(path: str | Path) -> dict[str, Tensor]:
-    """The tensors in a file by name, on the CPU, each with memory of its own.
+def read(path: str | Path | Sequence[str | Path]) -> dict[str, Tensor]:
+    """The tensors in a file by name, or in several, on the CPU, each with memory of its own.
 
-    The file is one of `write`'s, whose checksums are verified, any safetensors file, or a
+    A file is one of `write`'s, whose checksums are verified, any safetensors file, or a
     `state_dict` that torch has saved, of which nothing but tensors is unpickled. One of torch's
     archives is verified by its CRC-32; the safetensors files of others, and what torch wrote before
     its version 1.6, hold no checksum.
 
-    Raises ValueError where there is no file, or one that is damaged or holds anything else.
+    Raises ValueError where there is no file, or one that is damaged or holds anything else, and
+    where two files hold a tensor of one name.
     """
     return dict(opened(path))
 
@@ -31,9 +34,38 @@ def about(path: str | Path) -> dict[str, Any]:
     return File(path).about if _is_safetensors(path) else {}
 
 
-def opened(path: str | Path) -> File | dict[str, Tensor]:
-    """The tensors of a file by name, those of safetensors read when they are asked for."""
-    return File(path) if _is_safetensors(path) else archive(path)
+def opened(path: str | Path | Sequence[str | Path]) -> "File | Mapping[str, Tensor]":
+    """The tensors of a file by name, or of several; those of safetensors are read when they are
+    asked for."""
+    if isinstance(path, str | Path):
+        return File(path) if _is_safetensors(path) else archive(path)
+    _check.sequence("checkpoint", path=path)
+    return Together(path)
+
+
+class Together(Mapping[str, Tensor]):
+    """The tensors of several files by name; raises ValueError where two files hold one name."""
+
+    def __init__(self, paths: Sequence[str | Path]):
+        self._files: dict[str, File | Mapping[str, Tensor]] = {}
+        for path in paths:
+            file = opened(path)
+            for name in file:
+                if name in self._files:
+                    raise ValueError(
+                        f"checkpoint {path}: it holds {name}, and so does another of these files; "
+                        "give the files of one moment, each once"
+                    )
+                self._files[name] = file
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._files[name][name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
 
 
 def _is_safetensors(path: str | Path) -> bool:

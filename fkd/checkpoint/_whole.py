@@ -39,7 +39,7 @@ def whole(path: str | Path) -> Iterator[Path]:
     """
     path = Path(os.path.realpath(path))
     mode = _mode(path)
-    _remove_left_overs(path)
+    remove_left_overs(path.parent, path.name)
     folder, lock = _own_folder(path)
     try:
         usual = stat.S_IMODE(folder.stat().st_mode)
@@ -48,13 +48,13 @@ def whole(path: str | Path) -> Iterator[Path]:
         yield temporary
         _check_alone(temporary, path)
         _chmod(temporary, usual & 0o666 if mode is None else mode)
-        _flush(temporary)
+        flush(temporary)
         os.replace(temporary, path)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         if lock is not None:
             os.close(lock)
-    _flush(path.parent)
+    flush(path.parent)
 
 
 def _check_alone(temporary: Path, path: Path) -> None:
@@ -94,15 +94,17 @@ def _own_folder(path: Path) -> tuple[Path, int | None]:
             return folder, None
 
 
-def _remove_left_overs(path: Path) -> None:
-    """Remove the folders of writers of `path` that are no more: nobody holds their lock."""
-    name = re.compile(re.escape(f".{path.name[:NAME]}.") + r"[0-9a-f]{8}\.fkd-partial")
+def remove_left_overs(folder: Path, name: str | None = None) -> None:
+    """Remove what writers that are no more have left in a folder, of the file of that name or of
+    any: their own folders, of which nobody holds the lock."""
+    of = ".*" if name is None else re.escape(name[:NAME])
+    left = re.compile(rf"\.{of}\.[0-9a-f]{{8}}\.fkd-partial")
     with suppress(PermissionError):  # a folder that may be written and not listed
-        for folder in path.parent.iterdir():
-            if name.fullmatch(folder.name):
+        for own in folder.iterdir():
+            if left.fullmatch(own.name):
                 with suppress(OSError):
-                    lock = _lock(folder)
-                    shutil.rmtree(folder, ignore_errors=True)
+                    lock = _lock(own)
+                    shutil.rmtree(own, ignore_errors=True)
                     os.close(lock)
 
 
@@ -130,7 +132,7 @@ def _chmod(path: Path, mode: int) -> None:
         path.chmod(mode)
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
     """Have a file's bytes, or a folder's names, on the disk before going on."""
     handle = os.open(path, os.O_RDONLY)
     try:

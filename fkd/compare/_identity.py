@@ -8,8 +8,8 @@ from torch import Tensor
 from fkd._digest import digest
 from fkd.compare._task import Task
 
-# On these no result depends.
-FREE = ("config.output", "config.root")
+# On these no result depends, but for rounding on the last.
+FREE = ("config.output", "config.root", "config.data_ranks")
 # What differs is told in these words where the two values say nothing to a person.
 WORDS = {
     "data.train": "the training examples",

@@ -14,8 +14,9 @@ from fkd.compare._saver import Saver
 def go_on(run: Run, folder: RunFolder) -> list[str]:
     """Take what the folder holds of the run: in words, what that is.
 
-    Raises ValueError for a file that is damaged.
+    Raises ValueError, on every rank, for a file that is damaged.
     """
+    accord = run.accord
     then = folder.results()
     if then is not None:
         results = run.results
@@ -26,9 +27,11 @@ def go_on(run: Run, folder: RunFolder) -> list[str]:
         results.seconds = then.seconds | results.seconds
     ended = [name for name in run.task.methods if run.has_ended(name)]
     known = [f"{', '.join(ended)}: ended"] if ended else []
-    if run.teacher is None and folder.teacher.exists():
-        about, device = checkpoint.about(folder.teacher), run.task.data.train.device
-        teacher = teacher_of(run.task.teacher.model, checkpoint.read(folder.teacher), device)
+    is_trained = accord.share("the teacher's file", folder.teacher.exists())[0]
+    if run.teacher is None and is_trained:
+        with accord.together("the teacher"):
+            about, device = checkpoint.about(folder.teacher), run.task.data.train.device
+            teacher = teacher_of(run.task.teacher.model, checkpoint.read(folder.teacher), device)
         run.set_teacher(teacher, about["curves"])
         run.results.seconds["teacher_training"] = about["seconds"]
         known.insert(0, "the teacher is trained")
@@ -38,7 +41,7 @@ def go_on(run: Run, folder: RunFolder) -> list[str]:
         run.saved = saved
         known.append(str(saved))
     elif saved:  # a kill came between the end of its training and its removal
-        _attempt(run, folder.checkpoint.unlink)
+        _attempt(run, folder.remove_saved)
     if not known:
         return []
     if len(ended) < len(run.task.methods):
@@ -48,11 +51,16 @@ def go_on(run: Run, folder: RunFolder) -> list[str]:
 
 def kept(run: Run, folder: RunFolder, minutes: float) -> Generator[Progress]:
     """The run, whose ends are written when they come, and where it stands each so many minutes and
-    when the iterator is closed. What cannot be written stops nothing, and is told in `troubles`."""
-    saver = Saver(folder.checkpoint, minutes)
-    results, ended, progress = run.results, _ended(run), None
+    when the iterator is closed. What cannot be written stops nothing, and is told in `troubles`.
+
+    Each rank writes where its members stand, and rank 0 all that is known of the whole. On closing
+    no rank waits for another.
+    """
+    saver = folder.saver(minutes)
+    ended, progress = _ended(run), None
     trained = run.teacher is not None
     try:
+        run.accord.wish(save=saver.due)
         for progress in run.progress():
             if run.teacher is not None and not trained:
                 _write_teacher(run, folder, saver)
@@ -60,12 +68,14 @@ def kept(run: Run, folder: RunFolder, minutes: float) -> Generator[Progress]:
             if _ended(run) != ended:
                 _write_ends(run, folder, saver)
                 ended = _ended(run)
-            elif progress.standing is not None and saver.due:
+            elif progress.standing is not None and progress.save:
+                if _share_errors(run, saver):
+                    saver.discard()
                 saver.save(progress.standing)
-                _tell_error(run, saver)
             yield progress
-        if _ended(run):
-            _attempt(run, results.write, folder.path)
+            run.accord.wish(save=saver.due)
+        if _ended(run) and run.accord.mesh.rank == 0:
+            _attempt(run, run.results.write, folder.path)
     except GeneratorExit:  # its caller has stopped, between two steps
         if progress is not None and progress.standing is not None:
             saver.save_now(progress.standing)
@@ -81,6 +91,8 @@ def _ended(run: Run) -> int:
 
 
 def _write_teacher(run: Run, folder: RunFolder, saver: Saver) -> None:
+    if run.accord.mesh.rank != 0:  # whose teacher all ranks have, and who alone saves it
+        return
     seconds = run.results.seconds["teacher_training"]
     about = {"curves": run.teacher_curves, "seconds": seconds}
     if _attempt(run, folder.save_teacher, run.teacher, about):
@@ -89,12 +101,14 @@ def _write_teacher(run: Run, folder: RunFolder, saver: Saver) -> None:
 
 def _write_ends(run: Run, folder: RunFolder, saver: Saver) -> None:
     """Write methods that ended: a kill between any two of these steps loses nothing."""
-    for name, traceback in run.tracebacks.items():
-        _attempt(run, folder.save_error, name, traceback)
+    _share_errors(run, saver)  # no rank's checkpoint is being written from here on
     for name, students in run.students.items():
-        _attempt(run, folder.save_students, name, students, _about(run, name))
-    if _attempt(run, run.results.write, folder.path):
-        _attempt(run, saver.remove)
+        _attempt(run, folder.save_students, name, students, _about(run, name), run.held[name].start)
+    if run.accord.mesh.rank == 0:
+        for name, traceback in run.tracebacks.items():
+            _attempt(run, folder.save_error, name, traceback)
+        if _attempt(run, run.results.write, folder.path):
+            _attempt(run, saver.remove)
     run.students, run.tracebacks = {}, {}
 
 
@@ -107,6 +121,20 @@ def _about(run: Run, name: str) -> dict[str, Any]:
         "setting": sweep.describe(choice.best.hyper) if choice else "",
         "network": run.results.networks["student"],
     }
+
+
+def _share_errors(run: Run, saver: Saver) -> bool:
+    """Wait until every rank's checkpoint is written; whether that of one cannot be."""
+    saver.wait()
+    own = None if saver.error is None else str(saver.error)
+    saver.error = None
+    told = [
+        f"the checkpoint cannot be written: {why}" + f" (on rank {rank})" * bool(rank)
+        for rank, why in enumerate(run.accord.share("the checkpoint", own))
+        if why is not None
+    ]
+    run.troubles += told
+    return bool(told)
 
 
 def _tell_error(run: Run, saver: Saver) -> None:

@@ -65,14 +65,10 @@ def _compare(config: Config, mesh: Mesh, console: Console, errors: Console, begi
         with accord.together("the start"):
             folder = _folder(config)
             comparison = prepare(config, console, mesh)
-            if mesh.ranks > 1 and folder is not None and mesh.rank == 0:
-                folder = new_folder(folder)
             made = str(folder or _new_folder(config)) if mesh.rank == 0 else ""
             folder = Path(accord.share("the folder", made)[0])
             minutes = config.checkpoint_minutes
-            # A run on many processes is not kept yet: what it measured is written at its end.
-            place = folder if mesh.ranks == 1 else None
-            training = comparison.run(place, checkpoint_minutes=minutes, options=config.raw)
+            training = comparison.run(folder, checkpoint_minutes=minutes, options=config.raw)
     except RankError as error:
         return _failed(error, errors)
     results, accord = comparison.results, comparison.accord

@@ -254,7 +254,7 @@ class Comparison:
             raise ValueError("folder: a run on many ranks is not kept yet; leave the folder out")
         _check.positive("checkpoint_minutes", checkpoint_minutes=checkpoint_minutes)
         asked = identity(self._run.task, self._config, self._teacher_state)
-        place = RunFolder(folder, asked, options)
+        place = RunFolder(folder, asked, options, self._run.accord)
         try:
             self.notes += place.notes + go_on(self._run, place)
         except BaseException:

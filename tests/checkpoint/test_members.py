@@ -89,15 +89,44 @@ def test_one_file_holds_several_ensembles_and_what_else_there_is(tmp_path):
     assert_same(checkpoint.of_members(read, tree(3), name="kd"), tree(3))
 
 
-def test_files_of_several_processes_are_one_ensemble(tmp_path):
-    tensors = checkpoint.by_member(tree(4))
-    for rank in range(2):
-        own = {name: x for name, x in tensors.items() if int(name[:4]) // 2 == rank}
-        checkpoint.write(tmp_path / f"{rank}", own)
-    both = checkpoint.read(tmp_path / "0") | checkpoint.read(tmp_path / "1")
-    assert_same(checkpoint.of_members(both, tree(4)), tree(4))
-    last = checkpoint.load_members(tmp_path / "1", tree(4), [3, 2])
-    assert_same(last, tree_map(lambda leaf: leaf[[3, 2]], tree(4)))
+@given(data=st.data(), drawn=stacked())
+def test_files_of_several_processes_are_one_ensemble(data, drawn, tmp_path_factory):
+    full, count = drawn
+    folder = tmp_path_factory.mktemp("parts")
+    bounds = sorted(data.draw(st.lists(st.integers(0, count), max_size=3)))
+    ranks = list(zip([0, *bounds], [*bounds, count], strict=True))  # some of them have no members
+    files = [folder / f"{rank}" for rank in range(len(ranks))]
+    for file, (first, last) in zip(files, ranks, strict=True):
+        own = tree_map(lambda leaf, first=first, last=last: leaf[first:last], full)
+        checkpoint.save_members(file, own, name="kd", first=first)
+    files = data.draw(st.permutations(files))
+    assert_same(checkpoint.load_members(files, full, name="kd"), full)
+    members = data.draw(st.lists(st.integers(0, count - 1), max_size=5))
+    some = tree_map(lambda leaf: leaf[torch.tensor(members).long()], full)
+    assert_same(checkpoint.load_members(files, full, members, "kd"), some)
+    rows = checkpoint.only_members(files, members, "kd")
+    assert {int(key.split(".")[1]) for key in rows} == set(members)
+    assert_same(checkpoint.of_members(rows, full, members, "kd"), some)
+
+
+@pytest.mark.plain
+def test_files_that_hold_a_member_twice_or_not_at_all_are_refused(tmp_path):
+    for file, first in (("a", 0), ("b", 2), ("c", 3)):
+        checkpoint.save_members(tmp_path / file, tree(2), first=first)
+    a, b, c = (tmp_path / file for file in "abc")
+    assert_same(
+        checkpoint.load_members([a, b], tree(), [1, 2]), tree_map(lambda x: x[[1, 0]], tree(2))
+    )
+    with pytest.raises(ValueError, match=r"c: it holds 0003\.m\.0, and so does another"):
+        checkpoint.load_members([a, b, c], tree())
+    with pytest.raises(ValueError, match="its tensors do not fit:\n  member 2 is missing"):
+        checkpoint.only_members([a, c], [1, 2])
+    with pytest.raises(ValueError, match=r"members\[0\] must be a whole number"):
+        checkpoint.only_members([a], [-1])
+    with pytest.raises(ValueError, match="by_member: first must be"):
+        checkpoint.by_member(tree(), first=-1)
+    with pytest.raises(ValueError, match="path must be a list or a tuple"):
+        checkpoint.load_members(3, tree())  # pyright: ignore[reportArgumentType]
 
 
 def test_a_file_of_a_state_goes_on_as_if_it_had_never_been_one(tmp_path):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from fkd.checkpoint import whole
+from fkd.checkpoint import remove_left_overs, whole
 
 KILLED = """
 import sys, time
@@ -235,6 +235,18 @@ def test_where_nothing_can_be_locked_nothing_is_taken_for_a_left_over(owner, tmp
     left = [name for name in names(tmp_path) if name != "x"]
     assert ".x.01234567.fkd-partial" in left and (tmp_path / "x").read_text() == "new"
     assert len(left) == (2 if owner == "a sweeper" else 1)  # which that writer removes
+
+
+def test_what_killed_writers_of_any_file_left_is_removed(tmp_path):
+    for name in (".x.01234567.fkd-partial", "..ranks.y.89abcdef.fkd-partial"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "half").write_text("ha")
+    (tmp_path / "x").write_text("mine")
+    (tmp_path / ".x.fkd-partial").mkdir()
+    with whole(tmp_path / "z") as temporary:  # a writer that lives
+        temporary.write_text("whole")
+        remove_left_overs(tmp_path)
+    assert sorted(names(tmp_path)) == [".x.fkd-partial", "x", "z"]
 
 
 def test_what_only_looks_like_a_left_over_stays(tmp_path):

@@ -7,14 +7,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from compare.ranks import meshes
 from compare.small_comparisons import EAGER, Narrow, vectors
-from torch.utils._pytree import tree_leaves, tree_structure
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils._pytree import tree_leaves, tree_map, tree_structure
 
 from fkd import checkpoint, methods, optim
 from fkd.compare._record import Record
-from fkd.compare._standing import MEASURED, Saved, Standing
+from fkd.compare._standing import MEASURED, Saved, Standing, share
 from fkd.data import Resident
 from fkd.distillation import distill
+from fkd.ensemble import ensemble
 from fkd.methods import Context
 from fkd.model import functional
 from fkd.train import At, Students, train
@@ -36,7 +40,7 @@ class Trained:
     def saved(self, folder: Path) -> Saved:
         """Where they stand, through a file."""
         checkpoint.write(folder / "file", *Standing(self.at, self.records).taken())
-        return Saved(folder / "file")
+        return Saved([folder / "file"])
 
 
 @pytest.fixture
@@ -108,9 +112,9 @@ def test_a_training_goes_on_from_it_as_if_it_had_not_stopped(trained, tmp_path):
     start = trained.saved(tmp_path).restored(trained.students, trained.records, CPU)
     again = train(trained.students, trained.source, epochs=3, plan=EAGER, start=start)
     count = 0
-    for expected, given in zip(trained.training, again, strict=True):
-        assert (expected.epoch, expected.step) == (given.epoch, given.step)
-        assert_same(tensors_of(expected), tensors_of(given))
+    for expected, gone_on in zip(trained.training, again, strict=True):
+        assert (expected.epoch, expected.step) == (gone_on.epoch, gone_on.step)
+        assert_same(tensors_of(expected), tensors_of(gone_on))
         count += 1
     assert count == 7  # of twelve, after five
 
@@ -118,5 +122,78 @@ def test_a_training_goes_on_from_it_as_if_it_had_not_stopped(trained, tmp_path):
 def test_another_ensemble_is_refused(trained, tmp_path):
     saved = trained.saved(tmp_path)
     fewer = {name: Students(one.distillation, (3, 5)) for name, one in trained.students.items()}
-    with pytest.raises(ValueError, match="member 2 is not wanted"):
-        saved.restored(fewer, trained.records, CPU)
+    records = {name: Record(one.model, (3, 5), [{}]) for name, one in trained.records.items()}
+    with pytest.raises(ValueError, match="it is of 3 students of ce, and not of 2"):
+        saved.restored(fewer, records, CPU)
+
+
+def of_members(count: int) -> tuple[Students, Record, At]:
+    """So many students where they might stand in training, each elsewhere."""
+    data = vectors().train
+    batch = data.read(torch.arange(10))
+    model = functional(Narrow)
+    one = distill(model, methods.ce(), optim.adam(0.01), batch)
+    students, record = Students(one, range(count)), Record(model, range(count), [{}])
+    state = ensemble(one).init(students.seeds)
+    record.curves = {"test_accuracy": [[0.1 * k for k in range(count)]]}
+    record.diverged, record.broken = [-1] * count, [""] * count
+    sums = {"loss": torch.arange(count).double()}
+    return students, record, At(1, 2, 4, {"ce": state}, {"ce": sums}, {"ce": torch.arange(count)})
+
+
+def own_of(at: At, own: slice) -> At:
+    """What a rank has of where all stand."""
+    states, sums, diverged = tree_map(lambda leaf: leaf[own], tensors_of(at))
+    return At(at.epoch, at.step, at.steps, states, sums, diverged)
+
+
+@given(data=st.data(), count=st.integers(1, 6))
+def test_what_any_ranks_wrote_any_other_ranks_read(data, count, tmp_path_factory):
+    folder, (students, record, at) = tmp_path_factory.mktemp("ranks"), of_members(count)
+    # Of the one teacher there are fewer than ranks: each has it, and the first writes it.
+    ranks = st.integers(1, 4) if count == 1 else st.integers(1, min(count, 4))
+    writers = meshes(data.draw(ranks, "writers"), data.draw(st.integers(1, 2), "of each row"))
+    paths = []
+    for mesh in writers:
+        standing = Standing(own_of(at, share(mesh, count)), {"ce": record}, mesh)
+        assert standing.step == 6 and standing.parts == (1 if count == 1 else mesh.member_ranks)
+        if standing.part is not None:
+            assert standing.part == len(paths)
+            paths.append(folder / str(standing.part))
+            checkpoint.write(paths[-1], *standing.taken())
+    assert len(paths) == standing.parts
+    readers = meshes(data.draw(ranks, "readers"), data.draw(st.integers(1, 2), "of each row"))
+    for mesh in readers:
+        own, again = share(mesh, count), Record(record.model, range(count), [{}])
+        here = Students(students.distillation, students.seeds[own])
+        saved = Saved(paths, mesh)
+        assert {int(key.split(".")[1]) for key in saved.tensors} == set(range(count)[own])
+        back = saved.restored({"ce": here}, {"ce": again}, CPU)
+        assert_same(tensors_of(back), tensors_of(own_of(at, own)))
+        assert (back.epoch, back.step, back.steps) == (at.epoch, at.step, at.steps)
+        assert again.curves == record.curves and again.diverged == record.diverged
+    like = {"diverged": at.diverged["ce"], "state": at.states["ce"], "sums": at.sums["ce"]}
+    for k in range(count):
+        alone = checkpoint.load_members(paths, like, [k], "ce")
+        assert_same(alone, tree_map(lambda leaf, k=k: leaf[k : k + 1], like))
+
+
+def test_files_of_two_moments_are_refused(tmp_path):
+    _, record, at = of_members(2)
+    for mesh, step in zip(meshes(2), (2, 3), strict=True):
+        one = own_of(At(1, step, 4, at.states, at.sums, at.diverged), share(mesh, 2))
+        checkpoint.write(tmp_path / str(mesh.rank), *Standing(one, {"ce": record}, mesh).taken())
+    with pytest.raises(ValueError, match="1: it is of another moment than 0; "):
+        Saved([tmp_path / "0", tmp_path / "1"])
+
+
+def test_what_is_no_checkpoint_is_refused(tmp_path):
+    checkpoint.write(tmp_path / "x", {"a": torch.ones(1)}, {"names": ["ce"]})
+    with pytest.raises(ValueError, match=r"it is not of a training under way, .* say epoch"):
+        Saved([tmp_path / "x"])
+
+
+def test_a_rank_that_holds_other_members_than_its_own_is_a_mistake():
+    _, record, at = of_members(4)
+    with pytest.raises(AssertionError, match="ce has other members"):
+        Standing(own_of(at, slice(0, 3)), {"ce": record}, meshes(2)[1]).taken()

@@ -8,6 +8,7 @@ from benchmarks.checkpoints import measure
 from benchmarks.checkpoints.command import entry, main
 from benchmarks.checkpoints.measure import Cost, block, students
 from fkd import checkpoint
+from fkd.compare._saver import Saver
 from fkd.execution import Plan
 from fkd.train import train
 
@@ -29,11 +30,12 @@ def test_a_whole_run_shrunk(tmp_path, capsys):
 def test_a_block_takes_its_steps_and_one_checkpoint(tmp_path):
     ensemble, record, source = students(2, batch=4, image=32)
     training = train({"kd": ensemble}, source, epochs=9, plan=Plan(compile="none"))
-    path = tmp_path / "checkpoint.safetensors"
+    saver = Saver(tmp_path, 1.0)
     block(training, record, 3, None)
-    assert not path.exists()
-    block(training, record, 3, path)
-    about = checkpoint.about(path)
+    assert list(tmp_path.iterdir()) == []
+    block(training, record, 3, saver)
+    saver.close()
+    about = checkpoint.about(*tmp_path.iterdir())
     assert about["epoch"] * measure.BATCHES + about["step"] == 4
     at = next(training)
     assert at.epoch * measure.BATCHES + at.step == 7
