@@ -302,7 +302,7 @@ class Run:
             left = None
             if pace.known and TEACHER not in records:
                 left = pace.left + left_of(waiting, [pace.cost, *known])
-            standing = Standing(at, records)
+            standing = Standing(at, records, self.accord.mesh)
             self.accord.at(step)
             save, stop = self.accord.save, self.accord.stop
             yield Progress(what, step, total, False, results, standing, left, save, stop)

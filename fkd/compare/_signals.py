@@ -19,7 +19,6 @@ class Stop:
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
-        self._came = False  # one to this process
         self._before: dict[signal.Signals, Any] = {}
 
     @property
@@ -27,11 +26,6 @@ class Stop:
         """The exit code, by the convention of shells: 130, 143 or 129."""
         assert self.signal is not None
         return 128 + self.signal
-
-    def agree(self, number: int) -> None:
-        """Take the signal that came to another rank for one that came to this: all end by its code.
-        The first that comes here after it is no second."""
-        self.signal = signal.Signals(number)
 
     def __enter__(self) -> "Stop":
         if threading.current_thread() is threading.main_thread():
@@ -50,7 +44,6 @@ class Stop:
             signal.signal(number, handler)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        if self._came:
+        if self.signal is not None:
             os._exit(self.code)
-        self._came = True
-        self.signal = self.signal or signal.Signals(number)
+        self.signal = signal.Signals(number)

@@ -250,11 +250,9 @@ class Comparison:
         """
         if folder is None:
             return self._run.progress()
-        if self._accord.mesh.ranks > 1:
-            raise ValueError("folder: a run on many ranks is not kept yet; leave the folder out")
         _check.positive("checkpoint_minutes", checkpoint_minutes=checkpoint_minutes)
         asked = identity(self._run.task, self._config, self._teacher_state)
-        place = RunFolder(folder, asked, options, self._run.accord)
+        place = RunFolder(folder, asked, options, self._accord)
         try:
             self.notes += place.notes + go_on(self._run, place)
         except BaseException:

@@ -131,11 +131,12 @@ def test_a_part_that_cannot_be_written_is_told_on_every_rank(tmp_path, monkeypat
         save(path, *arguments, **options)  # pyright: ignore[reportArgumentType]
 
     monkeypatch.setattr(checkpoint, "save_members", full)
+    state = trained()
 
     def write(mesh: InThreads) -> None:
         run = opened(tmp_path, mesh)
         try:
-            run.save_students("kd", part(trained(), mesh.members(MEMBERS)), {}, 0)
+            run.save_students("kd", part(state, mesh.members(MEMBERS)), {}, 0)
         finally:
             run.close()
 

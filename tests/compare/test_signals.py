@@ -37,18 +37,6 @@ def test_a_second_ends_the_process_with_the_code_of_the_first(first, second, mon
     assert codes == [CODES[first]]
 
 
-def test_what_ranks_agreed_on_is_the_signal_and_the_first_that_comes_then_no_second(monkeypatch):
-    codes = []
-    monkeypatch.setattr(_signals.os, "_exit", codes.append)
-    with Stop() as stop:
-        stop.agree(signal.SIGTERM)
-        assert stop.signal == signal.SIGTERM and stop.code == 143
-        signal.raise_signal(signal.SIGINT)  # as torchrun sends it to each rank, now or then
-        assert codes == [] and stop.code == 143
-        signal.raise_signal(signal.SIGINT)
-    assert codes == [143]
-
-
 def test_one_that_was_ignored_stays_so():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
     try:
