@@ -8,7 +8,11 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import product
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -18,7 +22,7 @@ from rich.table import Table
 from benchmarks._output import new_folder
 from benchmarks.crashes.endings import Ending, differences, ending
 from benchmarks.elastic_runs.launch import OPTIONS, RESTARTS
-from benchmarks.elastic_runs.losses import LOSSES, Outcome, drawn, run
+from benchmarks.elastic_runs.losses import LOSSES, Loss, Outcome, drawn, run
 from fkd import _check
 from fkd.compare._console import consoles
 from fkd.compare.environment import environment
@@ -48,30 +52,53 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--losses", nargs="+", choices=[*LOSSES], default=[*LOSSES], help="the kinds"
     )
+    parser.add_argument("--together", type=int, default=2, help="runs at a time")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--output", help="a new folder (default: runs/elastic-DATE)")
     values = parser.parse_args(arguments)
     _check.whole("--runs", 1, runs=values.runs)
+    _check.whole("--together", 1, together=values.together)
     return values
 
 
+@dataclass(frozen=True)
+class Lossy:
+    """A run in a folder that is to have a loss."""
+
+    folder: Path
+    loss: Loss
+
+
 def lossy(
-    kinds: dict[str, Kind], runs: int, expected: Ending, draws: random.Random, place: Path
+    kinds: dict[str, Kind], runs: int, expected: Path, draws: random.Random, together: int
 ) -> Iterator[tuple[str, Outcome]]:
-    """Runs of each kind in turn, until each had so many losses: the kind and how it went on."""
+    """Runs beside the one that has lost nothing, so many at a time, until each kind had so many
+    losses: the kind of each, and how it went on."""
     number = 0
-    while short := [what for what, kind in kinds.items() if len(kind.outcomes) < runs]:
-        for what in short:
-            kind = kinds[what]
-            loss = drawn(draws, what, kind.undisturbed)
-            folder = place / f"run-{number}"
-            number += 1
-            outcome = run(LOSSES[what], folder, loss)
-            found = [outcome.error] if outcome.error else differing(expected, folder)
-            kind.differing += [f"{folder.name}, {loss}: {line}" for line in found]
-            if outcome.made or outcome.error:
-                kind.outcomes.append(outcome)
-                yield what, outcome
+    with ProcessPoolExecutor(together, get_context("fork")) as pool:
+        while True:
+            asked = []
+            for turn, what in product(range(runs), kinds):
+                if turn < runs - len(kinds[what].outcomes):
+                    loss = drawn(draws, what, kinds[what].undisturbed)
+                    asked.append(Lossy(expected.with_name(f"run-{number}"), loss))
+                    number += 1
+            if not asked:
+                return
+            for one, (outcome, found) in zip(
+                asked, pool.map(partial(ended, expected), asked), strict=True
+            ):
+                kind = kinds[one.loss.what]
+                kind.differing += [f"{one.folder.name}, {one.loss}: {line}" for line in found]
+                if outcome.made or outcome.error:
+                    kind.outcomes.append(outcome)
+                    yield one.loss.what, outcome
+
+
+def ended(expected: Path, one: Lossy) -> tuple[Outcome, list[str]]:
+    """How a run went on, and what is wrong with its end."""
+    outcome = run(LOSSES[one.loss.what], one.folder, one.loss)
+    return outcome, [outcome.error] if outcome.error else differing(ending(expected), one.folder)
 
 
 def differing(expected: Ending, folder: Path) -> list[str]:
@@ -85,21 +112,18 @@ def differing(expected: Ending, folder: Path) -> list[str]:
     return found
 
 
-def undisturbed(place: Path, launches: Sequence[str]) -> tuple[Ending, dict[str, Outcome]]:
-    """What a run on one process ends with, and the outcome of each launch that loses nothing.
+def undisturbed(place: Path, launches: Sequence[str]) -> tuple[Path, dict[str, Outcome]]:
+    """The folder of a run on one process, and the outcome of each launch that loses nothing.
 
     Raises RuntimeError where one of them fails, or ends with something else.
     """
-    expected, outcomes = None, {}
+    expected, outcomes = place / "one-process", {}
     for launch in ("one process", *launches):
         folder = place / launch.replace(" ", "-")
         outcomes[launch] = run(launch, folder)
-        if outcomes[launch].error:
-            raise RuntimeError(f"{launch}: a run that loses nothing: {outcomes[launch].error}")
-        expected = expected or ending(folder)
-        if found := differing(expected, folder):
+        error = outcomes[launch].error
+        if found := [error] if error else differing(ending(expected), folder):
             raise RuntimeError(f"{launch}: a run that loses nothing: {'; '.join(found)}")
-    assert expected is not None
     return expected, outcomes
 
 
@@ -149,7 +173,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         launches = dict.fromkeys(LOSSES[what] for what in values.losses)
         expected, whole = undisturbed(place, [*launches])
         kinds = {what: Kind(whole[LOSSES[what]]) for what in values.losses}
-        for what, outcome in lossy(kinds, values.runs, expected, draws, place):
+        for what, outcome in lossy(kinds, values.runs, expected, draws, values.together):
             told = f"{outcome.restarts} restarts, {outcome.twice} steps taken twice"
             told = outcome.error or f"{told}, {outcome.seconds:.0f} seconds"
             console.print(f"{what} lost in {outcome.place}: {told}", highlight=False, markup=False)

@@ -1,83 +1,87 @@
-"""Runs as a user launches them: on one process, on two workers of one agent, and on two agents."""
+"""Runs on one process, on two workers of one agent, and on two agents with a worker each.
+
+An agent is torchrun's own, with what `torchrun` would give it. It is forked, and so are its
+workers, from a process that has torch in memory already.
+"""
 
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from multiprocessing import get_context
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 
-from benchmarks.elastic_runs import worker
-from benchmarks.elastic_runs.worker import TOLD, told
+import torch
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-ROOT = Path(__file__).parents[2]
-LAUNCHES = ("one process", "two workers", "two agents")
+from benchmarks.elastic_runs import worker
+from benchmarks.elastic_runs.worker import TOLD, Life, born, told
+
+RANKS = {"one process": 1, "two workers": 2, "two agents": 2}
 NETWORKS = "benchmarks.elastic_runs.networks"
 OPTIONS = (
     f"--dataset digits --image-size 8 --teacher-model {NETWORKS}:teacher "
-    f"--student-model {NETWORKS}:student --methods ce kd --seeds 4 --batch-size 32 --epochs 4 "
+    f"--student-model {NETWORKS}:student --methods ce kd --seeds 4 --batch-size 32 --epochs 2 "
     "--compile no --checkpoint-minutes 0.003"
 )
 RESTARTS = 3
-# An agent that is lost is given up after two heartbeats, and others are waited for five seconds
+# A host that is lost is given up after two heartbeats, and another is waited for three seconds
 # more; torch's own defaults are 15 and 30 seconds.
-PACE = "keep_alive_interval=1,keep_alive_max_attempt=2,last_call_timeout=5"
+PACE = {"keep_alive_interval": 1, "keep_alive_max_attempt": 2, "last_call_timeout": 3}
 
 
 @contextmanager
-def launched(launch: str, folder: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """The processes of a run that writes to a folder; of two agents the second does not host the
-    rendezvous. At the end none of them is left, and none of their workers."""
-    work = [worker.__name__, *OPTIONS.split(), "--output", str(folder)]
-    log = folder.with_name(f"{folder.name}.log")
-    file = folder.with_name(f"{folder.name}.told")
-    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = os.environ | {
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join(paths),
-        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
-        TOLD: str(file),
-    }
-    processes = []
-    with log.open("ab") as lines:
-        try:
-            for options in _agents(launch):
-                command = [sys.executable, "-m", *options, *work]
-                processes.append(
-                    subprocess.Popen(
-                        command,
-                        stdin=subprocess.DEVNULL,
-                        stdout=lines,
-                        stderr=lines,
-                        env=environment,
-                    )
-                )
-            yield processes
-        finally:
-            for process in processes:
-                process.kill()
-                process.wait()
-            for life in told(file)[0]:
-                if is_worker(life.process):
-                    kill(life.process)
-
-
-def _agents(launch: str) -> list[list[str]]:
-    """What stands between `python -m` and the worker's own line, for each agent."""
-    torchrun = ["torch.distributed.run", "--max-restarts", str(RESTARTS)]
-    if launch == "one process":
-        return [[]]
-    if launch == "two workers":
-        return [[*torchrun, "--standalone", "--nproc-per-node", "2", "-m"]]
-    meet = ["--nnodes", "1:2", "--nproc-per-node", "1", "--rdzv-backend", "c10d"]
-    meet += ["--rdzv-endpoint", f"127.0.0.1:{_free_port()}", "--rdzv-id", "elastic"]
-    return [
-        [*torchrun, *meet, "--rdzv-conf", f"is_host={host},{PACE}", "-m"]
-        for host in ("true", "false")
+def launched(launch: str, folder: Path) -> Iterator[list[ForkProcess]]:
+    """The agents of a run that writes to a folder, or the one process that it is; of two agents
+    the second does not host the rendezvous. At the end none is left, and none of their workers."""
+    told_to = folder.with_name(f"{folder.name}.told")
+    port = _free_port()
+    processes = [
+        get_context("fork").Process(target=_agent, args=(launch, number == 0, port, folder))
+        for number in range(2 if launch == "two agents" else 1)
     ]
+    try:
+        for process in processes:
+            process.start()
+        yield processes
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+        for life in told(told_to)[0]:
+            if lives(life):
+                kill(life.process)
+
+
+def _agent(launch: str, is_host: bool, port: int, folder: Path) -> None:
+    """What an agent's process does, or the process of a run that has none."""
+    log = os.open(folder.with_name(f"{folder.name}.log"), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.environ[TOLD] = str(folder.with_name(f"{folder.name}.told"))
+    os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
+    torch.set_num_threads(1)
+    arguments = [*OPTIONS.split(), "--output", str(folder)]
+    if launch == "one process":
+        worker.main(*arguments)
+        return
+    agents = 2 if launch == "two agents" else 1
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=agents,
+        nproc_per_node=2 // agents,
+        run_id="elastic",
+        rdzv_backend="c10d",
+        rdzv_endpoint=f"127.0.0.1:{port}",
+        rdzv_configs=PACE | {"is_host": is_host},
+        max_restarts=RESTARTS,
+        monitor_interval=0.1,  # torchrun's own
+        start_method="fork",
+    )
+    elastic_launch(config, worker.main)(*arguments)
 
 
 def _free_port() -> int:
@@ -86,12 +90,9 @@ def _free_port() -> int:
         return one.getsockname()[1]
 
 
-def is_worker(process: int) -> bool:
-    """Whether a process is alive and still the worker that had this number."""
-    try:
-        return worker.__name__.encode() in Path(f"/proc/{process}/cmdline").read_bytes()
-    except OSError:
-        return False
+def lives(life: Life) -> bool:
+    """Whether a worker is alive, and its number no other process's."""
+    return born(life.process) == life.born
 
 
 def kill(process: int) -> None:
@@ -99,9 +100,9 @@ def kill(process: int) -> None:
         os.kill(process, signal.SIGKILL)
 
 
-def wait(processes: list[subprocess.Popen[bytes]], deadline: float) -> bool:
+def wait(processes: list[ForkProcess], deadline: float) -> bool:
     """Until all of them have ended: whether that was before the deadline of the monotonic clock."""
-    while any(process.poll() is None for process in processes):
+    while any(process.is_alive() for process in processes):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.02)

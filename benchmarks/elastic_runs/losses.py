@@ -1,12 +1,12 @@
 """A run that loses a worker or an agent at a random moment, and what that has cost."""
 
 import random
-import subprocess
 import time
 from dataclasses import dataclass
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 
-from benchmarks.elastic_runs.launch import is_worker, kill, launched, wait
+from benchmarks.elastic_runs.launch import RANKS, kill, launched, lives, wait
 from benchmarks.elastic_runs.worker import Life, Step, told
 
 # What is lost: one of the two workers of one agent; the agent that does not host the rendezvous,
@@ -58,11 +58,10 @@ def drawn(draws: random.Random, what: str, whole: Outcome) -> Loss:
 def run(launch: str, folder: Path, loss: Loss | None = None) -> Outcome:
     """Launch a run, and have it lose something; wait for its end."""
     file = folder.with_name(f"{folder.name}.told")
-    ranks = 1 if launch == "one process" else 2
     deadline = time.monotonic() + LONGEST
     made, place, error, before, first = False, "", "", 0, 0.0
     with launched(launch, folder) as processes:
-        begun = _begun(file, ranks, processes, deadline)
+        begun = _begun(file, RANKS[launch], processes, deadline)
         begin = time.monotonic()
         if begun and loss is not None and _came(loss, file, processes, deadline):
             made = True
@@ -78,31 +77,27 @@ def run(launch: str, folder: Path, loss: Loss | None = None) -> Outcome:
         elif not wait(processes, deadline):
             error = f"it did not end in {LONGEST} seconds"
         seconds = time.monotonic() - begin
-        lives, steps = told(file)
-        code = next((process.poll() for process in processes if process.poll()), 0)
-        left = [life.process for life in lives if is_worker(life.process)]
+        all_lives, steps = told(file)
+        code = next((process.exitcode for process in processes if process.exitcode), 0)
+        left = [life.process for life in all_lives if lives(life)]
     if not error and code:
         log = folder.with_name(f"{folder.name}.log")
         error = f"it ended with {code}: {log.read_text(errors='replace')[-2000:]}"
     if not error and left:
         error = f"workers are left: {left}"
-    restarts = len(_of_first(lives)) - before if made else 0
+    restarts = len(_of_first(all_lives)) - before if made else 0
     twice = taken_twice(steps)
     return Outcome(made, place, restarts, len(steps), twice, first, seconds, error)
 
 
-def _came(
-    loss: Loss, file: Path, processes: list[subprocess.Popen[bytes]], deadline: float
-) -> bool:
+def _came(loss: Loss, file: Path, processes: list[ForkProcess], deadline: float) -> bool:
     """Wait for the moment of a loss: whether it came before the end of the run."""
     return _wait_for(loss.steps, file, processes, deadline) and not wait(
         processes, time.monotonic() + loss.delay
     )
 
 
-def _wait_for(
-    steps: int, file: Path, processes: list[subprocess.Popen[bytes]], deadline: float
-) -> bool:
+def _wait_for(steps: int, file: Path, processes: list[ForkProcess], deadline: float) -> bool:
     """Until so many steps are told of: whether that was before the end of the run."""
     while len(told(file)[1]) < steps:
         if wait(processes, time.monotonic()) or time.monotonic() > deadline:
@@ -112,30 +107,28 @@ def _wait_for(
 
 
 def _begun(
-    file: Path, ranks: int, processes: list[subprocess.Popen[bytes]], deadline: float
+    file: Path, ranks: int, processes: list[ForkProcess], deadline: float
 ) -> dict[int, Life]:
     """The workers by rank, once there are so many at the same time; none where they do not come."""
     while time.monotonic() < deadline:
-        lives = {life.rank: life for life in told(file)[0] if life.ranks == ranks}
-        if len(lives) == ranks:
-            return lives
-        if all(process.poll() is not None for process in processes):
+        begun = {life.rank: life for life in told(file)[0] if life.ranks == ranks}
+        if len(begun) == ranks:
+            return begun
+        if wait(processes, time.monotonic()):
             return {}
         time.sleep(0.02)
     return {}
 
 
-def _lose(
-    loss: Loss, lives: dict[int, Life], processes: list[subprocess.Popen[bytes]]
-) -> list[subprocess.Popen[bytes]]:
+def _lose(loss: Loss, begun: dict[int, Life], processes: list[ForkProcess]) -> list[ForkProcess]:
     """Kill what is lost: the processes that must go on without it."""
     if loss.what == "a worker":
-        kill(lives[loss.rank].process)
+        kill(begun[loss.rank].process)
         return processes
     agent = processes[-1]
     agent.kill()
     if loss.what == "a host":
-        for life in lives.values():
+        for life in begun.values():
             if life.agent == agent.pid:
                 kill(life.process)
     return processes[:-1]

@@ -7,6 +7,8 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import torch
+
 from fkd.compare import Progress, command
 from fkd.compare._console import Display
 
@@ -15,22 +17,33 @@ TOLD = "FKD_ELASTIC_TOLD"  # in the environment: the file for what it tells
 
 @dataclass(frozen=True)
 class Life:
-    """A process of a run: which of how many ranks it was; its own number, and its agent's."""
+    """A process of a run: which of how many ranks it is; its own number, when the system says that
+    it was born, and the number of its agent."""
 
     rank: int
     ranks: int
     process: int
+    born: str
     agent: int
 
 
 @dataclass(frozen=True)
 class Step:
-    """A process had taken so many steps of all those of what it is at."""
+    """The first rank, as this process, had taken so many steps of all those of what it is at."""
 
     process: int
     what: str
     step: int
     steps: int
+
+
+def born(process: int) -> str:
+    """When a process was born, by the system's clock; nothing of one that is dead."""
+    try:
+        state, *rest = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if state == "Z" else rest[18]  # ended, and only not asked for its code yet
 
 
 def tell(what: Life | Step) -> None:
@@ -56,20 +69,19 @@ def told(path: Path) -> tuple[list[Life], list[Step]]:
 
 
 class TellingDisplay(Display):
-    """The display, which also writes down each step that it shows."""
+    """The display, which also writes down each step that it shows on the first rank."""
 
     def show(self, at: Progress) -> None:
-        tell(Step(os.getpid(), at.what, at.step, at.steps))
+        if os.environ.get("RANK", "0") == "0":
+            tell(Step(os.getpid(), at.what, at.step, at.steps))
         super().show(at)
 
 
-def main() -> int:
-    environ = os.environ
-    rank, ranks = int(environ.get("RANK", "0")), int(environ.get("WORLD_SIZE", "1"))
-    tell(Life(rank, ranks, os.getpid(), os.getppid()))
+def main(*arguments: str) -> None:
+    """Run the command line; exit with its code, if it has one."""
+    rank, ranks = (int(os.environ.get(name, "0")) for name in ("RANK", "WORLD_SIZE"))
+    tell(Life(rank, ranks or 1, os.getpid(), born(os.getpid()), os.getppid()))
+    torch.set_num_threads(1)
     command.Display = TellingDisplay
-    return command.main()
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    if code := command.main(arguments):
+        sys.exit(code)

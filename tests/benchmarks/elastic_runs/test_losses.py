@@ -12,7 +12,7 @@ def test_what_workers_tell_is_read_back_in_order(tmp_path, monkeypatch):
     file = tmp_path / "told"
     assert told(file) == ([], [])
     monkeypatch.setenv(TOLD, str(file))
-    lives = [Life(0, 2, 11, 10), Life(1, 2, 12, 10)]
+    lives = [Life(0, 2, 11, "7", 10), Life(1, 2, 12, "8", 10)]
     steps = [Step(11, "teacher", 1, 9), Step(11, "ce, kd", 1, 18)]
     for line in (lives[0], steps[0], lives[1], steps[1]):
         tell(line)
