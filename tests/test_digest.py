@@ -143,6 +143,7 @@ def test_every_byte_counts_wherever_it_lies(monkeypatch):
     assert len(seen) == 1 + x.numel()
 
 
+@pytest.mark.plain
 def test_another_process_agrees():
     script = (
         "import torch; from fkd.data import Normalize; from fkd._digest import digest;"

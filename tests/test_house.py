@@ -135,3 +135,17 @@ def test_a_test_stands_where_what_it_tests_does(path):
         return
     folder = ROOT / "fkd" / path.parent.relative_to(ROOT / "tests")
     assert (folder / f"{name}.py").exists() or (folder / f"_{name}.py").exists()
+
+
+# .ci/run checks shapes in the tests of all other parts, and of these in those of the files named.
+UNSHAPED = {"checkpoint": set(), "compare": {"_finite"}}
+
+
+@pytest.mark.parametrize("part", UNSHAPED)
+def test_what_has_shapes_is_tested_with_them_checked(part):
+    shaped = {path.stem for path in (ROOT / "fkd" / part).rglob("*.py") if _has_shapes(path)}
+    assert shaped == UNSHAPED[part]
+
+
+def _has_shapes(path: Path) -> bool:
+    return "from jaxtyping import" in path.read_text()

@@ -78,6 +78,12 @@ def table() -> str:
     return "\n".join(rows)
 
 
+def test_those_losses_are_by_example_that_do_not_need_the_whole_batch():
+    assert {
+        getattr(losses, name) for name, case in CASES.items() if not case.whole
+    } == losses.BY_EXAMPLE
+
+
 def test_the_table_of_laws_lists_every_loss():
     printed = table()
     assert all(f"\n{name} " in printed for name in losses.__all__)

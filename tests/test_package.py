@@ -43,6 +43,7 @@ def test_the_version_is_that_of_the_project():
     assert fkd.__version__ == version("fkd") == PROJECT["version"]
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize(
     "script",
     ["import fkd; fkd.losses.kl_divergence", "from fkd import losses", "import fkd.losses"],
@@ -51,10 +52,12 @@ def test_losses_load_no_training_code(script):
     assert _loaded(script, TRAINING + HEAVY) == ""
 
 
+@pytest.mark.plain
 def test_fkd_itself_loads_nothing():
     assert _loaded("import fkd", ("torch", "numpy", "fkd.losses")) == ""
 
 
+@pytest.mark.plain
 def test_what_trains_loads_neither_pictures_nor_data_sets():
     assert _loaded("from fkd import train, teachers, optim", HEAVY) == ""
 

@@ -215,7 +215,7 @@ def test_names_of_other_alphabets_are_read(tmp_path):
 def test_a_writer_killed_at_any_moment_leaves_a_whole_file(tmp_path):
     draw = random.Random(0)
     path, last = tmp_path / "x", 0
-    for _ in range(10):
+    for _ in range(5):
         command = [sys.executable, "-c", WRITER, str(path)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout

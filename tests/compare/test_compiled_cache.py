@@ -56,8 +56,8 @@ def test_the_compiler_writes_there_though_it_was_imported_before():
     program = (
         "import torch, torch._dynamo\nfrom fkd.compare._compiled_cache import keep_compiled\n"
         "keep_compiled()\n"
-        "torch.compile(lambda x: x + 1)(torch.ones(3))"
+        "torch.compile(lambda x: x @ x)(torch.ones(3, 3))"  # which needs no C++ compiler
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run([sys.executable, "-c", program], env=environment, check=True)
-    assert any(Path("cache/compiled").iterdir())
+    assert any(Path("cache/compiled").glob("*/*"))

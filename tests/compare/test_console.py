@@ -146,7 +146,10 @@ def test_a_terminal_of_any_width_has_a_bar_and_one_that_cannot_move_has_lines(te
     assert "100 of 100" not in text.getvalue() or term == "dumb"
 
 
-COMMAND = [sys.executable, "-m", "fkd.compare", "--methods", "ce", "--epochs", "1", "--seeds", "1"]
+COMMAND = [
+    *(sys.executable, "-m", "fkd.compare", "--methods", "ce", "--epochs", "1", "--seeds", "1"),
+    *("--image-size", "8", "--teacher-model", "resnet8", "--student-model", "resnet8"),
+]
 
 
 # A terminal of 40 columns, in a locale where Python opens files in ASCII unless it is told.
@@ -167,7 +170,7 @@ def quick(folder: Path, encoding: str = "utf-8", **environment: str) -> subproce
 def test_a_reader_that_goes_ends_the_run_quietly(tmp_path):
     with quick(tmp_path / "out") as process:
         assert process.stdout and process.stderr
-        assert process.stdout.readline().startswith("Teacher DeepNN")
+        assert process.stdout.readline().startswith("Teacher ResNet")
         process.stdout.close()
         assert process.stderr.read() == ""
     assert process.returncode == READER_GONE

@@ -164,7 +164,7 @@ def test_what_is_not_finite_is_left_out_of_a_picture(tmp_path):
 
 @pytest.mark.slow
 @given(results_of_any_numbers())
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=settings().max_examples // 2 or 1)
 def test_any_results_are_drawn(results):
     with TemporaryDirectory() as folder:
         results.draw(folder)

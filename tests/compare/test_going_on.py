@@ -39,8 +39,10 @@ def test_a_run_that_torchrun_may_start_again_needs_a_folder_to_find_again(monkey
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
-@pytest.mark.parametrize("flag", ["--resume", "--output"])
+@pytest.mark.parametrize(
+    ("name", "code", "flag"),
+    [("SIGINT", 130, "--resume"), ("SIGTERM", 143, "--output"), ("SIGHUP", 129, "--resume")],
+)
 def test_a_run_that_a_signal_stops_goes_on(name, code, flag, images, teacher, monkeypatch, capsys):
     arguments = [*tiny(images, teacher, "--methods", "ce", "kd"), "--output", "out"]
     whole = run(*arguments[:-2]).rename("whole")

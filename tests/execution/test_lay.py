@@ -24,7 +24,8 @@ LAID = [
     (plan("loop", "step"), 4),
     (plan("vmap"), 4),
     (plan("vmap", chunk=3), 4),  # 3 members and one
-    (plan("vmap", "step"), 4),
+    (plan("vmap", "step"), 2),
+    # The same graph, which is compiled once for both.
     pytest.param(plan("vmap", "step", chunk=2), 4, marks=pytest.mark.slow),
 ]
 

@@ -40,6 +40,7 @@ def test_a_gpu_takes_all():
     assert execution.precisions("cuda") == ["fp32", "tf32", "bf16"]
 
 
+@pytest.mark.plain
 def test_the_environment_is_heeded():
     """Under AVX2 alone bfloat16 is told to be slow, whatever the processor has."""
     limits = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}

@@ -9,6 +9,7 @@ import pytest
 from fkd import losses
 
 
+@pytest.mark.plain
 def test_importing_losses_loads_nothing_else():
     script = (
         "import sys; from fkd import losses; "

@@ -201,6 +201,7 @@ def test_a_relation_says_that_it_needs_the_whole_batch():
     )
 
 
+@pytest.mark.plain
 def test_importing_the_laws_loads_no_loss():
     script = (
         "import sys; import fkd.testing; "

@@ -136,7 +136,8 @@ def with_gradients(apply, numbers, options):
 def test_whole_numbers_are_exact_and_of_equals_the_first_is_the_largest(shape, pool, shared):
     numbers, options = drawn(shape, shared, pool, integers())
     expected = with_gradients(vmapped, numbers, options)
-    for dtype in DTYPES:
+    # Where a number goes is one for all dtypes: in the slow interpreter one shape has them all.
+    for dtype in DTYPES[:1] if INTERPRETED and shape != "odd" else DTYPES:
         results = with_gradients(ours, [x.to(dtype) for x in numbers], options)
         for name, value, exact in zip(NAMES, results, expected, strict=True):
             assert torch.equal(value, exact.to(dtype)), (name, dtype)
