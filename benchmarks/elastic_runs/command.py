@@ -176,7 +176,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for what, outcome in lossy(kinds, values.runs, expected, draws, values.together):
             told = f"{outcome.restarts} restarts, {outcome.twice} steps taken twice"
             told = outcome.error or f"{told}, {outcome.seconds:.0f} seconds"
-            console.print(f"{what} lost in {outcome.place}: {told}", highlight=False, markup=False)
+            line = f"{what} lost, {outcome.place}: {told}"
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
         wrong = [line for kind in kinds.values() for line in kind.differing]
         if wrong:
             shutil.copytree(place, folder / "runs", ignore=shutil.ignore_patterns(".lock"))

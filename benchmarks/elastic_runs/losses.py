@@ -10,7 +10,7 @@ from benchmarks.elastic_runs.launch import RANKS, kill, launched, lives, wait
 from benchmarks.elastic_runs.worker import Life, Step, told
 
 # What is lost: one of the two workers of one agent; the agent that does not host the rendezvous,
-# whose worker is left to itself; that agent and its worker, as with their host.
+# whose worker ends with it; that agent and its worker at once, as with their host.
 LOSSES = {"a worker": "two workers", "an agent": "two agents", "a host": "two agents"}
 LONGEST = 300  # seconds; a run that takes longer hangs
 EARLY = 0.2  # of the losses come before the first step
@@ -154,5 +154,5 @@ def taken_twice(steps: list[Step]) -> int:
 
 def _place(step: Step) -> str:
     if step.what.startswith("the teacher reads"):
-        return "the teacher's reading"
-    return "the teacher's training" if step.what == "teacher" else "the students' training"
+        return "in the teacher's reading"
+    return "in the teacher's training" if step.what == "teacher" else "in the students' training"
