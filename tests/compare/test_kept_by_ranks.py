@@ -7,8 +7,8 @@ import pytest
 import torch
 from compare.small_comparisons import ALL, EAGER, Narrow, Wide, vectors
 from compare.test_keep import measured, students
-from distributed.launched import launched
 
+from benchmarks._launched import launched
 from fkd import checkpoint, optim
 from fkd.compare import Comparison, Results
 from fkd.compare._moment import whole_moments

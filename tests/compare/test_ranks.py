@@ -12,9 +12,9 @@ import pytest
 import torch
 import torch.distributed as dist
 from compare.small_comparisons import ALL, EAGER, Narrow, Wide, small, trained_elsewhere, vectors
-from distributed.launched import launched
 from torch import nn
 
+from benchmarks._launched import launched
 from fkd import methods, optim
 from fkd.compare import Comparison, Results, _run
 from fkd.data import Data, Source

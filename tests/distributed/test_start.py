@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from distributed.launched import launched
 from torch import multiprocessing
 
+from benchmarks._launched import launched
 from fkd.distributed import started
 
 PATIENCE = 2.0  # seconds that a rank waits for one that hangs
