@@ -4,5 +4,6 @@
     python -m benchmarks.speed --help
 
 `speed` is how fast students train beside others, `losses` what each loss costs, `convolutions` a
-race of the ways to convolve an ensemble; `results` is what they wrote.
+race of the ways to convolve an ensemble, `ddp` how two processes train beside torch's
+DistributedDataParallel; `results` is what they wrote.
 """

@@ -29,6 +29,7 @@ from valid_methods import METHODS_AND_LAWS
 from valid_models import ASKED
 from valid_parts import PARTS
 from valid_results import RESULTS
+from valid_teachers import TEACHERS
 from valid_training import TRAINING
 
 SOURCE = Path(__file__).parents[1] / "fkd"
@@ -41,6 +42,7 @@ CALLS: dict[str, Call] = {
     **ASKED,
     **TRAINING,
     **RESULTS,
+    **TEACHERS,
 }
 DRAWN: Counter[str] = Counter()
 
@@ -63,6 +65,7 @@ PACKAGES = (
     "models",
     "optim",
     "schedules",
+    "split",
     "statistics",
     "teachers",
     "testing",
@@ -81,6 +84,17 @@ APART = {
     "data.datasets.cache_dir": "it takes nothing",
     "data.datasets.digits": "what load calls",
     "data.datasets.folder": "what load calls",
+    "distributed.MemberServer": "with the server that it asks, in its own tests",
+    "distributed.Members": "what serve_members makes of its arguments",
+    "distributed.StaleError": "an error that a server's answer raises",
+    "distributed.load_sharded": "on several processes, in its own tests",
+    "distributed.save_sharded": "on several processes, in its own tests",
+    "distributed.serve_members": "with the workers that ask it, in its own tests",
+    "distributed.sharded": "on several processes, in its own tests",
+    "distributed.sharded_state": "on several processes, in its own tests",
+    "distributed.whole_state": "on several processes, in its own tests",
+    "distributed.ShardedTeacher": "what sharded_teacher makes of its arguments",
+    "distributed.sharded_teacher": "on several processes, in its own tests",
     "distillation.Parts": "what distill makes of its arguments",
     "export.save_onnx": "as exported, which it calls",
     "teachers.kept": "with the files that it keeps",

@@ -121,6 +121,7 @@ ACROSS = {
     "losses": {"absent", "bounds", "door", "memory", "public", "soft_labels"},
     "methods": {"methods", "shapes"},
     "compare": {"door", "going_on", "kept_by_ranks", "names", "own_recipes", "parts", "ranks"},
+    "distributed": {"rows"},
 }
 
 

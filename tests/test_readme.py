@@ -98,6 +98,15 @@ def test_a_method_stands_beside_every_loss_that_it_uses(method):
     assert beside
 
 
+def test_every_row_of_torchs_overview_has_its_test():
+    table = TEXT.partition("<!-- rows -->")[2].partition("<!-- end of rows -->")[0]
+    rows = [line for line in table.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) == 14
+    for row in rows:
+        files = re.findall(r"`(tests/[^`]+)`", row.split("|")[-2])
+        assert files and all((readme_tables.README.parent / file).exists() for file in files), row
+
+
 def test_the_tables_must_have_a_place():
     with pytest.raises(ValueError, match="the table losses must stand between"):
         readme_tables.rewrite("no markers")

@@ -39,6 +39,7 @@ from fkd import (
     methods,
     optim,
     schedules,
+    split,
     train,
 )
 
@@ -62,6 +63,17 @@ _BATCH = Argument(BATCH, st.one_of(strangers(), to_break("what does not fit", _B
 
 
 _TWO = st.sampled_from([lambda step: torch.ones(2), lambda step: 1.0, lambda step: "x"])
+SPLIT = {
+    "split.Split": Call(
+        split.Split,
+        {"part": whole(1, 0, 1), "parts": whole(2, 2), "sum": function(torch.clone)},
+        nothing,
+    ),
+    "split.together": Call(
+        split.together,
+        {"parts": Argument(2, strangers("whole")), "run": function(lambda one: one.part)},
+    ),
+}
 DISTILLATION = {
     "distillation.distill": Call(
         distillation.distill,
@@ -79,6 +91,7 @@ DISTILLATION = {
                 )
             ),
             "context": optional(one(methods.Context())),
+            "split": Argument(None, strangers("none")),
         },
         nothing,
         ("term", "layer", "Linear", "the model"),
@@ -135,7 +148,6 @@ DISTILLATION = {
                     )
                 ),
             ),
-            "reduce": function(lambda gradient: gradient),
         },
         lambda pair: pair[1],
         ("term", "kl_divergence", "cross_entropy", "soft_cross_entropy"),
@@ -232,7 +244,6 @@ EXECUTION = {
                 st.one_of(_PLAN.breaks, to_break("not settled", st.just(execution.Plan()))),
             ),
             "order": _ORDER,
-            "reduce": optional(function(lambda gradient: gradient)),
             "fall_back": flag(False),
         },
         nothing,
@@ -271,9 +282,8 @@ EXECUTION = {
             "order": _ORDER,
             "order_seed": seed(),
             "start": Argument(None, strangers("none")),
-            "reduce": optional(function(lambda gradient: gradient)),
         },
     ),
 }
 
-TRAINING = {**DISTILLATION, **EXECUTION}
+TRAINING = {**SPLIT, **DISTILLATION, **EXECUTION}

@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple
 
-Run = Callable[[int], None]
+Run = Callable[[int], object]
 Make = Callable[[Any], Run]
 
 

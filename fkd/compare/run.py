@@ -244,6 +244,10 @@ class Comparison:
         on the same machine; what was finished is not done again, and a method that failed otherwise
         than by divergence is tried again. `options` are kept beside, for whoever started the run.
 
+        Of a mesh of ranks each writes where its own students stand, into one folder on a disk that
+        all of them see, and any other number of ranks goes on from there: bit for bit as well, but
+        for rounding where batches are split among another number of ranks.
+
         Raises ValueError, before any work, where the folder holds another run or anything else, or
         is in use, and FloatingPointError where the teacher diverges, for then nothing can be
         compared.

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache, partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -157,6 +158,7 @@ def _init(
     check: Callable[[tuple[tuple[str, float], ...]], None],
     seed: int,
     hyper: Mapping[str, float] | None = None,
+    place: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
 ) -> State:
     _check.seed("init", seed=seed)
     hyper = {} if hyper is None else hyper
@@ -172,6 +174,8 @@ def _init(
         _check.share("init", **shares)
         check(tuple(hyper.items()))
     state = _untrained(parts, {**defaults, **hyper}, seed)
+    if place is not None:
+        state = state._replace(params=place(state.params), buffers=place(state.buffers))
     return state._replace(optimizer=parts.optimizer.init(state.params))
 
 

@@ -18,7 +18,7 @@ from fkd.data import Batch
 from fkd.distillation._state import Loss, Parts, State
 from fkd.model import Tensors
 from fkd.schedules import Schedule
-from fkd.split import whole_batch_norm
+from fkd.split._batch_norm import whole_batch_norm
 
 
 def loss_of(parts: Parts, params: dict[str, Any], state: State, batch: Batch) -> Loss:

@@ -50,7 +50,8 @@ Loss = tuple[Tensor, tuple[dict[str, Any], Tensors]]  # what is minimised, (buff
 class Distillation(NamedTuple):
     """How a student starts and how it takes a step, as pure functions.
 
-    `init(seed, hyper) -> State`, where `hyper` replaces defaults by name;
+    `init(seed, hyper, place) -> State`, where `hyper` replaces defaults by name, and `place`, where
+    it is given, says how params and buffers are held before the optimizer's state is made of them;
     `loss(params, state, batch)` is what is minimised, with the buffers after it and the terms'
     means; `gradient(state, batch) -> Gradient` differentiates it; and
     `update(state, gradient) -> State`. Between the two `reduce(gradient) -> Gradient` is where

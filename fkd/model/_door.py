@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from fkd import _check
@@ -14,6 +14,7 @@ from fkd._random import Key
 from fkd.model._model import Model, functional
 from fkd.model._module import built, plain_tensors
 from fkd.model._outputs import Tensors
+from fkd.model._parallel import refuse_synchronised
 
 FEW = 4  # examples that a model is tried on: enough for BatchNorm
 Result = TypeVar("Result")
@@ -60,7 +61,8 @@ def check(model: Model, inputs: Any) -> None:
 
     Raises ValueError for what is no model, for a module that changes a parameter in its forward
     pass, that keeps something on itself which a later pass reads, or whose numbers are random and
-    no state of it. Inputs on the meta device hold nothing to try it on, and pass.
+    no state of it, and for SyncBatchNorm, which would meet other ranks in the forward pass. Inputs
+    on the meta device hold nothing to try it on, and pass.
 
     >>> from torch import nn
     >>> check(functional(lambda: nn.Embedding(9, 2, max_norm=1.0)), torch.arange(4))
@@ -69,7 +71,9 @@ def check(model: Model, inputs: Any) -> None:
     ValueError: the model changes its parameter 'weight' in place in the forward pass; ...
     """
     _check.kind("check", Model, model=model)
-    _check_attributes(model)
+    modules = [built(model.build, seed) for seed in (0, 1)]
+    refuse_synchronised(modules[0])
+    _check_attributes(*modules)
     leaves = [leaf for leaf in tree_leaves(inputs) if isinstance(leaf, Tensor)]
     if any(leaf.is_meta for leaf in leaves):
         return
@@ -99,8 +103,8 @@ def check(model: Model, inputs: Any) -> None:
             )
 
 
-def _check_attributes(model: Model) -> None:
-    one, other = (plain_tensors(built(model.build, seed)) for seed in (0, 1))
+def _check_attributes(module: nn.Module, reseeded: nn.Module) -> None:
+    one, other = plain_tensors(module), plain_tensors(reseeded)
     for name, value in one.items():
         if name not in other or not torch.equal(value, other[name]):
             raise ValueError(

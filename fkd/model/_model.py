@@ -75,9 +75,10 @@ def functional(build: Callable[[], nn.Module], dtype: torch.dtype = torch.float3
     al., "Mixed Precision Training", 2018, section 3.1); buffers and BatchNorm's parameters are left
     as they are. Autocast would not do: under `vmap` it leaves convolutions out.
 
-    Raises ValueError for a `build` that makes no module, a lazy module that has not run, and for
-    another dtype; `apply` raises it for a module that returns no tensor, and for a random call
-    without a key.
+    Raises ValueError for a `build` that makes no module, or one that torch has made parallel
+    (DataParallel, DistributedDataParallel, fully_shard and their kin), a lazy module that has not
+    run, and for another dtype; `apply` raises it for a module that returns no tensor, and for a
+    random call without a key.
 
     >>> model = functional(lambda: nn.Sequential(nn.Linear(2, 3), nn.Dropout()))
     >>> params, buffers = model.init(0)

@@ -15,13 +15,15 @@ from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_leaves
 
 from fkd import _check
+from fkd.model._parallel import refuse_parallel
 
 
 def built(build: Callable[[], nn.Module], seed: int) -> nn.Module:
     """The module that `build()` makes after `torch.manual_seed(seed)` and its kin.
 
     Raises ValueError for a module in place of a function, for what is no function or wants
-    arguments, for what makes no module, and for a lazy module that has not run.
+    arguments, for what makes no module, for one that torch has made parallel, and for a lazy module
+    that has not run.
     """
     if isinstance(build, nn.Module):
         raise ValueError(
@@ -42,6 +44,7 @@ def built(build: Callable[[], nn.Module], seed: int) -> nn.Module:
             f"functional: build() must return an nn.Module, but it returned a "
             f"{type(module).__name__}; give the class or a function, not the module itself"
         )
+    refuse_parallel("functional: what build() makes", module)
     for name, tensor in (*module.named_parameters(), *module.named_buffers()):
         if is_lazy(tensor):
             raise ValueError(

@@ -3,8 +3,7 @@
 Nothing here knows where the other parts are computed: `fkd.distributed` says it of ranks.
 """
 
-from fkd.split._batch_norm import WholeBatchNorm, whole_batch_norm
 from fkd.split._split import Split
 from fkd.split._together import together
 
-__all__ = ["Split", "WholeBatchNorm", "together", "whole_batch_norm"]
+__all__ = ["Split", "together"]

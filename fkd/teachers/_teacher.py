@@ -12,6 +12,7 @@ from torch import nn
 from fkd import _check
 from fkd.data import Transform, unchanged
 from fkd.model import Model, Tensors, functional, state_dict
+from fkd.model._parallel import refuse_parallel
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +61,8 @@ def teacher_of_module(
     """The teacher that a trained module is now, on the module's device.
 
     The module is copied: its mode, hooks and tensors stay as they are, and what becomes of it later
-    is not the teacher's. Raises ValueError for what is no module, and as `Teacher`.
+    is not the teacher's. Raises ValueError for what is no module, for one that torch has made
+    parallel, and as `Teacher`.
 
     >>> module = nn.Sequential(nn.Linear(2, 3), nn.Dropout())
     >>> teacher = teacher_of_module(module)
@@ -74,6 +76,7 @@ def teacher_of_module(
             f"teacher_of_module: module must be an nn.Module, but it is a {type(module).__name__}; "
             "call a function that builds one, and load its state_dict"
         )
+    refuse_parallel("teacher_of_module: module", module)
     model = functional(partial(copy.deepcopy, copy.deepcopy(module)))
     return Teacher(model, *model.init(0), transform, names)
 

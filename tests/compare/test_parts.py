@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from compare.ranks import InThreads, meshes, on_ranks
+from compare.ranks import meshes, on_ranks
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from fkd.compare._moment import Moment, whole_moments
 from fkd.compare._standing import MOMENT
 from fkd.data import Batch
 from fkd.distillation import State, distill, student_of
+from fkd.distributed import Mesh
 from fkd.ensemble import ensemble, part
 from fkd.model import functional, state_dict
 
@@ -24,11 +25,11 @@ IDENTITY = {"config": {"epochs": 2, "seeds": (3, 5)}}
 MEMBERS = 4
 
 
-def opened(path: Path, mesh: InThreads, identity=IDENTITY) -> RunFolder:
+def opened(path: Path, mesh: Mesh, identity=IDENTITY) -> RunFolder:
     return RunFolder(path, identity, None, Accord(mesh))
 
 
-def closing(path: Path, mesh: InThreads) -> list[str]:
+def closing(path: Path, mesh: Mesh) -> list[str]:
     folder = opened(path, mesh)
     folder.close()
     return folder.notes
@@ -106,7 +107,7 @@ def test_students_of_all_ranks_are_in_one_file(data, data_ranks, ranks, tmp_path
     )
     bounds = [0, *sorted(inner), MEMBERS]
 
-    def write(mesh: InThreads) -> None:
+    def write(mesh: Mesh) -> None:
         run = opened(folder, mesh)
         first, last = bounds[mesh.member_rank : mesh.member_rank + 2]
         run.save_students("kd", part(state, slice(first, last)), {"method": "kd"}, first)
@@ -133,7 +134,7 @@ def test_a_part_that_cannot_be_written_is_told_on_every_rank(tmp_path, monkeypat
     monkeypatch.setattr(checkpoint, "save_members", full)
     state = trained()
 
-    def write(mesh: InThreads) -> None:
+    def write(mesh: Mesh) -> None:
         run = opened(tmp_path, mesh)
         try:
             run.save_students("kd", part(state, mesh.members(MEMBERS)), {}, 0)
@@ -168,7 +169,7 @@ def damage(path: Path, how: str) -> None:
         path.write_bytes(bytes_)
 
 
-def read(folder: Path, mesh: InThreads) -> dict[str, int] | None:
+def read(folder: Path, mesh: Mesh) -> dict[str, int] | None:
     run = opened(folder, mesh)
     try:
         saved = run.saved()

@@ -153,15 +153,15 @@ def test_what_any_ranks_wrote_any_other_ranks_read(data, count, tmp_path_factory
     # Of the one teacher there are fewer than ranks: each has it, and the first writes it.
     ranks = st.integers(1, 4) if count == 1 else st.integers(1, min(count, 4))
     writers = meshes(data.draw(ranks, "writers"), data.draw(st.integers(1, 2), "of each row"))
-    paths = []
+    paths, parts = [], 1 if count == 1 else writers[0].member_ranks
     for mesh in writers:
         standing = Standing(own_of(at, share(mesh, count)), {"ce": record}, mesh)
-        assert standing.step == 6 and standing.parts == (1 if count == 1 else mesh.member_ranks)
+        assert standing.step == 6 and standing.parts == parts
         if standing.part is not None:
             assert standing.part == len(paths)
             paths.append(folder / str(standing.part))
             checkpoint.write(paths[-1], *standing.taken())
-    assert len(paths) == standing.parts
+    assert len(paths) == parts
     readers = meshes(data.draw(ranks, "readers"), data.draw(st.integers(1, 2), "of each row"))
     for mesh in readers:
         own, again = share(mesh, count), Record(record.model, range(count), [{}])

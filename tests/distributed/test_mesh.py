@@ -16,11 +16,10 @@ from fkd.distributed import Mesh, started
 def test_members_are_dealt_in_order_each_once(member_ranks, data_ranks, more):
     count = member_ranks + more
     meshes = [Mesh(k, member_ranks, data_ranks) for k in range(member_ranks * data_ranks)]
-    assert [mesh.member_rank * data_ranks + mesh.data_rank for mesh in meshes] == [
-        *range(len(meshes))
-    ]
+    for rank, mesh in enumerate(meshes):
+        assert mesh.member_rank * data_ranks + mesh.data_rank == rank
     dealt = [list(range(count))[mesh.members(count)] for mesh in meshes[::data_ranks]]
-    assert sum(dealt, []) == list(range(count))
+    assert [member for members in dealt for member in members] == list(range(count))
     assert max(map(len, dealt)) - min(map(len, dealt)) <= 1
     for mesh in meshes:  # who share a batch have the same members
         assert mesh.members(count) == meshes[mesh.member_rank * data_ranks].members(count)

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from fkd.split import Split, together, whole_batch_norm
+from fkd.split import Split, together
+from fkd.split._batch_norm import whole_batch_norm
 
 DOUBLE = torch.float64
 

@@ -1,0 +1,15 @@
+"""Time students on more and more processes, count what they send each other, and say on paper how
+far each axis of the mesh goes.
+
+python benchmarks/scaling.py --help
+"""
+
+import sys
+from importlib import import_module
+from pathlib import Path
+
+if __name__ == "__main__":
+    root = str(Path(__file__).resolve().parents[1])
+    if root not in sys.path:  # a file that is run puts only its folder there
+        sys.path.insert(0, root)
+    sys.exit(import_module("benchmarks.scalings.command").main())
