@@ -12,7 +12,9 @@ from benchmarks.elastic_runs.worker import Life, Step, told
 # What is lost: one of the two workers of one agent; the agent that does not host the rendezvous,
 # whose worker ends with it; that agent and its worker at once, as with their host.
 LOSSES = {"a worker": "two workers", "an agent": "two agents", "a host": "two agents"}
-LONGEST = 300  # seconds; a run that takes longer hangs
+# Seconds; a run that takes longer hangs. A rank that is lost while the ranks first meet is waited
+# for 600, for until then none of the others would notice.
+LONGEST = 900
 EARLY = 0.2  # of the losses come before the first step
 MOMENT = 0.05  # seconds after a step, at most
 BEFORE = "before the first step"
