@@ -94,18 +94,21 @@ def difference(state: State, expected: State) -> float:
     return max(((x - y).abs().max() / y.abs().max().clamp(min=1)).item() for x, y in each)
 
 
-def errors(names: Sequence[str], layouts: Sequence[str]) -> list[dict[str, Any]]:
-    """On each of `RANKS` ranks: a row for each method, mesh and layout, with how far the states of
-    this rank's members are from those of one process."""
+def errors(
+    names: Sequence[str], layouts: Sequence[str], shapes: Sequence[tuple[int, int]] = MESHES
+) -> list[dict[str, Any]]:
+    """On each of two ranks or four: a row for each method, mesh and layout, with how far the states
+    of this rank's members are from those of one process."""
     rows = []
     with started() as world:
-        groups = {1: "", 2: _groups(world.rank, 2), 4: _groups(world.rank, 4)}
+        sizes = [size for size in (2, 4) if size <= world.ranks]
+        groups = {1: ""} | {size: _groups(world, size) for size in sizes}
         each = list(batches())
         for name in names:
             alone = distillation(name, each[0], None)
             expected = trained(alone, SEEDS, PLANS["loop"], each)
             for layout in layouts:
-                for shape in MESHES:
+                for shape in shapes:
                     mesh = mesh_of(world.rank, *shape, groups)
                     own = mesh.members(len(SEEDS))
                     one = distillation(name, each[0], mesh.split)
@@ -121,10 +124,10 @@ def errors(names: Sequence[str], layouts: Sequence[str]) -> list[dict[str, Any]]
     return rows
 
 
-def _groups(rank: int, size: int) -> str:
+def _groups(world: Mesh, size: int) -> str:
     """The name of this rank's process group among those of so many ranks."""
     name = ""
-    for first in range(0, RANKS, size):
+    for first in range(0, world.ranks, size):
         group = dist.new_group(list(range(first, first + size)))
         if isinstance(group, dist.ProcessGroup):
             name = dist.distributed_c10d._get_process_group_name(group)

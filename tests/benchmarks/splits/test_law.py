@@ -13,10 +13,3 @@ def test_ten_methods_are_on_each_mesh_what_they_are_on_one_process():
     rows = largest(launched(errors, RANKS, TEN, ["loop"]))
     assert {(row["method"], *row["mesh"]) for row in rows} == {(n, *m) for n in TEN for m in MESHES}
     assert not fails(rows)
-
-
-@pytest.mark.plain
-@pytest.mark.slow
-def test_every_layout_splits_alike():
-    layouts = ["vmap", "loop, compiled", "vmap, compiled"]
-    assert not fails(largest(launched(errors, RANKS, ["rkd"], layouts)))
