@@ -67,8 +67,8 @@ def setting_choice(
     return Choice(
         chosen,
         float(gap[chosen].mean() - gap.mean()),
-        paired(gap[own], gap.mean(axis=0), confidence),
-        paired(tested[own], tested.mean(axis=0), confidence),
+        _paired(gap[own], gap.mean(axis=0), confidence),
+        _paired(tested[own], tested.mean(axis=0), confidence),
     )
 
 
@@ -91,4 +91,10 @@ def epoch_choice(curves: Float[np.ndarray, "epochs seeds"], confidence: float = 
     level("epoch_choice", confidence)
     mean = x.mean(axis=1)
     best = int(mean.argmax())
-    return Epochs(paired(x.max(axis=0), x[-1], confidence), best, float(mean[best] - mean[-1]))
+    return Epochs(_paired(x.max(axis=0), x[-1], confidence), best, float(mean[best] - mean[-1]))
+
+
+def _paired(
+    a: Float[np.ndarray, " seeds"], b: Float[np.ndarray, " seeds"], confidence: float
+) -> Paired:
+    return paired(a.tolist(), b.tolist(), confidence)

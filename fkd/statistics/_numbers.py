@@ -64,6 +64,8 @@ def same_shape(where: str, **arrays: np.ndarray) -> None:
 
 
 def level(where: str, confidence: float) -> None:
-    """Raise where a confidence is no number in [0, 1)."""
+    """Raise where a confidence is no number in [0, 1), or 1 but for rounding."""
     _check.plain(where, confidence=confidence)
     _check.share(where, confidence=confidence)
+    if (1 + confidence) / 2 == 1:  # of which every quantile is infinite
+        raise ValueError(f"{where}: confidence must be below 1, but it is {confidence!r}")

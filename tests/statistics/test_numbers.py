@@ -51,3 +51,12 @@ def test_whole_numbers_and_float32_are_numbers():
     x = np.array([[1, 2, 4], [3, 1, 2]])
     for dtype in (np.int64, np.uint8, np.float32):
         assert statistics.mean_ranks(x.astype(dtype)).mean.tolist() == [2.0, 2.5, 1.5]
+
+
+@pytest.mark.plain
+def test_a_confidence_that_is_one_but_for_rounding_is_refused():
+    with pytest.raises(ValueError, match="mean_ranks: confidence must be below 1"):
+        statistics.mean_ranks(np.ones((2, 2)), 1 - 2**-53)
+    assert statistics.mean_ranks(np.ones((2, 2)), 0.0).critical_difference == 0
+    assert statistics.seeds_needed(np.full((1, 2), 1e99), 1e-30, max_seeds=7) == 2
+    assert statistics.seeds_needed(np.array([[1e99, -1e99]]), 1e-30, max_seeds=7) == 7

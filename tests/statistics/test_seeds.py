@@ -42,7 +42,7 @@ def test_the_interval_by_hand():
 def test_of_the_pilot_alone_it_is_the_paired_t_interval():
     mean, low, high = two_stage(PILOT, 3)
     for row, *bounds in zip(PILOT, mean, low, high, strict=True):
-        paired = statistics.paired(row, np.zeros(3))
+        paired = statistics.paired(row.tolist(), [0.0] * 3)
         assert bounds == pytest.approx(paired[:3])
 
 

@@ -13,10 +13,10 @@ def test_a_whole_run_shrunk(tmp_path, capsys):
     out = tmp_path / "out"
     assert main([*flags.split(), str(out)]) == 0
     whole = json.loads((out / "coverage.json").read_text())
-    # five of many methods, one of two stages, two of images with three shares, two of sources twice
-    assert len(whole["rates"]) == 3 * (5 + 1 + 2 * 3 + 2 * 2)
+    # six of many methods, one of two stages, two of images with three shares, two of sources twice
+    assert len(whole["rates"]) == 3 * (6 + 1 + 2 * 3 + 2 * 2)
     assert all(rate["draws"] == 2 for rate in whole["rates"])
-    assert (out / "table.md").read_text().count("\n") == 2 + 2 + 16
+    assert (out / "table.md").read_text().count("\n") == 2 + 2 + 17
     assert "set of the best" in capsys.readouterr().out
 
 

@@ -1,0 +1,92 @@
+"""Levels by simulation: they hold for normal differences, and miss as is told for skewed ones."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.coverages.simulate import KINDS, LEVEL, Rate, many, seeds_and_images, sources
+from benchmarks.coverages.simulate import two_stages as simulated_stages
+from fkd import statistics
+
+DRAWS = 200
+COMMITTED = Path(__file__).parents[2] / "benchmarks/results/coverage-cpu/coverage.json"
+TOLD = {
+    (rate["statistic"], rate["kind"], rate["setting"]): rate
+    for rate in json.loads(COMMITTED.read_text(encoding="utf-8"))["rates"]
+}
+
+
+def _rates(kind: str) -> Iterator[Rate]:
+    random = np.random.default_rng(0)
+    for seeds in (4, 8, 32):
+        for methods in (3, 30):
+            yield from many(kind, methods, seeds, DRAWS, 199, random)
+        yield simulated_stages(kind, seeds, DRAWS, random)
+        for share in (0.0, 0.5, 0.9):
+            yield from seeds_and_images(kind, seeds, 100, share, DRAWS, random)
+    for levels in (2, 4):
+        for deviation in (0.0, 1.0):
+            yield from sources(kind, levels, deviation, DRAWS, random)
+
+
+@pytest.fixture(scope="module")
+def rates() -> list[Rate]:
+    return [rate for kind in KINDS for rate in _rates(kind)]
+
+
+@pytest.mark.slow
+def test_every_level_holds_for_normal_differences(rates):
+    for rate in rates:
+        if rate.kind == "normal":
+            assert rate.share <= LEVEL + 4 * rate.error, rate
+
+
+def test_the_committed_levels_hold_for_normal_differences():
+    for (_, kind, _), told in TOLD.items():
+        if kind == "normal":
+            assert told["share"] <= LEVEL + 4 * told["error"], told
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_best_is_missed_no_more_often_whatever_the_differences(rates, kind):
+    # differences between methods of one law are symmetric, however skewed each is
+    for rate in rates:
+        if rate.kind == kind and rate.statistic.startswith("set of the best"):
+            assert rate.share <= LEVEL + 4 * rate.error, rate
+
+
+@pytest.mark.slow
+def test_few_draws_come_to_the_committed_table(rates):
+    for rate in rates:
+        told = TOLD[rate[:3]]
+        share = (rate.missed + told["missed"]) / (rate.draws + told["draws"])
+        error = (share * (1 - share) * (1 / rate.draws + 1 / told["draws"])) ** 0.5
+        assert abs(rate.share - told["share"]) <= 4.5 * error, (rate, told)
+
+
+MANY, PILOT, IMAGES = "10 methods, 8 seeds", "pilot of 8 seeds", "8 seeds, 1000 images"
+HALF = f"{IMAGES}, 50% of the variance theirs"
+LEVELS = "3 sources, 4 levels, deviation 1"
+
+
+@pytest.mark.parametrize(
+    ("name", "statistic", "setting"),
+    [
+        ("two_stage", "Stein's two stages", PILOT),
+        ("against_baseline", "max-t, no effects", MANY),
+        ("against_baseline", "simultaneous intervals", MANY),
+        ("crossed", "on these images", HALF),
+        ("crossed", "on images like these", HALF),
+        ("components", "component of a source", LEVELS),
+        ("components", "component of the rest", LEVELS),
+    ],
+)
+def test_what_skewed_differences_miss_stands_in_the_docstring(name, statistic, setting):
+    shares = [TOLD[statistic, kind, setting]["share"] for kind in ("exponential", "lognormal")]
+    exponential, lognormal = (f"{100 * share:.0f}" for share in shares)
+    text = " ".join((getattr(statistics, name).__doc__ or "").split())
+    assert f"{exponential} and {lognormal} %" in text
