@@ -51,9 +51,10 @@ def against_baseline(
 
     `low` and `high` are mean ± t s / √n with t the quantile of Student's t at 1 − (1 − confidence)
     / (2 methods): Bonferroni's bound on the quantile of max |t|, which holds for normal differences
-    whatever their correlation; where methods share half of their variance, as through one baseline,
-    that is 1 to 3 % wider than need be. The quantile of max |t| over sign flips of what is left
-    when the mean is taken away was tried in its place: of 4 seeds it covers 90 % of the time.
+    whatever their correlation. Where methods share half of their variance, as through one baseline,
+    some bound misses 4 to 6 % of the time in the table of `benchmarks/coverage.py`, so little is
+    given away. The quantile of max |t| over sign flips of what is left when the mean is taken away
+    would be too small for few seeds: of 3 methods and 4 seeds it misses 9 % of the time.
 
     For skewed differences neither holds: of ten methods and 8 seeds at 95 %, exponential and
     lognormal ones give false claims by max-t 10 and 23 % of the time, and a bound that misses 12
@@ -133,7 +134,8 @@ def best_set(
 
     Hsu, "Constrained simultaneous confidence intervals for multiple comparisons with the best"
     (1984), Section 2, with the sign flips of Romano and Wolf (2005) for normal scores of one
-    variance there. Raises ValueError for fewer than two methods or seeds, and as `against_baseline`.
+    variance there. Raises ValueError for fewer than two methods or seeds, and else as
+    `against_baseline`.
 
     >>> scores = np.array([[5.0, 6, 7, 6, 5, 7], [5.5, 5.8, 7.1, 6, 5, 7], [1, 2, 3, 2, 1, 3]])
     >>> best_set(scores).among.tolist()

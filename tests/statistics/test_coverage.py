@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,31 @@ def test_few_draws_come_to_the_committed_table(rates):
         share = (rate.missed + told["missed"]) / (rate.draws + told["draws"])
         error = (share * (1 - share) * (1 / rate.draws + 1 / told["draws"])) ** 0.5
         assert abs(rate.share - told["share"]) <= 4.5 * error, (rate, told)
+
+
+def test_bonferronis_bound_gives_little_away():
+    shares = [
+        told["share"]
+        for (statistic, kind, _), told in TOLD.items()
+        if statistic == "simultaneous intervals" and kind == "normal"
+    ]
+    assert len(shares) == 15
+    assert 0.035 <= min(shares) <= max(shares) <= 0.065
+
+
+def test_flips_of_what_the_mean_leaves_would_miss_more():
+    own, shared = np.random.default_rng(0).normal(size=(2, 4000, 3, 4))
+    x = (own + shared[:, :1]) / 2**0.5
+    left = x - x.mean(axis=2, keepdims=True)
+    flips = np.array(list(product([1.0, -1.0], repeat=4)))
+    flipped = np.abs(_t(left[:, None] * flips[:, None])).max(axis=2)
+    quantile = np.quantile(flipped, 1 - LEVEL, axis=1, method="higher")
+    missed = (np.abs(_t(x)).max(axis=1) > quantile).mean()
+    assert missed == pytest.approx(0.09, abs=0.01)
+
+
+def _t(x: np.ndarray) -> np.ndarray:
+    return x.mean(axis=-1) / x.std(axis=-1, ddof=1) * x.shape[-1] ** 0.5
 
 
 MANY, PILOT, IMAGES = "10 methods, 8 seeds", "pilot of 8 seeds", "8 seeds, 1000 images"
