@@ -12,7 +12,7 @@ from benchmarks.coverages.simulate import KINDS, LEVEL, Rate, many, seeds_and_im
 from benchmarks.coverages.simulate import two_stages as simulated_stages
 from fkd import statistics
 
-DRAWS = 200
+DRAWS = 150
 COMMITTED = Path(__file__).parents[2] / "benchmarks/results/coverage-cpu/coverage.json"
 TOLD = {
     (rate["statistic"], rate["kind"], rate["setting"]): rate

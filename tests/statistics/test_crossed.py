@@ -28,9 +28,13 @@ def test_the_components_are_those_of_statsmodels_table():
     assert result.on_like_these == pytest.approx((D.mean() - half, D.mean() + half, degrees))
 
 
+def _paired(a: np.ndarray, b: np.ndarray) -> statistics.Paired:
+    return statistics.paired(a.mean(axis=1).tolist(), b.mean(axis=1).tolist())
+
+
 def test_on_these_images_it_is_the_paired_test_of_the_seeds_means():
     b = DRAWS.normal(size=D.shape)
-    result, expected = crossed(D, b), statistics.paired(D.mean(axis=1), b.mean(axis=1))
+    result, expected = crossed(D, b), _paired(D, b)
     assert result.difference == pytest.approx(expected.difference)
     assert result.on_these == pytest.approx((expected.low, expected.high, 3.0))
 
