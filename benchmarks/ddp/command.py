@@ -52,15 +52,15 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 def sides(values: argparse.Namespace) -> list[Side]:
     """DDP first, which is what the others are compared with."""
-    shared = {"batch": values.batch_size, "compiled": not values.no_compile}
-    many = {"members": values.members, **shared}
+    many = {"members": values.members, "batch": values.batch_size}
+    ours = {**many, "compiled": not values.no_compile}
     return [
         Side("tutorial", RANKS, **many),
         Side("tutorial", 1, **many),
-        Side("fkd", RANKS, **many),
-        Side("fkd", RANKS, data_ranks=RANKS, **many),
-        Side("fkd", 1, **many),
-        Side("tutorial", RANKS, live=True, members=1, **shared),
+        Side("fkd", RANKS, **ours),
+        Side("fkd", RANKS, data_ranks=RANKS, **ours),
+        Side("fkd", 1, **ours),
+        Side("tutorial", RANKS, live=True, members=1, batch=values.batch_size),
     ]
 
 

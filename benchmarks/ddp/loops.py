@@ -46,7 +46,7 @@ class Side:
     data_ranks: int = 1
     live: bool = False
     batch: int = 128
-    compiled: bool = True
+    compiled: bool = False
     dropout: bool = True
 
     def __str__(self) -> str:

@@ -28,7 +28,7 @@ from fkd.compare._named import method, method_name, network
 from fkd.compare._parser import BASELINE
 from fkd.compare._resume import differences, kept_options
 from fkd.compare._signals import Stop
-from fkd.compare.environment import new_folder, own_rank
+from fkd.compare.environment import may_restart, new_folder, own_rank
 from fkd.compare.failure import RankError, failure_of
 from fkd.compare.options import Config, in_flags, parse
 from fkd.compare.run import Comparison, Progress
@@ -222,6 +222,11 @@ def _folder(config: Config) -> Path | None:
     if config.resume is not None:
         return config.resume
     if config.output is None:
+        if may_restart():
+            raise ValueError(
+                "--output: torchrun may start this run again, and then it is to go on in its "
+                "folder; name one, the same on every machine"
+            )
         return None
     folder = Path(config.output).expanduser()
     if (folder / "run.json").exists():

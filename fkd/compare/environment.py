@@ -60,6 +60,11 @@ def own_rank() -> int:
     return int(os.environ.get("RANK", 0)) if many else 0
 
 
+def may_restart() -> bool:
+    """Whether torchrun may start this process again, should it or another of the run be lost."""
+    return int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", 0)) > 0
+
+
 def ranks_here(ranks: int) -> int:
     """How many of a run's ranks share this machine, as torchrun says; all, where it does not."""
     return min(ranks, int(os.environ.get("LOCAL_WORLD_SIZE", ranks)))

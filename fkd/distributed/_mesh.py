@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch._C._distributed_c10d import _resolve_process_group
 from torch.utils._pytree import tree_leaves, tree_map
 
 from fkd import _check
@@ -21,7 +22,8 @@ Tree = TypeVar("Tree")  # any pytree of tensors
 class Mesh:
     """Rank number `rank` of `member_ranks` · `data_ranks`, the data axis the inner one.
 
-    `data_group` names the process group of those ranks that share a batch with this one. Without
+    `data_group` names the process group of those ranks that share a batch with this one, and
+    `words_group` that of all for what they tell each other, if not the default one. Without
     arguments it is one process, which needs no process group.
 
     Raises ValueError for what is no count, and for a rank that is not there.
@@ -35,6 +37,7 @@ class Mesh:
     member_ranks: int = 1
     data_ranks: int = 1
     data_group: str = ""
+    words_group: str = ""
 
     def __post_init__(self) -> None:
         _check.count("Mesh", member_ranks=self.member_ranks, data_ranks=self.data_ranks)
@@ -89,20 +92,24 @@ class Mesh:
     def words(self, word: Any) -> list[Any]:
         """One JSON value of each rank, by rank, on each. All ranks wait here for each other.
 
+        Raises RuntimeError where one does not come: on rank 0 it says which.
+
         >>> Mesh().words({"step": 3})
         [{'step': 3}]
         """
         text = json.dumps(word).encode()
         if self.ranks == 1:
             return [json.loads(text)]
+        group = _group(self.words_group)
+        _meet(group)
         own = torch.tensor(list(text), dtype=torch.uint8)
         sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(self.ranks)]
-        dist.all_gather(sizes, torch.tensor([len(own)]))
+        dist.all_gather(sizes, torch.tensor([len(own)]), group)
         longest = int(max(sizes))
         padded = torch.zeros(longest, dtype=torch.uint8)
         padded[: len(own)] = own
         texts = [torch.empty_like(padded) for _ in sizes]
-        dist.all_gather(texts, padded)
+        dist.all_gather(texts, padded, group)
         pairs = zip(texts, sizes, strict=True)
         return [json.loads(bytes(text[: int(size)].tolist())) for text, size in pairs]
 
@@ -115,6 +122,20 @@ class Mesh:
         for leaf in tree_leaves(tree):
             _check.tensor("Mesh.of_first", tree=leaf)
         return tree if self.ranks == 1 else tree_map(_of_first, tree)
+
+
+def _group(name: str) -> dist.ProcessGroup:
+    if not name:
+        return dist.distributed_c10d._get_default_group()
+    return _resolve_process_group(name)  # type: ignore[arg-type]
+
+
+def _meet(group: dist.ProcessGroup) -> None:
+    """Wait until all ranks are here."""
+    try:
+        group.monitored_barrier(wait_all_ranks=True)  # type: ignore[attr-defined]
+    except RuntimeError as error:
+        raise RuntimeError(f"Mesh.words: not all ranks came: {error}") from error
 
 
 def _of_first(leaf: Tensor) -> Tensor:

@@ -32,6 +32,12 @@ def test_a_second_run_does_not_overwrite_the_first(images, teacher, capsys):
     assert [path.name for path in Path("mine").iterdir()] == ["notes.txt"]
 
 
+def test_a_run_that_torchrun_may_start_again_needs_a_folder_to_find_again(monkeypatch, capsys):
+    monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "3")
+    assert command.main(["--dataset", "digits"]) == 2
+    assert "compare: --output: torchrun may start this run again" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "code", "flag"),

@@ -161,6 +161,7 @@ def test_members_that_do_not_fit_are_refused_on_both_sides(one, state):
         assert members.versions == [0, 0, 0]
 
 
+@pytest.mark.plain
 def test_what_a_stranger_puts_harms_nothing(one, state):
     from fkd.distributed._line import Line, Terms
     from fkd.distributed._wire import packed
@@ -176,6 +177,7 @@ def test_what_a_stranger_puts_harms_nothing(one, state):
         assert members.versions == [1, 1, 1]
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
