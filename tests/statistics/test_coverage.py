@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.special import expit
 
 from benchmarks.coverages.simulate import KINDS, LEVEL, Rate, many, seeds_and_images, sources
 from benchmarks.coverages.simulate import two_stages as simulated_stages
 from fkd import statistics
 
-DRAWS = 150
+DRAWS = 120
 COMMITTED = Path(__file__).parents[2] / "benchmarks/results/coverage-cpu/coverage.json"
 TOLD = {
     (rate["statistic"], rate["kind"], rate["setting"]): rate
@@ -116,3 +117,22 @@ def test_what_skewed_differences_miss_stands_in_the_docstring(name, statistic, s
     exponential, lognormal = (f"{100 * share:.0f}" for share in shares)
     text = " ".join((getattr(statistics, name).__doc__ or "").split())
     assert f"{exponential} and {lognormal} %" in text
+
+
+@pytest.mark.slow
+def test_right_and_wrong_answers_hold_the_level_of_seeds_and_images():
+    random, nodes = np.random.default_rng(0), np.random.default_rng(1).normal(size=(200, 1))
+    here = there = 0
+    for _ in range(DRAWS):
+        easy, effect = 1 + 1.5 * random.normal(size=500), 0.5 * random.normal(size=500)
+        a, b = (
+            random.random((8, 500)) < expit(easy + sign * effect + 0.1 * random.normal(size=(8, 1)))
+            for sign in (1, -1)
+        )
+        result = statistics.crossed(a, b)
+        above, below = (expit(easy + sign * effect + 0.1 * nodes).mean() for sign in (1, -1))
+        truth = above - below
+        here += not result.on_these.low <= truth <= result.on_these.high
+        there += not result.on_like_these.low <= 0 <= result.on_like_these.high
+    most = DRAWS * (LEVEL + 4 * (LEVEL * (1 - LEVEL) / DRAWS) ** 0.5)
+    assert here <= most and there <= most
