@@ -29,6 +29,7 @@ from valid_methods import METHODS_AND_LAWS
 from valid_models import ASKED
 from valid_parts import PARTS
 from valid_results import RESULTS
+from valid_statistics import STATISTICS
 from valid_teachers import TEACHERS
 from valid_training import TRAINING
 
@@ -38,6 +39,7 @@ CALLS: dict[str, Call] = {
     **HEADS,
     **METHODS_AND_LAWS,
     **PARTS,
+    **STATISTICS,
     **DATA,
     **ASKED,
     **TRAINING,

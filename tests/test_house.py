@@ -118,6 +118,7 @@ def test_a_part_has_its_tests(part):
 
 # What tests of a package hold that stands in no single file of it.
 ACROSS = {
+    "statistics": {"coverage"},
     "losses": {"absent", "bounds", "door", "memory", "public", "soft_labels"},
     "methods": {"methods", "shapes"},
     "compare": {"door", "going_on", "kept_by_ranks", "names", "own_recipes", "parts", "ranks"},

@@ -1,14 +1,12 @@
-"""Valid calls of what recipes are made of: statistics, schedules, optimizers and networks.
+"""Valid calls of what recipes are made of: schedules, optimizers and networks.
 
 By the name of a function within `fkd`; a dot more is a method of what a class makes.
 """
 
-import numpy as np
 import torch
 from broken import (
     Argument,
     Call,
-    as_good,
     flag,
     function,
     listed,
@@ -24,13 +22,12 @@ from broken import (
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from fkd import models, optim, schedules, statistics
+from fkd import models, optim, schedules
 from fkd._random import Key
 
 KEY = Key(torch.tensor(0), torch.tensor(0))
 IMAGES = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(4) % 2
-SAMPLE = (0.5, 1.0, 2.5)
 CONSTANTS = (0.5, 0.4, 0.3)
 
 
@@ -41,32 +38,6 @@ def _at_three(schedule: schedules.Schedule) -> Tensor:
 def _numbers(link: optim.Optimizer | optim.Transform) -> dict[str, float]:
     return link.hyper
 
-
-def _scored(values: tuple[float, ...]) -> Argument:
-    wrong = [["1", "2", "3"], [[0.1, 0.2], [0.3]], [1j, 2j, 3j], [True, False, True]]
-    return Argument(
-        values,
-        st.one_of(
-            strangers("list", "array"),
-            to_break("what does not fit", st.sampled_from([*wrong, [], [None], np.ones((3, 1))])),
-            as_good("as an array", np.array(values), values),
-        ),
-    )
-
-
-STATISTICS = {
-    "statistics.interval": Call(
-        statistics.interval, {"values": _scored(SAMPLE), "confidence": number(0.9, most=1.0)}
-    ),
-    "statistics.paired": Call(
-        statistics.paired,
-        {
-            "a": listed(SAMPLE, SAMPLE[:2], SAMPLE[:1], (SAMPLE,), (*SAMPLE, 0.1)),
-            "b": _scored((0.1, 0.2, 0.4)),
-            "confidence": number(0.9, most=1.0),
-        },
-    ),
-}
 
 _COSINE, _FLAT = schedules.cosine(9), schedules.constant()
 _SCHEDULES = {
@@ -245,4 +216,4 @@ MODELS = {
         lambda build: _parameters(build()),
     ),
 }
-PARTS = {**STATISTICS, **SCHEDULES, **OPTIM, **MODELS}
+PARTS = {**SCHEDULES, **OPTIM, **MODELS}

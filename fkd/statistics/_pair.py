@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
 from scipy import stats
 
 from fkd import _check
+from fkd.statistics._numbers import row
 
 
 class Interval(NamedTuple):
@@ -44,7 +44,7 @@ def interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
     >>> [round(x, 4) for x in interval([1.0, 2.0, 3.0])]
     [2.0, 1.0, -0.4841, 4.4841]
     """
-    x = _numbers("interval", "values", values)
+    x = row("interval", "values", values)
     _check.plain("interval", confidence=confidence)
     _check.share("interval", confidence=confidence)
     with np.errstate(invalid="ignore", over="ignore"):  # of values that are not finite, or huge
@@ -65,7 +65,7 @@ def paired(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> 
     >>> round(result.difference, 4), round(result.p, 4)
     (1.3333, 0.0572)
     """
-    first, second = _numbers("paired", "a", a), _numbers("paired", "b", b)
+    first, second = row("paired", "a", a), row("paired", "b", b)
     if len(first) != len(second):
         raise ValueError(
             f"paired: a and b must hold one number each for every pair, but they hold {len(first)} "
@@ -78,19 +78,3 @@ def paired(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> 
         mean, deviation, low, high = interval(differences.tolist(), confidence)
         p = float(stats.ttest_rel(first, second).pvalue) if deviation else None
     return Paired(mean, low, high, p)
-
-
-def _numbers(where: str, name: str, values: Sequence[float]) -> Float[np.ndarray, " values"]:
-    """The values in float64. Raises ValueError where they are no real numbers, or none at all."""
-    if not isinstance(values, np.ndarray):
-        _check.sequence(where, **{name: values})
-    try:
-        x = np.asarray(values)
-    except ValueError:  # rows of several lengths
-        x = np.empty((0, 0))
-    if x.ndim != 1 or not len(x) or x.dtype.kind not in "iuf":
-        raise ValueError(
-            f"{where}: {name} must hold real numbers, at least one, along one axis, but they are "
-            f"{values!r:.100}"
-        )
-    return x.astype(np.float64)
