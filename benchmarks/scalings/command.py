@@ -86,7 +86,7 @@ def entry(row: Pair, timings: Mapping[Side, Timing], sent: Mapping[Side, Any]) -
     """A pair as scaling.json holds it; `ms` are of a student's step, over the students of all
     ranks together, and `traffic` what a rank gives into the sums of a step."""
     base, side = timings[row.base], timings[row.side]
-    sizes = [size for _, size in sent[row.side]["step"]] if row.side in sent else []
+    sizes = [size for _, size in sent[row.side]] if row.side in sent else []
     return {
         "network": row.side.network,
         "name": row.name,
@@ -116,7 +116,7 @@ def on_paper(sent: Mapping[Side, Any]) -> dict[str, Any] | None:
         return None
     gradient, norms = 0.0, (0, 0.0)
     for side in split:
-        *small, largest = sorted(size for _, size in sent[side]["step"])
+        *small, largest = sorted(size for _, size in sent[side])
         if side in light:
             gradient = largest / side.members
         elif small:
@@ -147,12 +147,10 @@ def measure(values: argparse.Namespace) -> dict[str, Any]:
             several = [side for side in sides if side.ranks > 1]
             sent |= launch.counted(several, Path(name))
             rows += [entry(row, timings, sent) for row in each]
-    words = [told["words"] for told in sent.values()]
     return {
         "setting": {key: value for key, value in vars(values).items() if key != "output"},
         "environment": environment(),
         "measured": rows,
-        "words": {"calls": words[0], "of": "what ranks tell each other between steps, in bytes"},
         "paper": on_paper(sent),
     }
 

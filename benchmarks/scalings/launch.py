@@ -154,8 +154,8 @@ def timed(sides: Sequence[Side], cache: Path, rounds: int, seconds: float) -> di
     return timings
 
 
-def counted(sides: Sequence[Side], cache: Path) -> dict[Side, dict[str, Any]]:
-    """Of each side the collectives that its first rank takes part in: those of a `step`, and those
-    of the `words` that ranks exchange between steps. Raises `SideFailed`."""
+def counted(sides: Sequence[Side], cache: Path) -> dict[Side, list[Any]]:
+    """Of each side the collectives of a step that its first rank takes part in, each by its name
+    and bytes. Raises `SideFailed`."""
     with launches([replace(side, counted=True) for side in sides], cache) as each:
         return {replace(launch.side, counted=False): launch.ask(0)[0] for launch in each}

@@ -66,6 +66,9 @@ def functional(build: Callable[[], nn.Module], dtype: torch.dtype = torch.float3
     not make anew is copied. Parameters that do not require a gradient are held among the buffers,
     so that no step moves them.
 
+    A model runs in one thread at a time, for torch puts the tensors into the module while it runs:
+    each thread needs one of its own.
+
     Every random call in the forward pass (dropout, also in attention, stochastic depth, torch.rand)
     is answered by a hash of the key, the call's number in the pass, and the position; see
     `outputs_like` for what is refused.

@@ -25,10 +25,14 @@ BATCH = Batch(torch.linspace(-1, 1, 24).view(6, 4), {"labels": torch.arange(6) %
 LONG = 60.0
 
 
-@pytest.fixture(scope="module")
-def one() -> Distillation:
+def rule() -> Distillation:
     net = functional(lambda: nn.Sequential(nn.Linear(4, 5), nn.Dropout(0.5), nn.Linear(5, 3)))
     return distill(net, methods.ce(), optim.averaged(optim.adam(1e-2)), BATCH)
+
+
+@pytest.fixture(scope="module")
+def one() -> Distillation:
+    return rule()
 
 
 @pytest.fixture
@@ -67,8 +71,9 @@ def test_workers_train_members_as_one_device_would(one, state, workers):
         lost = MemberServer(members.address, one.init(0))
         assert took(lost).member == 0
         lost.close()
+        # A model runs in one thread at a time, so each worker has its own.
         threads = [
-            threading.Thread(target=work, args=(one, members.address)) for _ in range(workers)
+            threading.Thread(target=work, args=(rule(), members.address)) for _ in range(workers)
         ]
         for thread in threads:
             thread.start()

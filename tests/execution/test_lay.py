@@ -105,6 +105,10 @@ def test_what_is_compiled_takes_batches_of_another_size_and_dtype():
     torch.testing.assert_close(states[0], states[1])
 
 
+def perceptron() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(48, 16), nn.ReLU(), nn.Linear(16, 3))
+
+
 @pytest.mark.plain
 def test_a_student_in_bfloat16_learns_what_it_learns_in_float32():
     (batch,) = batches(1)
@@ -114,8 +118,7 @@ def test_a_student_in_bfloat16_learns_what_it_learns_in_float32():
     )
     losses = {}
     for dtype in (torch.float32, torch.bfloat16):
-        layers = (nn.Flatten(), nn.Linear(48, 16), nn.ReLU(), nn.Linear(16, 3))
-        net = functional(lambda layers=layers: nn.Sequential(*layers), dtype)
+        net = functional(perceptron, dtype)
         one = distill(net, methods.kd(), optim.sgd(0.1), batch)
         state, metrics = ensemble(one).init([0, 1]), {}
         advance = lay(one, plan("loop", "step"))

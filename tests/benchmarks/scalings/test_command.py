@@ -29,8 +29,6 @@ def test_a_whole_run_shrunk(tmp_path, capsys, monkeypatch):
     assert row["traffic"]["sums"] == 19
     assert row["traffic"]["bytes"] == row["traffic"]["bytes_by_hand"] > 4 * 78_042
     assert whole["paper"] is None and whole["environment"]["torch"]
-    # A length and a text of JSON, and nothing pickled.
-    assert [name for name, _ in whole["words"]["calls"]] == ["all_gather"] * 2
     assert sorted(path.name for path in out.iterdir()) == ["scaling.json", "scaling.png"]
     assert "share of processes used" in capsys.readouterr().out
 
@@ -47,7 +45,7 @@ def test_the_projection_is_of_what_was_sent():
     light = Side("lightnn", 8, 128, data_ranks=2)
     field = Side("resnet8", 2, 32, data_ranks=2)
     sums = [["all_reduce", size] for size in (128, 4000, 256, 128, 256)]
-    sent = {light: {"step": [["all_reduce", 800]]}, field: {"step": sums}}
+    sent = {light: [["all_reduce", 800]], field: sums}
     paper = command.on_paper(sent)
     assert paper is not None
     assert paper["gradient_bytes_a_member"] == 100
