@@ -60,6 +60,8 @@ def check_kinds(
             _check.function(name, **{name: function})
     if teacher_state is not None:
         _check.mapping("teacher_state", teacher_state=teacher_state)
+        entries = {f"the entry {name!r}": value for name, value in teacher_state.items()}
+        _check.instance("teacher_state", Tensor, "a torch.Tensor", **entries)
     for name, wanted, value in (
         ("optimizer", Optimizer, optimizer),
         ("baseline", str, baseline),

@@ -9,6 +9,12 @@ from fkd.methods import Method
 
 
 @pytest.mark.plain
+def test_a_teachers_state_holds_tensors_alone():
+    with pytest.raises(ValueError, match=r"^teacher_state: the entry 'weight' must be a torch"):
+        small(vectors(), teacher_state={"weight": None})  # type: ignore[dict-item]
+
+
+@pytest.mark.plain
 @pytest.mark.parametrize(
     ("chosen", "message"),
     [

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from more_ranks import MORE_RANKS
 
 from benchmarks._launched import launched
 from fkd.distributed import Mesh, started
@@ -56,6 +57,7 @@ def on_a_rank() -> dict[str, Any]:
         }
 
 
+@MORE_RANKS
 @pytest.mark.plain
 @pytest.mark.slow
 def test_three_ranks_tell_each_other_what_they_have():

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from more_ranks import MORE_RANKS
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.utils._pytree import tree_leaves, tree_map
@@ -225,7 +226,7 @@ def four(folder, two) -> list[dict[str, Any]]:
     return launched(on_ranks, 4, folder, 4)
 
 
-@pytest.fixture(params=[2, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.fixture(params=[2, pytest.param(4, marks=MORE_RANKS)])
 def facts(request) -> list[dict[str, Any]]:
     return request.getfixturevalue({2: "two", 4: "four"}[request.param])
 

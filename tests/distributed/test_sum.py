@@ -14,7 +14,7 @@ from fkd.data import Batch
 from fkd.distillation import State, distill
 from fkd.distributed import started
 from fkd.ensemble import ensemble
-from fkd.execution import Compile, Layout, Plan, lay
+from fkd.execution import Layout, Plan, lay
 from fkd.model import functional
 from fkd.split import Split
 
@@ -52,12 +52,16 @@ def stepped(split: Split | None, plan: Plan) -> State:
     return state
 
 
-def from_one_process(split: Split, layout: Layout, compile: Compile) -> float:
-    """How far the states of a split batch are from those of the whole, uncompiled."""
+def from_one_process(split: Split, layout: Layout) -> float:
+    """How far the states of a split batch are from those of the whole."""
     expected = stepped(None, Plan("loop", compile="none", graph=0))
-    state = stepped(split, Plan(layout, compile=compile, graph=0))
+    state = stepped(split, Plan(layout, compile="none", graph=0))
     pairs = zip(tree_leaves(state), tree_leaves(expected), strict=True)
     return max((x.double() - y.double()).abs().max().item() for x, y in pairs)
+
+
+def traced(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    return torch.compile(function, fullgraph=True, backend="aot_eager")
 
 
 def on_a_rank() -> dict[str, float]:
@@ -79,13 +83,11 @@ def on_a_rank() -> dict[str, float]:
             "autograd": by_autograd(share),
             "vmap(grad)": vmap(grad(share))(WEIGHTS),
             "grad(vmap)": grad(of_all)(WEIGHTS),
+            # What the compiler traces; what it makes of it is a flag of benchmarks/splits away.
+            "grad, compiled": torch.stack([traced(grad(share))(w) for w in WEIGHTS]),
+            "vmap(grad), compiled": traced(vmap(grad(share)))(WEIGHTS),
         }
-        # "loop" compiled is a flag of benchmarks/splits away: two compilers take long enough.
-        layouts = {
-            "loop": from_one_process(split, "loop", "none"),
-            "vmap": from_one_process(split, "vmap", "none"),
-            "vmap, compiled": from_one_process(split, "vmap", "step"),
-        }
+        layouts = {layout: from_one_process(split, layout) for layout in ("loop", "vmap")}
         return layouts | {
             name: (split.sum(gradient) - expected).abs().max().item()
             for name, gradient in gradients.items()
