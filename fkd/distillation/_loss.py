@@ -43,23 +43,23 @@ def loss_of(parts: Parts, params: dict[str, Any], state: State, batch: Batch) ->
     means: Tensors = {}
     for name, term in parts.method.items():
         hyper = {key: numbers[f"{name}.{key}"] for key in term.hyper}
-        run = partial(_through_head, parts, name, params, state, head_buffers)
         mask = None if term.mask is None else targets[term.mask]
+        own = split is not None and not term.is_whole
+        head = None
+        if name in parts.heads:
+            place = first if own else 0
+            head = partial(_through_head, parts, name, params, state, head_buffers, place)
         if split is None:
-            head = partial(run, 0) if name in parts.heads else None
             means[name] = term.values(outputs, targets, hyper, head, mask).mean()
-        elif term.is_whole:
-            # Every part computes all of it, heads included, for a share of one over the parts.
-            for output in term.students:
-                if output not in gathered:
-                    gathered[output] = split.whole(outputs[output], examples)
-            head = partial(run, 0) if name in parts.heads else None
-            means[name] = term.values(gathered, targets, hyper, head, mask).mean() / split.parts
-        else:
-            head = partial(run, first) if name in parts.heads else None
+        elif own:
             with whole_batch_norm(split, examples):
                 values = term.values(outputs, own_targets, hyper, head, mask)
             means[name] = values.sum() / examples
+        else:  # every part computes all of it, heads included, for a share of one over the parts
+            for output in term.students:
+                if output not in gathered:
+                    gathered[output] = split.whole(outputs[output], examples)
+            means[name] = term.values(gathered, targets, hyper, head, mask).mean() / split.parts
     weighted = [numbers[f"{name}.weight"] * mean for name, mean in means.items()]
     total = sum(weighted[1:], start=weighted[0])
     return total, ({"student": buffers, "heads": head_buffers}, means)

@@ -11,15 +11,14 @@ from dataclasses import dataclass
 
 from fkd import _check
 from fkd.distributed._wire import (
-    HEAD,
     Message,
     WireError,
     endpoint,
     is_local,
-    lengths,
     packed,
     proof,
-    unpacked,
+    received,
+    seconds_left,
 )
 
 PAUSE = 0.05  # seconds between two attempts to reach a server
@@ -80,9 +79,9 @@ class Line:
             try:
                 if self._socket is None:
                     self._socket = self._greeted(deadline)
-                self._socket.settimeout(_left(deadline))
+                self._socket.settimeout(seconds_left(deadline))
                 self._socket.sendall(message)
-                return _received(self._socket, self._terms.limit, deadline)
+                return received(self._socket, self._terms.limit, deadline)
             except OSError as error:
                 self.close()
                 if time.monotonic() + PAUSE >= deadline:
@@ -103,16 +102,16 @@ class Line:
 
     def _greeted(self, deadline: float) -> socket.socket:
         """A connection, after each side has shown that it knows the secret."""
-        peer = socket.create_connection(self._endpoint, _left(deadline))
+        peer = socket.create_connection(self._endpoint, seconds_left(deadline))
         try:
             peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            greeting, nonce = _received(peer, 0, deadline).words, secrets.token_hex(32)
+            greeting, nonce = received(peer, 0, deadline).words, secrets.token_hex(32)
             if greeting.get("secret") is not (self._terms.secret is not None):
                 raise WireError("only one side has a secret; give both the same")
             secret = self._terms.secret or ""
             shown = proof(secret, "caller", str(greeting.get("nonce")))
             peer.sendall(packed({"nonce": nonce, "proof": shown}))
-            theirs = _received(peer, 0, deadline).words
+            theirs = received(peer, 0, deadline).words
             known = proof(secret, "server", nonce)
             if not hmac.compare_digest(str(theirs.get("proof")).encode(), known.encode()):
                 raise WireError(str(theirs.get("error", "it does not know the secret")))
@@ -233,31 +232,4 @@ class _Calls:
         peer.sendall(packed({"proof": proof(secret, "server", str(theirs.get("nonce")))}))
 
     def _rest(self, peer: socket.socket, first: bytes, limit: int) -> Message:
-        return _received(peer, limit, time.monotonic() + self._terms.timeout, first)
-
-
-def _received(peer: socket.socket, limit: int, deadline: float, first: bytes = b"") -> Message:
-    """The next message of a peer, of which `first` is there."""
-    head = first + _bytes(peer, HEAD.size - len(first), deadline)
-    words, tensors = lengths(head, limit)
-    return unpacked(_bytes(peer, words, deadline), _bytes(peer, tensors, deadline))
-
-
-def _bytes(peer: socket.socket, count: int, deadline: float) -> bytes:
-    """The next bytes of a peer, so many."""
-    row = bytearray()
-    while len(row) < count:  # it grows as they come, for a length is anybody's word
-        peer.settimeout(_left(deadline))
-        piece = peer.recv(min(count - len(row), 2**20))
-        if not piece:
-            raise ConnectionError("it hung up")
-        row += piece
-    return bytes(row)
-
-
-def _left(deadline: float) -> float:
-    """The seconds that are left. Raises TimeoutError where there are none."""
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError("timed out")
-    return left
+        return received(peer, limit, time.monotonic() + self._terms.timeout, first)

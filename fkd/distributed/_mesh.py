@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from fkd import _check
 from fkd.distributed._sum import sum_over_ranks
 from fkd.split import Split
+from fkd.split._split import dealt
 
 Tree = TypeVar("Tree")  # any pytree of tensors
 
@@ -75,9 +76,7 @@ class Mesh:
                 "must have one; take fewer processes, more seeds, or let ranks share batches (the "
                 "data axis)"
             )
-        size, more = divmod(count, self.member_ranks)
-        first = self.member_rank * size + min(self.member_rank, more)
-        return slice(first, first + size + (self.member_rank < more))
+        return dealt(count, self.member_rank, self.member_ranks)
 
     def gather(self, rows: list[Any]) -> list[Any]:
         """One JSON value for each member of this rank: those of all members in order, on each rank.

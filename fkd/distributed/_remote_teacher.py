@@ -15,16 +15,15 @@ from torch import Tensor
 
 from fkd import _check
 from fkd.distributed._wire import (
-    HEAD,
     Message,
     WireError,
     check_timeout,
     described,
     endpoint,
-    lengths,
     packed,
     proof,
-    unpacked,
+    received,
+    seconds_left,
 )
 from fkd.model import Tensors
 from fkd.teachers._teacher import check_names
@@ -154,7 +153,7 @@ class RemoteTeacher:
                         f"{self.address} takes, {self._most:,}; take smaller batches, or give "
                         "serve_teacher a higher limit"
                     )
-                peer.settimeout(_left(deadline))
+                peer.settimeout(seconds_left(deadline))
                 peer.sendall(message)
                 return received(peer, self._limit, deadline)
             except TimeoutError as error:
@@ -182,7 +181,7 @@ class RemoteTeacher:
 
     def _connected(self, deadline: float) -> socket.socket:
         """A connection to the teacher, after both sides have shown who they are."""
-        to = self._socket = socket.create_connection(self._endpoint, timeout=_left(deadline))
+        to = self._socket = socket.create_connection(self._endpoint, timeout=seconds_left(deadline))
         try:
             if self._closed.is_set():
                 raise ConnectionError("it is closed")
@@ -255,28 +254,3 @@ class RemoteTeacher:
         if self._socket is not None:
             self._socket.close()
         self._socket = None
-
-
-def received(peer: socket.socket, limit: int, deadline: float) -> Message:
-    """The next message of a peer."""
-    words, tensors = lengths(_read(peer, HEAD.size, deadline), limit)
-    return unpacked(_read(peer, words, deadline), _read(peer, tensors, deadline))
-
-
-def _read(peer: socket.socket, size: int, deadline: float) -> bytes:
-    held = bytearray()
-    while len(held) < size:
-        peer.settimeout(_left(deadline))
-        piece = peer.recv(min(size - len(held), 2**20))
-        if not piece:
-            raise ConnectionError("it closed the connection")
-        held += piece
-    return bytes(held)
-
-
-def _left(deadline: float) -> float:
-    """The seconds that are left. Raises TimeoutError where there are none."""
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError
-    return left

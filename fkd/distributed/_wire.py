@@ -9,7 +9,9 @@ import hashlib
 import hmac
 import ipaddress
 import json
+import socket
 import struct
+import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -154,3 +156,30 @@ def is_local(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def received(peer: socket.socket, limit: int, deadline: float, first: bytes = b"") -> Message:
+    """The next message of a peer, of which `first` is there."""
+    head = first + _bytes(peer, HEAD.size - len(first), deadline)
+    words, tensors = lengths(head, limit)
+    return unpacked(_bytes(peer, words, deadline), _bytes(peer, tensors, deadline))
+
+
+def _bytes(peer: socket.socket, count: int, deadline: float) -> bytes:
+    """The next bytes of a peer, so many."""
+    row = bytearray()
+    while len(row) < count:  # it grows as they come, for a length is anybody's word
+        peer.settimeout(seconds_left(deadline))
+        piece = peer.recv(min(count - len(row), 2**20))
+        if not piece:
+            raise ConnectionError("it hung up")
+        row += piece
+    return bytes(row)
+
+
+def seconds_left(deadline: float) -> float:
+    """The seconds that are left. Raises TimeoutError where there are none."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("timed out")
+    return left

@@ -79,7 +79,8 @@ def _batch_norm(
     here = torch.stack([mean, squares])[None]
     moments = split.sum(F.pad(here, (0, 0, 0, 0, split.part, split.parts - 1 - split.part)))
     means, squares = moments.unbind(1)  # [parts, channels]
-    counts = torch.tensor([each * size for size in sizes], dtype=mean.dtype, device=mean.device)
+    # Filled in place: a CUDA graph can copy nothing from the CPU.
+    counts = torch.cat([mean.new_full((1,), each * size) for size in sizes])
     mean = (counts[:, None] * means).sum(0) / total
     squares = (squares + counts[:, None] * (means - mean).square()).sum(0)
     if running_mean is not None and running_var is not None:

@@ -14,6 +14,17 @@ from fkd import _check
 Tree = TypeVar("Tree")  # any pytree of tensors
 
 
+def dealt(count: int, part: int, parts: int) -> slice:
+    """A part of so many things in order: of what cannot be divided the first parts have one more.
+
+    >>> [dealt(8, part, 3) for part in range(3)]
+    [slice(0, 3, None), slice(3, 6, None), slice(6, 8, None)]
+    """
+    size, more = divmod(count, parts)
+    first = part * size + min(part, more)
+    return slice(first, first + size + (part < more))
+
+
 @dataclass(frozen=True)
 class Split:
     """Part number `part` of `parts`; the others are computed elsewhere at the same time.
@@ -38,8 +49,8 @@ class Split:
         _check.function("Split", sum=self.sum)
 
     def rows(self, examples: int) -> slice:
-        """This part's rows of a batch of so many: of what cannot be divided the first parts have
-        one more. Raises ValueError where a part would have none."""
+        """This part's rows of a batch of so many, as `dealt`. Raises ValueError where a part would
+        have none."""
         return self._rows(self.part, examples)
 
     def sizes(self, examples: int) -> list[int]:
@@ -53,9 +64,7 @@ class Split:
                 f"Split: each of the {self.parts} parts of a batch must have an example, but the "
                 f"batch has {examples}; take a larger batch or fewer parts"
             )
-        size, more = divmod(examples, self.parts)
-        first = part * size + min(part, more)
-        return slice(first, first + size + (part < more))
+        return dealt(examples, part, self.parts)
 
     def own(self, tree: Tree, examples: int) -> Tree:
         """This part's rows of every leaf of a batch of so many."""

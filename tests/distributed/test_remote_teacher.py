@@ -16,8 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from fkd.distributed import RemoteTeacher, serve_teacher
-from fkd.distributed._remote_teacher import received
-from fkd.distributed._wire import HEAD, MAGIC, packed, proof
+from fkd.distributed._wire import HEAD, MAGIC, packed, proof, received
 from fkd.teachers import Teacher, teacher_of_module
 
 SERVER = """
