@@ -1,0 +1,13 @@
+"""A report that can be sent: what a run asked, what may be concluded, and all that this rests on, in
+one file that loads nothing from elsewhere.
+
+    from fkd.compare import Results, report
+    report.write("report.html", {"digits": Results.read("runs/digits")})
+
+`python -m fkd.compare report RUN [RUN ...]` is the command line.
+"""
+
+from fkd.compare.report._file import write
+from fkd.compare.report._page import page
+
+__all__ = ["page", "write"]
