@@ -1,5 +1,6 @@
-"""A report that can be sent: what a run asked, what may be concluded, and all that this rests on, in
-one file that loads nothing from elsewhere.
+"""A report that can be sent: what runs asked, what may be concluded, and all that this rests on.
+
+It is one file, which loads nothing from elsewhere and needs no script:
 
     from fkd.compare import Results, report
     report.write("report.html", {"digits": Results.read("runs/digits")})

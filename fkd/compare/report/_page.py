@@ -40,15 +40,21 @@ def page(runs: Mapping[str, Results]) -> str:
     tables += [table for table in together["tables"] if table] if together else []
     used = [note for table in tables for note in table.notes]
     two_stages = any(results.pilot is not None for results in runs.values())
-    return _environment().get_template("page.html").render(
-        title=parts[0]["title"] if together is None else f"{len(runs)} comparisons side by side",
-        runs=parts,
-        together=together,
-        notes=_notes.told(used, two_stages),
-        numbers={note: k for k, note in enumerate(dict.fromkeys(used), 1)},
-        paints=_svg.PAINTS,
-        generator=GENERATOR,
-        version=fkd.__version__,
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            title=parts[0]["title"]
+            if together is None
+            else f"{len(runs)} comparisons side by side",
+            runs=parts,
+            together=together,
+            notes=_notes.told(used, two_stages),
+            numbers={note: k for k, note in enumerate(dict.fromkeys(used), 1)},
+            paints=_svg.PAINTS,
+            generator=GENERATOR,
+            version=fkd.__version__,
+        )
     )
 
 

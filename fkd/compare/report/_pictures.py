@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from fkd.compare import _drawable, conclusions, sweep_figures
 from fkd.compare._drawable import percent
 from fkd.compare.report._svg import PAINTS
+from fkd.compare.report._words import line
 from fkd.compare.results import Results
 
 WIDTH = 4.9  # inches, of 72 units each: what a telephone shows without making text small
@@ -26,6 +27,7 @@ FOLLOWED = {
     "test_loss": ("test loss, nats", 1),
     "calibration_error": ("calibration error, points", 100),
 }
+TESTED = ("test_accuracy", "teacher_agreement", "test_loss", "calibration_error")
 
 
 class Picture(NamedTuple):
@@ -52,13 +54,13 @@ def pictures(results: Results) -> Iterator[Picture]:
     differences = {
         name: one
         for name, one in conclusions.differences(results).items()
-        if len(percent([one.mean])) and np.isfinite(percent([one.mean])[0])
+        if np.isfinite(percent([one.mean])).all()
     }
     if differences:
         yield Picture(
             "accuracy",
             _differences(results, differences),
-            f"Difference from {_line(results.baseline)} with the same seed",
+            f"Difference from {line(results.baseline)} with the same seed",
             "Dots: seeds; diamond and thick bar: mean and its own 95 % interval; thin bar: the one "
             "that holds for all methods at once; both are cut at the frame.",
         )
@@ -68,7 +70,7 @@ def pictures(results: Results) -> Iterator[Picture]:
             yield Picture(
                 "sweep",
                 sweep_figures.draw(results, name),
-                f"Every setting of {_line(name)}",
+                f"Every setting of {line(name)}",
                 "Mean validation accuracy, by which the setting was chosen.",
             )
 
@@ -157,14 +159,14 @@ def _curves(results: Results) -> Iterator[Picture]:
     """A picture a metric; of more methods than there are colors, of accuracy alone with a panel for
     each."""
     accuracy = "validation_accuracy" if results.data.validation else "test_accuracy"
-    colors, lines = _colors(results), "Lines: means over seeds; bands: from the lowest to the highest."
+    colors = _colors(results)
+    lines = "Lines: means over seeds; bands: from the lowest to the highest."
     if len(colors) > len(COLORS) + 1:
         title = f"{FOLLOWED[accuracy][0].partition(',')[0].capitalize()} over the epochs"
-        grey = f" Grey: {_line(results.baseline)}." * (results.baseline in results.methods)
+        grey = f" Grey: {line(results.baseline)}." * (results.baseline in results.methods)
         yield Picture("epochs", _apart(results, accuracy), title, lines + grey)
         return
-    rest = () if results.data.validation else ("teacher_agreement", "test_loss", "calibration_error")
-    for metric in (accuracy, *rest):
+    for metric in (accuracy,) if results.data.validation else TESTED:
         methods = [name for name, m in results.methods.items() if len(m.curves.get(metric, ())) > 1]
         if methods:
             title = f"{FOLLOWED[metric][0].partition(',')[0].capitalize()} over the epochs"
@@ -218,9 +220,10 @@ def _curve(axes: Axes, results: Results, name: str, metric: str, color: str) -> 
     epochs = np.arange(1, len(values) + 1)
     low, high = values.min(1), values.max(1)
     axes.fill_between(epochs, low, high, color=color, alpha=0.15, linewidth=0)
-    (line,) = axes.plot(epochs, values.mean(1), color=color, linewidth=1.6, marker="o", markersize=2.5)
+    style = {"linewidth": 1.6, "marker": "o", "markersize": 2.5}
+    (drawn,) = axes.plot(epochs, values.mean(1), color=color, **style)
     axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
-    return line
+    return drawn
 
 
 def _colors(results: Results) -> dict[str, str]:
@@ -229,7 +232,3 @@ def _colors(results: Results) -> dict[str, str]:
     few = len(others) <= len(COLORS)
     shades = {name: COLORS[k if few else 0] for k, name in enumerate(others)}
     return {name: shades.get(name, BASE) for name in results.methods}
-
-
-def _line(name: str) -> str:
-    return " ".join(name.split())

@@ -1,6 +1,7 @@
 """What a run asked, in words."""
 
 from fkd.compare._numbers import percent
+from fkd.compare.report._words import line, listed
 from fkd.compare.results import Results
 
 
@@ -17,27 +18,26 @@ def question(results: Results) -> list[str]:
 
 
 def _which(results: Results) -> str:
-    names = [" ".join(name.split()) for name in (*results.methods, *results.failed)]
-    base, data = " ".join(results.baseline.split()), results.data.name
-    others = [name for name in names if name != base]
-    if not others or base not in names:
-        return f"How accurate is {', '.join(names) or 'a student'} on {data}?"
-    if len(others) == 1:
-        return f"Is {others[0]} above {base} on {data}, and by how much?"
-    return f"Which of {', '.join(others[:-1])} and {others[-1]} is above {base} on {data}, and by how much?"
+    names, data = [*results.methods, *results.failed], line(results.data.name)
+    others = [name for name in names if name != results.baseline]
+    if not others or len(others) == len(names):
+        return f"How accurate is {listed(names) or 'a student'} on {data}?"
+    which = f"Which of {listed(others)} is" if len(others) > 1 else f"Is {line(others[0])}"
+    return f"{which} above {line(results.baseline)} on {data}, and by how much?"
 
 
 def _students(results: Results) -> str:
     config, data, teacher = results.config, results.data, results.teacher
-    many = f"{results.seeds} students of each method" if results.seeds != 1 else "One student of each method"
     accuracy = f", {percent(teacher.accuracy)} % right on the test set" if teacher else ""
-    order = "in the same order" if config.get("order", "shared") == "shared" else "in its seed's own order"
+    shared = config.get("order", "shared") == "shared"
+    order = "in the same order" if shared else "in an order of the seed's own"
     return (
-        f"{many} ({_network(results, 'student')}) learned from one teacher "
+        f"{results.seeds} student{'s' * (results.seeds != 1)} of each method "
+        f"({_network(results, 'student')}) learned from one teacher "
         f"({_network(results, 'teacher')}{accuracy}) on {data.train:,} training {data.unit}, and "
         f"were tested on {data.test:,} others, of {data.classes:,} classes, after "
-        f"{config['epochs']} epochs. Students of one seed began with the same weights, whatever the "
-        f"method, and read batches {order}."
+        f"{config['epochs']} epochs. Students of one seed began with the same weights, whatever "
+        f"the method, and read batches {order}."
     )
 
 

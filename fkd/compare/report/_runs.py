@@ -8,6 +8,7 @@ from scipy import stats
 from fkd.compare import conclusions
 from fkd.compare._numbers import bounds, p_value, percent
 from fkd.compare.report._table import Column, Row, Table
+from fkd.compare.report._words import line
 from fkd.compare.results import Results
 from fkd.statistics import mean_ranks
 
@@ -26,7 +27,7 @@ def differences(runs: Mapping[str, Results]) -> Table:
             cells.append("" if found is None else _difference(found))
         rows.append(Row(method, cells))
     columns = [
-        Column(f"{name}: − {' '.join(results.baseline.split())}", ("paired", "joint"))
+        Column(f"{name}: − {line(results.baseline)}", ("paired", "joint"))
         for name, results in runs.items()
     ]
     caption = "Difference in test accuracy by run, in points, and its interval for all at once"
@@ -66,9 +67,8 @@ def ranks(runs: Mapping[str, Results]) -> tuple[Table | None, str]:
 
 
 def _say(runs: int, f: float, p: float, critical: float) -> str:
-    rough = (
-        f" With {runs} runs this is rough: it is meant for {ROUGH} and more." if runs < ROUGH else ""
-    )
+    meant = f" With {runs} runs this is rough: it is meant for {ROUGH} and more."
+    rough = meant if runs < ROUGH else ""
     f_told = "infinite, for all runs agree" if np.isinf(f) else f"{f:.2f}"
     return (
         f"Over {runs} runs, each taken as one task drawn at random: Friedman's test in Iman and "

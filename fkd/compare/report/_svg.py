@@ -26,7 +26,7 @@ PAINTS = {
     "seven": ("#e377c2", "#c9509f", "#ee93d2"),
 }
 # What XML and HTML hold no sign for: a name may have any.
-UNTOLD = re.compile("[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufdcf\ufdf0-\ufffd\U00010000-\U0001fffd]")
+UNTOLD = re.compile("[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufdcf\ufdf0-\ufffd\U00010000-\U0010fffd]")
 PIXELS = 16  # of a page's usual text, in which a drawing's size is told
 STYLE: Any = {
     "svg.fonttype": "none",  # text stays text: it is found, copied, and in the page's own font
@@ -45,7 +45,7 @@ def inline(figure: Figure, name: str, title: str) -> Markup:
     """
     file = io.StringIO()
     nothing = {key: None for key in ("Date", "Creator", "Format", "Type")}
-    figure.savefig(file, format="svg", transparent=True, bbox_inches="tight", metadata=nothing)
+    figure.savefig(file, format="svg", transparent=True, metadata=nothing)
     root = ElementTree.fromstring(readable(file.getvalue()))
     _plain(root)
     _rename(root, name)

@@ -36,9 +36,8 @@ class Table:
 
     def trimmed(self) -> "Table":
         """The table without the columns that say nothing in any row."""
-        full = [
-            k for k in range(len(self.columns)) if any(row.cells[k] not in EMPTY for row in self.rows)
-        ]
+        every = zip(*(row.cells for row in self.rows), strict=True)
+        full = [k for k, cells in enumerate(every) if any(cell not in EMPTY for cell in cells)]
         return Table(
             self.caption,
             self.first,

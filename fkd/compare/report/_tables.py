@@ -11,6 +11,7 @@ from fkd.compare._numbers import bounds, nats, p_value, percent
 from fkd.compare.conclusions import Difference
 from fkd.compare.report._again import shown
 from fkd.compare.report._table import EMPTY, Column, Row, Table
+from fkd.compare.report._words import line
 from fkd.compare.results import Results
 from fkd.statistics import Paired
 
@@ -74,7 +75,7 @@ def _other(results: Results, metric: str) -> Table:
     tell, unit = (nats, "nats") if metric == "test_loss" else (percent, "points")
     name = conclusions.METRICS[metric]
     columns = [
-        Column("nats" if tell is nats else "%" if metric == "teacher_agreement" else "points", (metric,)),
+        Column("%" if metric == "teacher_agreement" else unit, (metric,)),
         *_difference_columns(results, unit),
         Column("adjusted p", ("adjusted",)),
     ]
@@ -110,7 +111,7 @@ def _nobody(results: Results, metric: str) -> str:
 
 def _difference_columns(results: Results, unit: str) -> list[Column]:
     return [
-        Column(f"− {_line(results.baseline)}, {unit}", ("paired",)),
+        Column(f"− {line(results.baseline)}, {unit}", ("paired",)),
         Column("95 % interval", ("own",)),
         Column("for all at once", ("joint",)),
     ]
@@ -147,7 +148,7 @@ def epochs(results: Results) -> Table | None:
         Column("last epoch %"),
         Column("best epoch %", ("epochs",)),
         Column("best − last, points"),
-        Column(f"added to − {_line(results.baseline)}", ("paired",)),
+        Column(f"added to − {line(results.baseline)}", ("paired",)),
         Column("95 % interval", ("own",)),
     ]
     caption = "What the choice of the best epoch on the test set would have made of it"
@@ -201,7 +202,7 @@ def variances(results: Results) -> Table | None:
         cells = [percent(one.difference, sign=True), *(_deviation(part) for part in parts)]
         rows.append(Row(name, cells))
     columns = [
-        Column(f"− {_line(results.baseline)}, points", ("paired",)),
+        Column(f"− {line(results.baseline)}, points", ("paired",)),
         Column("from seeds", ("variance",)),
         Column("from test images", ("variance",)),
         Column("from the rest", ("variance",)),
@@ -224,7 +225,7 @@ def settings(results: Results) -> Table:
     rows += [Row("baseline", [results.baseline])]
     for role, count in results.parameters.items():
         rows.append(Row(f"parameters of the {role}", [f"{count:,}"]))
-    return Table("What was asked, and the networks", Column("setting"), [Column("value")], rows, True)
+    return Table("All that was asked", Column("setting"), [Column("value")], rows, True)
 
 
 def environment(results: Results) -> Table:
@@ -240,7 +241,3 @@ def environment(results: Results) -> Table:
     if results.resumed:
         rows.append(Row("gone on with", [f"{results.resumed} times"]))
     return Table("Where and when it ran", Column("of"), [Column("value")], rows, True)
-
-
-def _line(name: str) -> str:
-    return " ".join(name.split())

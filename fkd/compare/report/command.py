@@ -12,8 +12,8 @@ from fkd.compare.results import Results
 NAME = "report"  # the word behind `python -m fkd.compare` that asks for it
 FILE = "report.html"
 EPILOG = """\
-It reads what each run left in its folder, and trains nothing. A report that fkd wrote is replaced; any
-other file stays as it is. `python -m fkd.compare --help` is the help of a comparison.
+It reads what each run left in its folder, and trains nothing. A report that fkd wrote is
+replaced; any other file stays as it is. `python -m fkd.compare --help` tells of comparisons.
 """
 
 
