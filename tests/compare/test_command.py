@@ -52,6 +52,7 @@ def test_a_whole_run_and_its_files(images, teacher, capsys):
     assert sorted(path.name for path in out.iterdir() if path.name != ".lock") == [
         "accuracy.png",
         "curves.png",
+        "report.html",
         "results.json",
         "run.json",
         *sorted(f"students-{name}.safetensors" for name in results["methods"]),

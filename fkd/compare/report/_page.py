@@ -1,6 +1,5 @@
 """A report as one page of HTML that holds all it shows."""
 
-import warnings
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -61,11 +60,9 @@ def page(runs: Mapping[str, Results]) -> str:
 def _run(key: str, name: str, results: Results) -> dict[str, Any]:
     """What the page shows of a run, whose names begin with `key`."""
     drawn: dict[str, list[tuple[str, str, Markup]]] = {}
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")  # of letters that the font has not
-        for k, one in enumerate(pictures(results)):
-            svg = _svg.inline(one.figure, f"{key}-picture-{k}", one.title)
-            drawn.setdefault(one.part, []).append((one.title, one.text, svg))
+    for k, one in enumerate(pictures(results)):
+        svg = _svg.inline(one.figure, f"{key}-picture-{k}", one.title)
+        drawn.setdefault(one.part, []).append((one.title, one.text, svg))
     tables: dict[str, Table | None] = {
         "accuracy": _tables.accuracy(results),
         "epochs": _tables.epochs(results),

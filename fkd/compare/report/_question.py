@@ -62,5 +62,5 @@ def _swept(results: Results) -> list[str]:
         return []
     return [
         f"The setting of each method was chosen on {results.data.validation:,} validation "
-        f"{results.data.unit}, and the test set was read once, at the end."
+        f"{results.data.unit}; the choice never looks at the test set."
     ]

@@ -2,6 +2,7 @@
 
 import io
 import re
+import warnings
 from typing import Any
 from xml.etree import ElementTree
 
@@ -45,7 +46,9 @@ def inline(figure: Figure, name: str, title: str) -> Markup:
     """
     file = io.StringIO()
     nothing = {key: None for key in ("Date", "Creator", "Format", "Type")}
-    figure.savefig(file, format="svg", transparent=True, metadata=nothing)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # of letters that the font has not
+        figure.savefig(file, format="svg", transparent=True, metadata=nothing)
     root = ElementTree.fromstring(readable(file.getvalue()))
     _plain(root)
     _rename(root, name)

@@ -196,9 +196,10 @@ def variances(results: Results) -> Table | None:
     were not kept."""
     rows = []
     for name, one in conclusions.variances(results).items():
-        seeds = len(results.methods[name].seeds)
-        parts = one.seeds / seeds, one.images / results.data.test
-        parts = *parts, one.rest / seeds / results.data.test
+        seeds, answers = one.on_these.degrees + 1, results.methods[name].answers
+        assert answers is not None  # of which the variances are
+        images = answers.shape[1]
+        parts = one.seeds / seeds, one.images / images, one.rest / seeds / images
         cells = [percent(one.difference, sign=True), *(_deviation(part) for part in parts)]
         rows.append(Row(name, cells))
     columns = [
