@@ -1,47 +1,32 @@
-"""How numbers are told: shares in %, losses in nats, bounds and p-values."""
+"""How numbers are told: a share in %, or another number in its unit; bounds and p-values."""
 
 import math
-from collections.abc import Callable
 
 NOTHING = "–"  # where nothing is known
 
 
-def percent(share: float | None, sign: bool = False) -> str:
-    """A share in %, or a difference of two in points.
+def number(value: float | None, sign: str = "", factor: float = 100, places: int = 2) -> str:
+    """A share in percent, or another number so many times as large; `sign` may be `+`.
 
-    >>> percent(0.5), percent(0.5, sign=True), percent(None)
-    ('50.00', '+50.00', '–')
+    >>> number(0.5), number(0.5, "+"), number(-0.25, "+", 1, 4), number(None)
+    ('50.00', '+50.00', '-0.2500', '–')
     """
-    if share is None or not math.isfinite(share):
+    if value is None or not math.isfinite(value):
         return NOTHING
-    return f"{100 * share:{'+' if sign else ''}.2f}"
-
-
-def nats(loss: float | None, sign: bool = False) -> str:
-    """A loss, or a difference of two.
-
-    >>> nats(0.5), nats(-0.5, sign=True), nats(float("nan"))
-    ('0.5000', '-0.5000', '–')
-    """
-    if loss is None or not math.isfinite(loss):
-        return NOTHING
-    return f"{loss:{'+' if sign else ''}.4f}"
+    return f"{factor * value:{sign}.{places}f}"
 
 
 def bounds(
-    low: float | None,
-    high: float | None,
-    sign: bool = False,
-    tell: Callable[[float | None, bool], str] = percent,
+    low: float | None, high: float | None, sign: str = "", factor: float = 100, places: int = 2
 ) -> str:
-    """An interval, told as its mean is.
+    """An interval, each end as `number` tells it.
 
-    >>> bounds(0.1, 0.2), bounds(0.1, 0.2, sign=True), bounds(None, None)
+    >>> bounds(0.1, 0.2), bounds(0.1, 0.2, "+"), bounds(None, None)
     ('[10.00, 20.00]', '[+10.00, +20.00]', '–')
     """
     if low is None or high is None:
         return NOTHING
-    return f"[{tell(low, sign)}, {tell(high, sign)}]"
+    return f"[{number(low, sign, factor, places)}, {number(high, sign, factor, places)}]"
 
 
 def p_value(p: float | None) -> str:

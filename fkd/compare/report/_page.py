@@ -24,7 +24,7 @@ def page(runs: Mapping[str, Results]) -> str:
     """The report of one run, or of several side by side, by the names that they go by: HTML 5.
 
     It loads nothing from elsewhere and needs no script. Names and words of the runs are escaped.
-    The same results give the same page. Raises ValueError where there are no runs.
+    Raises ValueError where there are no runs.
     """
     _check.mapping("page", runs=runs)
     if not runs:

@@ -1,6 +1,6 @@
 """What a run asked, in words."""
 
-from fkd.compare._numbers import percent
+from fkd.compare._numbers import number
 from fkd.compare.report._words import line, listed
 from fkd.compare.results import Results
 
@@ -28,7 +28,7 @@ def _which(results: Results) -> str:
 
 def _students(results: Results) -> str:
     config, data, teacher = results.config, results.data, results.teacher
-    accuracy = f", {percent(teacher.accuracy)} % right on the test set" if teacher else ""
+    accuracy = f", {number(teacher.accuracy)} % right on the test set" if teacher else ""
     shared = config.get("order", "shared") == "shared"
     order = "in the same order" if shared else "in an order of the seed's own"
     return (

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import stats
 
 from fkd.compare import conclusions
-from fkd.compare._numbers import bounds, p_value, percent
+from fkd.compare._numbers import bounds, number, p_value
 from fkd.compare.report._table import Column, Row, Table
 from fkd.compare.report._words import line
 from fkd.compare.results import Results
@@ -35,8 +35,8 @@ def differences(runs: Mapping[str, Results]) -> Table:
 
 
 def _difference(one: conclusions.Difference) -> str:
-    mean = percent(one.mean, sign=True)
-    return f"{mean} {bounds(one.joint_low, one.joint_high, sign=True)}"
+    mean = number(one.mean, "+")
+    return f"{mean} {bounds(one.joint_low, one.joint_high, '+')}"
 
 
 def ranks(runs: Mapping[str, Results]) -> tuple[Table | None, str]:

@@ -2,21 +2,29 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
+from typing import NamedTuple
 
 from fkd.compare import conclusions, sweep
-from fkd.compare._numbers import bounds, nats, p_value, percent
+from fkd.compare._numbers import bounds, number, p_value
 from fkd.compare.conclusions import Difference
 from fkd.compare.report._again import shown
 from fkd.compare.report._table import EMPTY, Column, Row, Table
 from fkd.compare.report._words import line
 from fkd.compare.results import Results
-from fkd.statistics import Paired
+from fkd.statistics import Paired, interval
 
-NONE = Difference(math.nan)
 HARDWARE = {"gpu": "GPU", "cores": "cores of the machine", "threads": "threads of a process"}
+
+
+class Unit(NamedTuple):
+    """What a difference is told in, by how much it is multiplied for that, and its places."""
+
+    name: str
+    factor: float
+    places: int
+
+
+POINTS, NATS = Unit("points", 100, 2), Unit("nats", 1, 4)
 
 
 def accuracy(results: Results) -> Table:
@@ -25,7 +33,7 @@ def accuracy(results: Results) -> Table:
     columns = [
         Column("accuracy %", ("accuracy",)),
         Column("95 % interval", ("own",)),
-        *_difference_columns(results, "points"),
+        *_difference_columns(results, POINTS.name),
         Column("on images like these", ("images",)),
         Column("p", ("p",)),
         Column("adjusted p", ("adjusted",)),
@@ -36,12 +44,12 @@ def accuracy(results: Results) -> Table:
     rows = []
     for name, method in results.methods.items():
         mean, one = results.accuracy(name), told.get(name)
-        spread = "" if mean.deviation is None else f" ± {percent(mean.deviation)}"
+        spread = "" if mean.deviation is None else f" ± {number(mean.deviation)}"
         seconds = method.seconds["first_step"] + method.seconds["steps"]
         cells = [
-            percent(mean.mean) + spread,
+            number(mean.mean) + spread,
             bounds(mean.low, mean.high),
-            *_difference_cells(one, percent),
+            *_difference_cells(one, POINTS),
             *_sure(one),
             "" if results.pilot is None else f"{len(method.seeds)}",
             f"{seconds:.1f}",
@@ -56,7 +64,7 @@ def accuracy(results: Results) -> Table:
 def _sure(one: Difference | None) -> list[str]:
     if one is None:
         return [""] * 4
-    images = "–" if one.images is None else bounds(one.images.low, one.images.high, sign=True)
+    images = "–" if one.images is None else bounds(one.images.low, one.images.high, "+")
     return [images, p_value(one.p), p_value(one.adjusted), p_value(one.holm)]
 
 
@@ -72,11 +80,11 @@ def others(results: Results) -> list[Table]:
 
 def _other(results: Results, metric: str) -> Table:
     told, best = conclusions.differences(results, metric), _best(results, metric)
-    tell, unit = (nats, "nats") if metric == "test_loss" else (percent, "points")
+    unit = NATS if metric == "test_loss" else POINTS
     name = conclusions.METRICS[metric]
     columns = [
-        Column("%" if metric == "teacher_agreement" else unit, (metric,)),
-        *_difference_columns(results, unit),
+        Column("%" if metric == "teacher_agreement" else unit.name, (metric,)),
+        *_difference_columns(results, unit.name),
         Column("adjusted p", ("adjusted",)),
     ]
     rows = []
@@ -84,8 +92,8 @@ def _other(results: Results, metric: str) -> Table:
         if metric in one.curves:
             difference = told.get(method)
             cells = [
-                _mean(one.last(metric), tell),
-                *_difference_cells(difference, tell),
+                _mean(one.last(metric), unit),
+                *_difference_cells(difference, unit),
                 "" if difference is None else p_value(difference.adjusted),
             ]
             rows.append(Row(method, cells, method in best))
@@ -117,20 +125,20 @@ def _difference_columns(results: Results, unit: str) -> list[Column]:
     ]
 
 
-def _difference_cells(one: Difference | None, tell: Any) -> list[str]:
+def _difference_cells(one: Difference | None, unit: Unit) -> list[str]:
     if one is None:
         return [""] * 3
     return [
-        tell(one.mean, sign=True),
-        bounds(one.low, one.high, sign=True, tell=tell),
-        bounds(one.joint_low, one.joint_high, sign=True, tell=tell),
+        number(one.mean, "+", *unit[1:]),
+        bounds(one.low, one.high, "+", *unit[1:]),
+        bounds(one.joint_low, one.joint_high, "+", *unit[1:]),
     ]
 
 
-def _mean(values: Sequence[float], tell: Any) -> str:
-    with np.errstate(all="ignore"):
-        spread = f" ± {tell(float(np.std(values, ddof=1)))}" if len(values) > 1 else ""
-        return tell(float(np.mean(values))) + spread
+def _mean(values: Sequence[float], unit: Unit) -> str:
+    one = interval(values)
+    spread = "" if one.deviation is None else f" ± {number(one.deviation, '', *unit[1:])}"
+    return number(one.mean, "", *unit[1:]) + spread
 
 
 def epochs(results: Results) -> Table | None:
@@ -142,7 +150,7 @@ def epochs(results: Results) -> Table | None:
     rows = []
     for name in results.methods:
         last, best, one = results.accuracy(name).mean, results.best(name).mean, added.get(name)
-        cells = [percent(last), percent(best), percent(best - last, sign=True), *_paired(one)]
+        cells = [number(last), number(best), number(best - last, "+"), *_paired(one)]
         rows.append(Row(name, cells))
     columns = [
         Column("last epoch %"),
@@ -162,12 +170,12 @@ def sweeps(results: Results) -> Table | None:
         if method.sweep:
             choice = conclusions.setting(results, name)
             best = method.sweep.best
-            cells = [sweep.describe(best.hyper), percent(sweep.mean(best))]
-            cells += [f"{len(method.sweep.settings)}", percent(results.accuracy(name).mean)]
+            cells = [sweep.describe(best.hyper), number(sweep.mean(best))]
+            cells += [f"{len(method.sweep.settings)}", number(results.accuracy(name).mean)]
             if choice is None:
                 cells += ["–"] * 5
             else:
-                cells += [percent(choice.optimism_of_mean, sign=True)]
+                cells += [number(choice.optimism_of_mean, "+")]
                 cells += [*_paired(choice.optimism), *_paired(choice.worth)]
             rows.append(Row(name, cells))
     columns = [
@@ -188,7 +196,7 @@ def sweeps(results: Results) -> Table | None:
 def _paired(one: Paired | None) -> list[str]:
     if one is None:
         return ["", ""]
-    return [percent(one.difference, sign=True), bounds(one.low, one.high, sign=True)]
+    return [number(one.difference, "+"), bounds(one.low, one.high, "+")]
 
 
 def variances(results: Results) -> Table | None:
@@ -200,7 +208,7 @@ def variances(results: Results) -> Table | None:
         assert answers is not None  # of which the variances are
         images = answers.shape[1]
         parts = one.seeds / seeds, one.images / images, one.rest / seeds / images
-        cells = [percent(one.difference, sign=True), *(_deviation(part) for part in parts)]
+        cells = [number(one.difference, "+"), *(_deviation(part) for part in parts)]
         rows.append(Row(name, cells))
     columns = [
         Column(f"− {line(results.baseline)}, points", ("paired",)),
@@ -213,7 +221,7 @@ def variances(results: Results) -> Table | None:
 
 
 def _deviation(variance: float) -> str:
-    return percent(math.sqrt(variance)) if variance > 0 else "–"
+    return number(math.sqrt(variance)) if variance > 0 else "–"
 
 
 def settings(results: Results) -> Table:

@@ -79,8 +79,8 @@ def check(text: str) -> Page:
     for tag, attrs in page.elements:
         assert not [name for name in attrs if name.startswith("on")], f"{tag} listens"
         for name in REFERS:
-            if name in attrs:
-                assert (attrs[name] or "")[:1] == "#" and (attrs[name] or "")[1:] in ids
+            where = attrs.get(name) or "#"
+            assert where.startswith("data:image/png;") or where == "#" or where[1:] in ids
         if tag == "img":
             assert attrs.get("alt")
         if tag == "svg":

@@ -12,8 +12,8 @@ LINES = [
     "--methods ce mypackage.mine:own --seeds 3, --epochs 7 --no-compile --lr 0.01",
     "--recipe crd --teacher-model resnet56 --student-model resnet20 --set dkd.beta=2 kd.weight=0.5",
     "--sweep lr=3e-4,1e-3 kd.temperature=1,4 --validation 0.3 --order own --compile yes",
-    "--dataset cifar100 --augment crop flip --mean 0.5,0.4,0.3 --std 1,1,1 --optimizer sgd"
-    " --nesterov --momentum 0.9 --schedule steps --milestones 0.5,0.75 --layer a=b c=d --seeds 3,5,8",
+    "--dataset cifar100 --augment crop flip --mean 0.5,0.4,0.3 --std 1,1,1 --seeds 3,5,8",
+    "--optimizer sgd --nesterov --momentum 0.9 --schedule steps --milestones 0.5,0.75 --layer a=b",
 ]
 
 
