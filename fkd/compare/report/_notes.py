@@ -21,6 +21,7 @@ NOTES = {
     "images as crossed random effects. Searle, Casella and McCulloch, “Variance components” "
     "(1992), section 4.3; Owen, “The pigeonhole bootstrap” (2007). The intervals beside it are on "
     "these images.",
+    "average": "The mean test accuracy of the running averages of the students' weights.",
     "best": "★ stands for what cannot be told from the best at 95 %: no other method is surely "
     "above it. Hsu, “Constrained simultaneous confidence intervals for multiple comparisons with "
     "the best” (1984).",

@@ -38,12 +38,13 @@ def accuracy(results: Results) -> Table:
         Column("p", ("p",)),
         Column("adjusted p", ("adjusted",)),
         Column("Holm's p", ("holm",)),
+        Column("of averages %", ("average",)),
         Column("seeds"),
         Column("seconds", ("seconds",)),
     ]
     rows = []
     for name, method in results.methods.items():
-        mean, one = results.accuracy(name), told.get(name)
+        mean, average, one = results.accuracy(name), results.average(name), told.get(name)
         spread = "" if mean.deviation is None else f" ± {number(mean.deviation)}"
         seconds = method.seconds["first_step"] + method.seconds["steps"]
         cells = [
@@ -51,6 +52,7 @@ def accuracy(results: Results) -> Table:
             bounds(mean.low, mean.high),
             *_difference_cells(one, POINTS),
             *_sure(one),
+            "" if average is None else number(average.mean),
             "" if results.pilot is None else f"{len(method.seeds)}",
             f"{seconds:.1f}",
         ]

@@ -1,6 +1,7 @@
 """The page, parsed: it is whole and safe, and says what the results say."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ def nasty() -> Results:
     }
     results = record(methods, complete=False)
     results.failed = {"<b>dkd": Failure("error", "ValueError: </dd></main><img src=x>")}
-    results.data = results.data.__class__("<i>mine</i>", 2, train=40, test=40)
+    results.data = replace(results.data, name="<i>mine</i>", test=40)
     results.config |= {"dataset": "folder", "root": "/secret/<u>", "methods": ["ce", NASTY]}
     return results
 
@@ -92,10 +93,8 @@ def test_a_sweep_and_a_pilot_are_told():
     results = swept({"lr": (1.0, 2.0)})
     choice = results.methods["kd"].sweep
     assert choice is not None
-    rows = [
-        setting.__class__(setting.hyper, setting.validation_accuracy, test)
-        for setting, test in zip(choice.settings, ([0.7, 0.8], [0.6, 0.6]), strict=True)
-    ]
+    first, second = choice.settings
+    rows = [replace(first, test_accuracy=[0.7, 0.8]), replace(second, test_accuracy=[0.6, 0.6])]
     results.methods["kd"] = method([0.7, 0.8], SweepResults(rows, choice.chosen))
     results.pilot = 2
     page = check(report.page({"one": results}))

@@ -23,9 +23,12 @@ def test_accuracy_by_hand():
     )
     told = cells(_tables.accuracy(results), "kd")
     assert told["accuracy %"] == "50.00 ± 10.00" and told["− ce, points"] == "+10.00"
+    assert "of averages %" not in told
     assert told["for all at once"] == "[-25.83, +45.83]"
     assert told["seconds"] == "3.5" and "seeds" not in told and "on images like these" not in told
     assert _tables.accuracy(results).caption.endswith("no method can be told from the best")
+    results.methods["kd"].curves["test_accuracy_of_average"] = [[0.1] * 3, [0.6, 0.7, 0.8]]
+    assert cells(_tables.accuracy(results), "kd")["of averages %"] == "70.00"
     results.pilot = 2
     assert cells(_tables.accuracy(results), "ce")["seeds"] == "3"
 
