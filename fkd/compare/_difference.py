@@ -7,6 +7,8 @@ from scipy import stats
 
 from fkd.statistics import Bounds, against_baseline, holm, interval, two_stage
 
+ROUNDING = 1e-6  # of what was computed in float32: numbers that differ by less are the same
+
 
 class Difference(NamedTuple):
     """By how much a method's mean is above the baseline's, in the metric's own unit.
@@ -99,5 +101,11 @@ def surely_above(x: np.ndarray, pilot: int, confidence: float) -> bool:
     return bool((low[_varies(x[:, :pilot])] > 0).any())
 
 
+def without_rounding(x: np.ndarray) -> np.ndarray:
+    """Differences [..., seeds] with their mean in place of each where rounding alone parts them."""
+    same = np.ptp(x, axis=-1, keepdims=True) < ROUNDING
+    return np.where(same, x.mean(axis=-1, keepdims=True), x)
+
+
 def _varies(x: np.ndarray) -> np.ndarray:
-    return np.ptp(x, axis=1) > 0
+    return np.ptp(x, axis=1) >= ROUNDING

@@ -9,7 +9,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fkd.compare._difference import Difference, in_one_stage, in_two_stages, surely_above
+from fkd.compare._difference import (
+    Difference,
+    in_one_stage,
+    in_two_stages,
+    surely_above,
+    without_rounding,
+)
 from fkd.compare._sentence import words
 from fkd.compare.results import MethodResults, Results
 from fkd.statistics import Choice, Crossed, Paired, best_set, crossed, paired, setting_choice
@@ -34,7 +40,6 @@ METRICS = {
 }
 LOWER_IS_BETTER = ("calibration_error", "test_loss")
 LARGEST = 1e100  # of numbers that statistics are taken of
-ROUNDING = 1e-6  # of what was computed in float32: differences that differ by less are the same
 
 
 def differences(
@@ -57,7 +62,7 @@ def differences(
     if results.baseline not in table:
         return {}
     base = table.pop(results.baseline)
-    found = {name: _same(values - base) for name, values in table.items()}
+    found = {name: without_rounding(values - base) for name, values in table.items()}
     told = {name: Difference(float("nan")) for name in found}
     usable = {name: values for name, values in found.items() if np.isfinite(values).all()}
     if not usable:
@@ -97,11 +102,7 @@ def best(results: Results, metric: str = "test_accuracy", confidence: float = 0.
         among = best_set(scores, confidence).among
         return [name for name, kept in zip(names, among, strict=True) if kept]
     others = {name: np.delete(scores, k, axis=0) - scores[k] for k, name in enumerate(names)}
-    return [
-        name
-        for name, x in others.items()
-        if not surely_above(np.apply_along_axis(_same, 1, x), results.pilot, confidence)
-    ]
+    return [name for name, x in others.items() if not surely_above(x, results.pilot, confidence)]
 
 
 def variances(results: Results) -> dict[str, Crossed]:
@@ -123,14 +124,15 @@ def epochs(results: Results) -> dict[str, Paired | None]:
     gains = {name: _gain(method, shared) for name, method in results.methods.items()}
     base = gains.pop(results.baseline)
     return {
-        name: None if gain is None or base is None else _paired(_same(gain - base))
+        name: None if gain is None or base is None else _paired(without_rounding(gain - base))
         for name, gain in gains.items()
     }
 
 
 def _paired(differences: np.ndarray) -> Paired:
     if len(differences) > 1 and np.ptp(differences) == 0:
-        return Paired(*[float(differences[0])] * 3, None)
+        mean = float(differences[0])
+        return Paired(mean, mean, mean, None)
     return paired(differences.tolist(), [0.0] * len(differences))
 
 
@@ -196,13 +198,6 @@ def _shared_seeds(results: Results) -> list[int]:
     one may have more than another."""
     each = [method.seeds for method in results.methods.values()]
     return [seed for seed in each[0] if all(seed in seeds for seeds in each)] if each else []
-
-
-def _same(differences: np.ndarray) -> np.ndarray:
-    """Their mean in place of each where they differ by rounding alone."""
-    if np.ptp(differences) >= ROUNDING:
-        return differences
-    return np.full_like(differences, differences.mean())
 
 
 def _usable(rows: Sequence[Sequence[float | None]]) -> bool:

@@ -69,7 +69,7 @@ def test_for_all_at_once_it_is_bonferronis_t_and_max_t_over_all_flips():
     adjusted = {name: one.adjusted for name, one in told.items()}
     assert adjusted["above"] == adjusted["below"] == 2 / 64
     flips = 1 - 2 * (np.arange(64)[:, None] >> np.arange(6) & 1)
-    t = np.abs(stats.ttest_1samp(flips * x[1], 0, axis=1)[0])
+    t = np.abs(np.array(stats.ttest_1samp(flips * x[1], 0, axis=1))[0])
     assert adjusted["alike"] == pytest.approx((t >= t[0] - 1e-9).mean())
     own = np.sort([numbers(one)[5] for one in told.values()])
     holm = np.sort([numbers(one)[7] for one in told.values()])
