@@ -137,7 +137,7 @@ def test_no_runs_are_refused():
 
 
 @pytest.mark.slow
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(results_of_any_numbers())
 def test_any_results_have_a_page(results):
     check(report.page({"one": results}))
