@@ -59,6 +59,7 @@ def test_a_whole_run_and_its_files(images, teacher, capsys):
         "table.md",
     ]
     printed = capsys.readouterr().out
+    assert results["sentence"] in " ".join(printed.split())
     assert "Teacher DeepNN: 1,182,882 parameters" in printed
     assert "Student LightNN: 265,682 parameters" in printed
     assert "Shape of the student's feature map: (10, 16, 8, 8)" in printed
