@@ -36,17 +36,20 @@ examples:
 
   A method of your own, a function `mine` in mypackage/mymodule.py that returns a Method:
       %(prog)s --methods ce kd mypackage.mymodule:mine
+
+  The report of a run that is there, or of several side by side (report --help):
+      %(prog)s report runs/first runs/second
 """
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """Tells its help as a console tells anything: a reader that has gone ends it quietly."""
 
     def print_help(self, file: Any = None) -> None:
         console_on(file or sys.stdout).out(self.format_help(), end="", highlight=False)
 
 
-class _Format(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+class Format(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
     """Every option with its default, but for those that say it; the examples as they stand."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
@@ -56,12 +59,12 @@ class _Format(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHel
 
 def parser(recipe: str | None = None) -> argparse.ArgumentParser:
     """The options in groups, with a recipe's values for defaults."""
-    whole = _Parser(
+    whole = Parser(
         prog="python -m fkd.compare",
         description="Compare distillation methods over many seeds: which one helps, and how sure "
         "are we?",
         epilog=EXAMPLES,
-        formatter_class=_Format,
+        formatter_class=Format,
         allow_abbrev=False,
     )
     _add_data(whole)

@@ -1,6 +1,7 @@
 """The command line: a comparison of the tutorial's networks, told on the console and in files."""
 
 import signal
+import sys
 import time
 from collections.abc import Generator, Sequence
 from contextlib import nullcontext
@@ -11,7 +12,7 @@ from rich.console import Console
 
 from fkd import checkpoint
 from fkd._imported import imported
-from fkd.compare import table
+from fkd.compare import conclusions, report, table
 from fkd.compare._accord import Accord
 from fkd.compare._compiled_cache import keep_compiled
 from fkd.compare._console import (
@@ -31,23 +32,28 @@ from fkd.compare._signals import Stop
 from fkd.compare.environment import may_restart, new_folder, own_rank
 from fkd.compare.failure import RankError, failure_of
 from fkd.compare.options import Config, in_flags, parse
+from fkd.compare.report import command as report_command
 from fkd.compare.run import Comparison, Progress
 from fkd.data import Data, augmentations, built, datasets
 from fkd.distributed import Mesh, started
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the comparison. Return 0; 1 where a method failed otherwise than by divergence, 2 where
-    the comparison was refused, 3 where a method diverged, 128 and its number where a signal stopped
-    it (130 of Ctrl-C, 143 of SIGTERM, 129 of SIGHUP), or 141 where nobody reads the console. Of the
-    many processes that torchrun starts each returns the same, and the first alone tells and writes.
+    """Run the comparison, or behind the word `report` write that of runs. Return 0; 1 where a
+    method failed otherwise than by divergence, 2 where the comparison was refused, 3 where a method
+    diverged, 128 and its number where a signal stopped it (130 of Ctrl-C, 143 of SIGTERM, 129 of
+    SIGHUP), or 141 where nobody reads the console. Of the many processes that torchrun starts each
+    returns the same, and the first alone tells and writes.
     """
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if words[:1] == [report_command.NAME]:
+        return report_command.main(words[1:])
     rank = own_rank()
     console, errors = consoles(rank)
     begin = time.perf_counter()
     try:
         with nothing_told() if rank else nullcontext():
-            config = parse(arguments)
+            config = parse(words)
         with started(config.data_ranks) as mesh:
             return _compare(config, mesh, console, errors, begin)
     except ValueError as error:
@@ -127,10 +133,12 @@ def _show(comparison: Comparison, folder: Path, console: Console, errors: Consol
     try:
         results.write(folder)
         results.draw(folder)
-    except OSError as error:
+        report.write(folder / report_command.FILE, {folder.name: results})
+    except (OSError, ValueError) as error:  # the last of a file that is not fkd's
         errors.print(f"compare: the results cannot be written: {error}", markup=False)
         code = 1
     table.show(console, table.table(results))
+    console.print(conclusions.sentence(results), markup=False, highlight=False)
     for line in table.choices(results):
         console.print(line, markup=False, highlight=False)
     console.print(table.caption(results))

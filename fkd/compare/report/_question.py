@@ -1,0 +1,66 @@
+"""What a run asked, in words."""
+
+from fkd.compare._numbers import number
+from fkd.compare.report._words import line, listed
+from fkd.compare.results import Results
+
+
+def title(results: Results) -> str:
+    """`digits: 4 methods, 8 seeds, 10 epochs`."""
+    name, _, rest = results.summary.partition(",")
+    count = len(results.methods) + len(results.failed)
+    return f"{name}: {count} method{'s' * (count != 1)},{rest}"
+
+
+def question(results: Results) -> list[str]:
+    """The question and how it was put, in sentences."""
+    return [_which(results), _students(results), *_stages(results), *_swept(results)]
+
+
+def _which(results: Results) -> str:
+    names, data = [*results.methods, *results.failed], line(results.data.name)
+    others = [name for name in names if name != results.baseline]
+    if not others or len(others) == len(names):
+        return f"How accurate is {listed(names) or 'a student'} on {data}?"
+    which = f"Which of {listed(others)} is" if len(others) > 1 else f"Is {line(others[0])}"
+    return f"{which} above {line(results.baseline)} on {data}, and by how much?"
+
+
+def _students(results: Results) -> str:
+    config, data, teacher = results.config, results.data, results.teacher
+    accuracy = f", {number(teacher.accuracy)} % right on the test set" if teacher else ""
+    shared = config.get("order", "shared") == "shared"
+    order = "in the same order" if shared else "in an order of the seed's own"
+    return (
+        f"{results.seeds} student{'s' * (results.seeds != 1)} of each method "
+        f"({_network(results, 'student')}) learned from one teacher "
+        f"({_network(results, 'teacher')}{accuracy}) on {data.train:,} training {data.unit}, and "
+        f"were tested on {data.test:,} others, of {data.classes:,} classes, after "
+        f"{config['epochs']} epochs. Students of one seed began with the same weights, whatever "
+        f"the method, and read batches {order}."
+    )
+
+
+def _network(results: Results, role: str) -> str:
+    name = results.config.get(f"{role}_model") or results.networks.get(role)
+    count = results.parameters.get(role)
+    told = [name] if name else []
+    return ", ".join([*told, *([f"{count:,} parameters"] if count is not None else [])]) or role
+
+
+def _stages(results: Results) -> list[str]:
+    width, most = results.config.get("resolution"), results.config.get("max_seeds")
+    if results.pilot is None:
+        return []
+    asked = "" if width is None else f" as let every difference be known to ± {width:g} points"
+    bound = "" if most is None else f", {most} at most"
+    return [f"The first {results.pilot} seeds were a pilot, and so many were added{asked}{bound}."]
+
+
+def _swept(results: Results) -> list[str]:
+    if not results.config.get("sweep"):
+        return []
+    return [
+        f"The setting of each method was chosen on {results.data.validation:,} validation "
+        f"{results.data.unit}; the choice never looks at the test set."
+    ]

@@ -1,0 +1,254 @@
+"""The tables of a run: accuracy and what else is compared, epochs, sweeps, variances, settings."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from fkd.compare import conclusions, sweep
+from fkd.compare._numbers import bounds, number, p_value
+from fkd.compare.conclusions import Difference
+from fkd.compare.report._again import shown
+from fkd.compare.report._table import EMPTY, Column, Row, Table
+from fkd.compare.report._words import line
+from fkd.compare.results import Results
+from fkd.statistics import Paired, interval
+
+HARDWARE = {"gpu": "GPU", "cores": "cores of the machine", "threads": "threads of a process"}
+
+
+class Unit(NamedTuple):
+    """What a difference is told in, by how much it is multiplied for that, and its places."""
+
+    name: str
+    factor: float
+    places: int
+
+
+POINTS, NATS = Unit("points", 100, 2), Unit("nats", 1, 4)
+
+
+def accuracy(results: Results) -> Table:
+    """Every method's accuracy and its difference from the baseline, and who failed."""
+    told, best = conclusions.differences(results), _best(results, "test_accuracy")
+    columns = [
+        Column("accuracy %", ("accuracy",)),
+        Column("95 % interval", ("own",)),
+        *_difference_columns(results, POINTS.name),
+        Column("on images like these", ("images",)),
+        Column("p", ("p",)),
+        Column("adjusted p", ("adjusted",)),
+        Column("Holm's p", ("holm",)),
+        Column("of averages %", ("average",)),
+        Column("seeds"),
+        Column("seconds", ("seconds",)),
+    ]
+    rows = []
+    for name, method in results.methods.items():
+        mean, average, one = results.accuracy(name), results.average(name), told.get(name)
+        spread = "" if mean.deviation is None else f" ± {number(mean.deviation)}"
+        seconds = method.seconds["first_step"] + method.seconds["steps"]
+        cells = [
+            number(mean.mean) + spread,
+            bounds(mean.low, mean.high),
+            *_difference_cells(one, POINTS),
+            *_sure(one),
+            "" if average is None else number(average.mean),
+            "" if results.pilot is None else f"{len(method.seeds)}",
+            f"{seconds:.1f}",
+        ]
+        rows.append(Row(name, cells, name in best))
+    empty = [""] * (len(columns) - 1)
+    rows += [Row(name, [failure.word, *empty]) for name, failure in results.failed.items()]
+    caption = "Test accuracy after the last epoch" + _nobody(results, "test_accuracy")
+    return Table(caption, _methods(best), columns, rows).trimmed()
+
+
+def _sure(one: Difference | None) -> list[str]:
+    if one is None:
+        return [""] * 4
+    images = "–" if one.images is None else bounds(one.images.low, one.images.high, "+")
+    return [images, p_value(one.p), p_value(one.adjusted), p_value(one.holm)]
+
+
+def others(results: Results) -> list[Table]:
+    """The same of agreement, calibration and loss, where they were measured."""
+    return [
+        _other(results, metric)
+        for metric in conclusions.METRICS
+        if metric != "test_accuracy"
+        and any(metric in method.curves for method in results.methods.values())
+    ]
+
+
+def _other(results: Results, metric: str) -> Table:
+    told, best = conclusions.differences(results, metric), _best(results, metric)
+    unit = NATS if metric == "test_loss" else POINTS
+    name = conclusions.METRICS[metric]
+    columns = [
+        Column("%" if metric == "teacher_agreement" else unit.name, (metric,)),
+        *_difference_columns(results, unit.name),
+        Column("adjusted p", ("adjusted",)),
+    ]
+    rows = []
+    for method, one in results.methods.items():
+        if metric in one.curves:
+            difference = told.get(method)
+            cells = [
+                _mean(one.last(metric), unit),
+                *_difference_cells(difference, unit),
+                "" if difference is None else p_value(difference.adjusted),
+            ]
+            rows.append(Row(method, cells, method in best))
+    caption = f"{name.capitalize()} after the last epoch" + _nobody(results, metric)
+    return Table(caption, _methods(best), columns, rows).trimmed()
+
+
+def _methods(best: Sequence[str]) -> Column:
+    return Column("method", ("best",) if best else ())
+
+
+def _best(results: Results, metric: str) -> list[str]:
+    """Who is to be marked: nobody where it would be everybody."""
+    best = conclusions.best(results, metric)
+    return best if len(best) < len(results.methods) else []
+
+
+def _nobody(results: Results, metric: str) -> str:
+    """What a caption adds where it would be everybody."""
+    everybody = len(conclusions.best(results, metric)) == len(results.methods) > 1
+    return "; no method can be told from the best" if everybody else ""
+
+
+def _difference_columns(results: Results, unit: str) -> list[Column]:
+    return [
+        Column(f"− {line(results.baseline)}, {unit}", ("paired",)),
+        Column("95 % interval", ("own",)),
+        Column("for all at once", ("joint",)),
+    ]
+
+
+def _difference_cells(one: Difference | None, unit: Unit) -> list[str]:
+    if one is None:
+        return [""] * 3
+    return [
+        number(one.mean, "+", *unit[1:]),
+        bounds(one.low, one.high, "+", *unit[1:]),
+        bounds(one.joint_low, one.joint_high, "+", *unit[1:]),
+    ]
+
+
+def _mean(values: Sequence[float], unit: Unit) -> str:
+    one = interval(values)
+    spread = "" if one.deviation is None else f" ± {number(one.deviation, '', *unit[1:])}"
+    return number(one.mean, "", *unit[1:]) + spread
+
+
+def epochs(results: Results) -> Table | None:
+    """The best epoch beside the last, and what a choice of it would have made of the difference;
+    None where there was no choice."""
+    if all(len(m.curves["test_accuracy"]) < 2 for m in results.methods.values()):
+        return None
+    added = conclusions.epochs(results)
+    rows = []
+    for name in results.methods:
+        last, best, one = results.accuracy(name).mean, results.best(name).mean, added.get(name)
+        cells = [number(last), number(best), number(best - last, "+"), *_paired(one)]
+        rows.append(Row(name, cells))
+    columns = [
+        Column("last epoch %"),
+        Column("best epoch %", ("epochs",)),
+        Column("best − last, points"),
+        Column(f"added to − {line(results.baseline)}", ("paired",)),
+        Column("95 % interval", ("own",)),
+    ]
+    caption = "What the choice of the best epoch on the test set would have made of it"
+    return Table(caption, Column("method"), columns, rows).trimmed()
+
+
+def sweeps(results: Results) -> Table | None:
+    """What a sweep chose for each method, and what the choice was worth; None without a sweep."""
+    rows = []
+    for name, method in results.methods.items():
+        if method.sweep:
+            choice = conclusions.setting(results, name)
+            best = method.sweep.best
+            cells = [sweep.describe(best.hyper), number(sweep.mean(best))]
+            cells += [f"{len(method.sweep.settings)}", number(results.accuracy(name).mean)]
+            if choice is None:
+                cells += ["–"] * 5
+            else:
+                cells += [number(choice.optimism_of_mean, "+")]
+                cells += [*_paired(choice.optimism), *_paired(choice.worth)]
+            rows.append(Row(name, cells))
+    columns = [
+        Column("chosen", ("chosen",)),
+        Column("validation %"),
+        Column("settings"),
+        Column("test %", ("accuracy",)),
+        Column("optimism of this choice", ("optimism",)),
+        Column("of a seed's choice", ("optimism",)),
+        Column("95 % interval", ("own",)),
+        Column("worth of a seed's choice", ("worth",)),
+        Column("95 % interval", ("own",)),
+    ]
+    caption = "The setting chosen for each method on validation"
+    return Table(caption, Column("method"), columns, rows).trimmed() if rows else None
+
+
+def _paired(one: Paired | None) -> list[str]:
+    if one is None:
+        return ["", ""]
+    return [number(one.difference, "+"), bounds(one.low, one.high, "+")]
+
+
+def variances(results: Results) -> Table | None:
+    """What of each difference's variance comes from seeds, images and the rest; None where answers
+    were not kept."""
+    rows = []
+    for name, one in conclusions.variances(results).items():
+        seeds, answers = one.on_these.degrees + 1, results.methods[name].answers
+        assert answers is not None  # of which the variances are
+        images = answers.shape[1]
+        parts = one.seeds / seeds, one.images / images, one.rest / seeds / images
+        cells = [number(one.difference, "+"), *(_deviation(part) for part in parts)]
+        rows.append(Row(name, cells))
+    columns = [
+        Column(f"− {line(results.baseline)}, points", ("paired",)),
+        Column("from seeds", ("variance",)),
+        Column("from test images", ("variance",)),
+        Column("from the rest", ("variance",)),
+    ]
+    caption = "How far the difference may lie off by the seeds and by the test images"
+    return Table(caption, Column("method"), columns, rows) if rows else None
+
+
+def _deviation(variance: float) -> str:
+    return number(math.sqrt(variance)) if variance > 0 else "–"
+
+
+def settings(results: Results) -> Table:
+    """All that was asked, option by option."""
+    rows = [
+        Row(name.replace("_", " "), [shown(name, value)])
+        for name, value in results.config.items()
+        if name not in ("output", "device") and shown(name, value) not in EMPTY
+    ]
+    rows += [Row("baseline", [results.baseline])]
+    for role, count in results.parameters.items():
+        rows.append(Row(f"parameters of the {role}", [f"{count:,}"]))
+    return Table("All that was asked", Column("setting"), [Column("value")], rows, True)
+
+
+def environment(results: Results) -> Table:
+    """Where and when it ran, and how long."""
+    rows = [Row("device", [results.device])]
+    for name, value in results.environment.items():
+        if value is not None:
+            head = HARDWARE.get(name, name.replace("_", " "))
+            told = f"{value:.2f} GiB" if name == "peak_memory" else f"{value}"
+            rows.append(Row(head, [told]))
+    for name, seconds in results.seconds.items():
+        rows.append(Row(f"seconds: {name.replace('_', ' ')}", [f"{seconds:.1f}"]))
+    if results.resumed:
+        rows.append(Row("gone on with", [f"{results.resumed} times"]))
+    return Table("Where and when it ran", Column("of"), [Column("value")], rows, True)

@@ -1,0 +1,79 @@
+"""The sub-command `report`: runs that are there already, as one page."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from fkd.compare._console import READER_GONE, consoles, reader_gone
+from fkd.compare._parser import Format, Parser, read
+from fkd.compare._paths import path_of
+from fkd.compare.report._file import write
+from fkd.compare.results import Results
+
+NAME = "report"  # the word behind `python -m fkd.compare` that asks for it
+FILE = "report.html"
+EPILOG = """\
+It reads what each run left in its folder, and trains nothing. A report that fkd wrote is
+replaced; any other file stays as it is. `python -m fkd.compare --help` tells of comparisons.
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the report of the runs that are named. Return 0; 2 where that was refused, 1 where the
+    file cannot be written, 130 of Ctrl-C, or 141 where nobody reads the console."""
+    console, errors = consoles()
+    try:
+        folders, output = _asked(arguments)
+        write(output, {name: Results.read(folder) for name, folder in folders.items()})
+    except ValueError as error:
+        errors.print(f"report: {error}", markup=False)
+        return 2
+    except OSError as error:
+        errors.print(f"report: it cannot be written: {error}", markup=False)
+        return 1
+    except KeyboardInterrupt:
+        errors.print("report: stopped before it was written", markup=False)
+        return 130
+    console.print(f"Written to {output}", markup=False, soft_wrap=True)
+    return READER_GONE if reader_gone(console) else 0
+
+
+def _asked(arguments: Sequence[str]) -> tuple[dict[str, Path], Path]:
+    """The runs' folders by the names that they go by, and the file to write."""
+    values = read(_parser(), arguments)
+    paths = [path_of("RUN", text) for text in values["runs"]]
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise ValueError("RUN: each is to be named once, but one folder is named again")
+    if values["output"] is None:
+        output = paths[0] / FILE if len(paths) == 1 else Path(FILE)
+    else:
+        output = path_of("--output", values["output"])
+        if not output.parent.is_dir():
+            raise ValueError(f"--output: there is no folder {output.parent}; make it first")
+    return _named(paths), output
+
+
+def _named(paths: Sequence[Path]) -> dict[str, Path]:
+    """Each folder by its last name, and what stands before that where two have the same."""
+    whole = [path.resolve() for path in paths]
+    length = 1
+    while len({path.parts[-length:] for path in whole}) < len(whole):
+        length += 1
+    return {"/".join(path.parts[-length:]): path for path in whole}
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog=f"python -m fkd.compare {NAME}",
+        description="One page that can be sent: what runs asked, what may be concluded, and all "
+        "that this rests on; several side by side, with the ranks of methods over them.",
+        epilog=EPILOG,
+        formatter_class=Format,
+        allow_abbrev=False,
+    )
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="the folder of a run's results.json")
+    parser.add_argument(
+        "--output",
+        metavar="FILE",
+        help=f"the page (default: {FILE} in the run's folder, or here where there are several)",
+    )
+    return parser
