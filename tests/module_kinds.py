@@ -156,7 +156,8 @@ def _timm_vit() -> nn.Module:
 
 
 def _hugging_face_vit() -> nn.Module:
-    from transformers import ViTConfig, ViTForImageClassification
+    from transformers.models.vit.configuration_vit import ViTConfig
+    from transformers.models.vit.modeling_vit import ViTForImageClassification
 
     config = ViTConfig(
         image_size=32,
@@ -174,7 +175,8 @@ def _hugging_face_vit() -> nn.Module:
 
 def bert() -> nn.Module:
     """A small BERT that classifies texts, with its dropouts, as it comes."""
-    from transformers import BertConfig, BertForSequenceClassification
+    from transformers.models.bert.configuration_bert import BertConfig
+    from transformers.models.bert.modeling_bert import BertForSequenceClassification
 
     config = BertConfig(
         vocab_size=WORDS,
@@ -191,7 +193,8 @@ def bert() -> nn.Module:
 
 def gpt2() -> nn.Module:
     """A small GPT-2, its embedding tied to its classifier, as it comes."""
-    from transformers import GPT2Config, GPT2LMHeadModel
+    from transformers.models.gpt2.configuration_gpt2 import GPT2Config
+    from transformers.models.gpt2.modeling_gpt2 import GPT2LMHeadModel
 
     config = GPT2Config(
         vocab_size=WORDS,

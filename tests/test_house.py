@@ -140,14 +140,23 @@ def test_a_test_stands_where_what_it_tests_does(path):
     assert (folder / f"{name}.py").exists() or (folder / f"_{name}.py").exists()
 
 
-# .ci/run checks shapes in the tests of all other parts, and of these in those of the files named.
-UNSHAPED = {"checkpoint": set(), "compare": {"_finite"}}
+def _checked() -> set[Path]:
+    """The folders and files of tests that .ci/run runs with shapes checked, as it writes them."""
+    words = re.findall(r"(tests/\S*)\{(\S+)\}(\S*)", (ROOT / ".ci/run").read_text())
+    return {ROOT / f"{a}{name}{b}" for a, names, b in words for name in names.split(",")}
 
 
-@pytest.mark.parametrize("part", UNSHAPED)
-def test_what_has_shapes_is_tested_with_them_checked(part):
-    shaped = {path.stem for path in (ROOT / "fkd" / part).rglob("*.py") if _has_shapes(path)}
-    assert shaped == UNSHAPED[part]
+# The tests of Triton's kernels are plain: they run on a GPU, or in an interpreter of their own.
+SHAPED = [path for path in SOURCES.values() if "convolution" not in path.parts]
+
+
+def test_what_has_shapes_is_tested_with_them_checked():
+    checked = _checked()
+    assert all(place.exists() for place in checked)
+    for path in filter(_has_shapes, SHAPED):
+        inner = path.relative_to(ROOT / "fkd")
+        tests = ROOT / "tests" / inner.with_name(f"test_{inner.stem.lstrip('_')}.py")
+        assert checked & {tests, *tests.parents}, f".ci/run checks no shapes in the tests of {path}"
 
 
 def _has_shapes(path: Path) -> bool:

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 from torchvision.models.feature_extraction import get_graph_node_names
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers.models.gpt2.configuration_gpt2 import GPT2Config
+from transformers.models.gpt2.modeling_gpt2 import GPT2LMHeadModel
 
 from fkd import methods, optim
 from fkd.data import Batch

@@ -144,9 +144,13 @@ def test_whole_numbers_are_exact_and_of_equals_the_first_is_the_largest(shape, p
             assert torch.equal(value, exact.to(dtype)), (name, dtype)
 
 
+# Where a number goes is held above, in every shape: here one of each way to the sums will do.
+REALS = ("odd", "more than a block", "many splits", "halved, odd")
+
+
 @interpreted
 @pytest.mark.parametrize("shared", [False, True])
-@pytest.mark.parametrize(("shape", "pool"), CASES)
+@pytest.mark.parametrize(("shape", "pool"), [case for case in CASES if case[0] in REALS])
 def test_it_is_vmaps_in_float64(shape, pool, shared):
     numbers, options = drawn(shape, shared, pool, normals())
     expected = with_gradients(vmapped, numbers, options)
