@@ -45,7 +45,12 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     own = types.FunctionType(
         call.__code__.replace(), call.__globals__, call.__name__, None, call.__closure__
     )
-    options: dict[str, Any] = {"guard_filter_fn": torch.compiler.keep_tensor_guards_unsafe}
+    options: dict[str, Any] = {
+        "guard_filter_fn": torch.compiler.keep_tensor_guards_unsafe,
+        # To free memory early, torch 2.11 wrote new weights over the old ones before their last
+        # reader: gradients of a network with BatchNorm were wrong.
+        "reorder_for_peak_memory": False,
+    }
     return torch.compile(own, fullgraph=True, dynamic=False, options=options)
 
 

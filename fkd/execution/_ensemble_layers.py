@@ -9,7 +9,7 @@ it with what comes before and after.
 
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -23,8 +23,30 @@ HALVES = (torch.bfloat16, torch.float16)
 DTYPES = (*HALVES, torch.float32)
 
 
+Size = int | Sequence[int]
+
+
+class Convolved(NamedTuple):
+    """A map, and what it is the convolution of."""
+
+    map: Tensor
+    input: Tensor
+    weight: Tensor
+    bias: Tensor | None
+    padding: int
+
+
 class EnsembleLayers(TorchFunctionMode):
-    """Where it is active, convolution, BatchNorm and the average of a whole map are those below."""
+    """Where it is active, convolution, BatchNorm and the average of a whole map are those below.
+
+    Under the compiler a convolution that is followed by ReLU and by the maximum of each 2x2 becomes
+    one kernel with them: the map between is asked for by nobody, and what computes it is left out.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolved: Convolved | None = None  # the last one
+        self.rectified: tuple[Tensor, Convolved] | None = None  # the last one's ReLU, and that one
 
     def __torch_function__(
         self,
@@ -34,31 +56,66 @@ class EnsembleLayers(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         if func is F.conv2d:
-            return conv2d(*args, **(kwargs or {}))
+            map, self.convolved = conv2d(*args, **(kwargs or {}))
+            return map
+        if func is F.relu:
+            return self._relu(*args, **(kwargs or {}))
+        if func is F.max_pool2d:
+            return self._max_pool2d(*args, **(kwargs or {}))
         if func is F.batch_norm:
             return batch_norm(*args, **(kwargs or {}))
         if func is F.adaptive_avg_pool2d:
             return adaptive_avg_pool2d(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
 
+    def _relu(self, input: Tensor, inplace: bool = False) -> Tensor:
+        outputs = F.relu(input, inplace)
+        if self.convolved is not None and input is self.convolved.map and not inplace:
+            self.rectified = outputs, self.convolved
+        return outputs
+
+    def _max_pool2d(
+        self,
+        input: Tensor,
+        kernel_size: Size,
+        stride: Size | None = None,
+        padding: Size = 0,
+        dilation: Size = 1,
+        ceil_mode: bool = False,
+        return_indices: bool = False,
+    ) -> Any:
+        step = kernel_size if stride is None or stride == [] else stride
+        halves = _same(kernel_size) == _same(step) == 2 and _same(padding) == 0
+        plain = halves and _same(dilation) == 1 and not ceil_mode and not return_indices
+        if plain and self.rectified is not None and input is self.rectified[0]:
+            from fkd.execution.convolution import member_conv2d_relu_pool
+
+            _, x, weight, bias, edge = self.rectified[1]
+            return member_conv2d_relu_pool(x, weight, bias, padding=edge)
+        rest: Any = (kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+        return F.max_pool2d(input, *rest)
+
 
 def conv2d(
     input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
-    stride: int | Sequence[int] = 1,
-    padding: int | Sequence[int] | str = 0,
-    dilation: int | Sequence[int] = 1,
+    stride: Size = 1,
+    padding: Size | str = 0,
+    dilation: Size = 1,
     groups: int = 1,
-) -> Tensor:
-    """Convolution, in Triton where that is the faster one."""
+) -> tuple[Tensor, Convolved | None]:
+    """Convolution, in Triton where that is the faster one; and what of, if others may join it."""
     step, edge = _same(stride), _same(padding)
     plain = step > 0 and edge >= 0 and _same(dilation) == 1 and groups == 1
     if plain and TRITON and _fits(input, weight, bias, edge):
         from fkd.execution.convolution import member_conv2d  # triton is loaded only for this
 
-        return member_conv2d(input, weight, bias, stride=step, padding=edge)
-    return F.conv2d(input, weight, bias, stride, padding, dilation, groups)
+        map = member_conv2d(input, weight, bias, stride=step, padding=edge)
+        # Without the compiler the map is there already.
+        joins = step == 1 and torch.compiler.is_compiling()
+        return map, Convolved(map, input, weight, bias, edge) if joins else None
+    return F.conv2d(input, weight, bias, stride, padding, dilation, groups), None
 
 
 def batch_norm(
@@ -113,7 +170,7 @@ def _fits(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> bool:
     return one and x.dtype in DTYPES and small and inputs == x.shape[1] and whole
 
 
-def _same(size: int | Sequence[int] | str) -> int:
+def _same(size: Size | str) -> int:
     """The number where both sides have one and the same, or -1."""
     if isinstance(size, str):
         return -1

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 from torch.func import grad, vmap
 from untuned import untuned
 
@@ -27,8 +28,13 @@ def calls(monkeypatch):
         seen.append((stride, padding))
         return F.conv2d(x, weight, bias, stride, padding)
 
+    def block(x, weight, bias, *, padding):
+        seen.append("block")
+        return F.max_pool2d(F.conv2d(x, weight, bias, padding=padding).relu(), 2)
+
     convolution = pytest.importorskip("fkd.execution.convolution")
     monkeypatch.setattr(convolution, "member_conv2d", noted)
+    monkeypatch.setattr(convolution, "member_conv2d_relu_pool", block)
     monkeypatch.setattr(_ensemble_layers, "DEVICE", "cpu")
     return seen
 
@@ -77,6 +83,95 @@ def test_on_a_cpu_all_goes_to_torch():
     weight = layer(4, 3, 3, 3)
     with EnsembleLayers():
         assert torch.equal(F.conv2d(X, weight), F.conv2d(X, weight))
+
+
+def first(x, weight):
+    return F.max_pool2d(F.relu(F.conv2d(x, weight)), 2)
+
+
+def by_layers(x, weight):
+    return nn.Sequential(nn.ReLU(), nn.MaxPool2d(2, 2))(F.conv2d(x, weight))
+
+
+def pooled_by_three(x, weight):
+    return F.max_pool2d(F.relu(F.conv2d(x, weight)), 3)
+
+
+def padded(x, weight):
+    return F.max_pool2d(F.relu(F.conv2d(x, weight)), 2, padding=1)
+
+
+def halved(x, weight):
+    return F.max_pool2d(F.relu(F.conv2d(x, weight, stride=2)), 2)
+
+
+def moved(x, weight):
+    return F.max_pool2d(F.relu(F.conv2d(x, weight)) - 1, 2)
+
+
+def of_another(x, weight):
+    y = F.relu(F.conv2d(x, weight))
+    return F.max_pool2d(F.relu(F.conv2d(x, -weight)) + F.max_pool2d(y, 1), 2)
+
+
+def of_an_earlier(x, weight):
+    y = F.relu(F.conv2d(x, weight))
+    F.conv2d(x, -weight)
+    return F.max_pool2d(y, 2)
+
+
+@pytest.mark.parametrize("net", [first, by_layers, of_an_earlier])
+def test_convolution_relu_and_maximum_are_one_under_the_compiler(net, calls):
+    weight = layer(4, 3, 3, 3)
+    with EnsembleLayers():
+        apart = net(X, weight)
+        assert "block" not in calls
+        whole = torch.compile(net, fullgraph=True, backend="eager")(X, weight)
+    assert calls[-1] == "block"
+    assert torch.equal(apart, net(X, weight)) and torch.equal(whole, apart)
+
+
+@pytest.mark.parametrize("net", [pooled_by_three, padded, halved, moved, of_another])
+def test_what_is_not_that_is_left_as_it_is(net, calls):
+    weight = layer(4, 3, 3, 3)
+    with EnsembleLayers():
+        whole = torch.compile(net, fullgraph=True, backend="eager")(X, weight)
+    assert "block" not in calls
+    assert torch.equal(whole, net(X, weight))
+
+
+def test_batch_norm_is_torchs_in_training_and_after(calls):
+    norm, other = nn.BatchNorm2d(3).double(), nn.BatchNorm2d(3).double()
+    x = X.double()
+    for _ in range(2):
+        with EnsembleLayers():
+            y = norm(x)
+        torch.testing.assert_close(y, other(x), rtol=1e-12, atol=1e-12)
+    for name, buffer in norm.named_buffers():
+        torch.testing.assert_close(buffer, other.get_buffer(name), rtol=1e-12, atol=1e-12)
+    with EnsembleLayers():
+        assert torch.equal(norm.eval()(x), norm(x))
+        with pytest.raises(ValueError, match="more than 1 value per channel"):
+            nn.BatchNorm1d(3)(torch.ones(1, 3))
+
+
+def test_batch_norm_in_bfloat16_reckons_in_float32(calls):
+    x = X.bfloat16()
+    with EnsembleLayers():
+        y = F.batch_norm(x, None, None, training=True)
+    exact = F.batch_norm(x.double(), None, None, training=True)
+    assert y.dtype == torch.bfloat16
+    assert ((y.double() - exact).abs() <= 2**-8 * exact.abs() + 1e-6).all()
+
+
+def test_the_average_of_a_whole_map_is_torchs(calls):
+    sizes = 1, (1, 1), 2, (1, 2)
+    averages = {size: F.adaptive_avg_pool2d(X.double(), size) for size in sizes}
+    with EnsembleLayers():
+        for size in sizes:
+            torch.testing.assert_close(
+                F.adaptive_avg_pool2d(X.double(), size), averages[size], rtol=1e-14, atol=1e-14
+            )
 
 
 @gpu

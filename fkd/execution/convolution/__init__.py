@@ -7,6 +7,12 @@ from fkd.execution.convolution._operators import (
     ensemble_conv2d,
     ensemble_conv2d_relu_pool,
     member_conv2d,
+    member_conv2d_relu_pool,
 )
 
-__all__ = ["ensemble_conv2d", "ensemble_conv2d_relu_pool", "member_conv2d"]
+__all__ = [
+    "ensemble_conv2d",
+    "ensemble_conv2d_relu_pool",
+    "member_conv2d",
+    "member_conv2d_relu_pool",
+]

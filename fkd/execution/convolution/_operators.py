@@ -63,6 +63,20 @@ def member_conv2d(
     return _applied(x, weight, bias, stride, padding, pool=False)
 
 
+def member_conv2d_relu_pool(
+    x: Float[Tensor, "batch inputs height width"],
+    weight: Float[Tensor, "outputs inputs kernel kernel"],
+    bias: Float[Tensor, " outputs"] | None = None,
+    *,
+    padding: int = 0,
+) -> Float[Tensor, "batch outputs h w"]:
+    """`max_pool2d(relu(conv2d(x, weight, bias, padding=padding)), 2)` of one student; under vmap,
+    `ensemble_conv2d_relu_pool` of all. Raises ValueError as that does."""
+    members = [None if t is None else t[None] for t in (x, weight, bias)]
+    _fits("member_conv2d_relu_pool", *members, 1, padding, pool=True)  # type: ignore[arg-type]
+    return _applied(x, weight, bias, 1, padding, pool=True)
+
+
 def _applied(
     x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int, pool: bool
 ) -> Tensor:

@@ -116,5 +116,5 @@ def test_the_layers_are_the_students():
         if isinstance(module, torch.nn.Conv2d):
             sizes.append((module.in_channels, module.out_channels, image.shape[-1]))
         image = module(image)
-    for block in (False, True):
-        assert [layer[:3] for layer in LAYERS.values() if layer.block == block] == sizes
+    for block in ("", " block"):
+        assert [LAYERS[f"{name}{block}"][:3] for name in ("first", "second")] == sizes

@@ -19,7 +19,7 @@ def test_the_race_is_told_and_written(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(race, "TURN", 0.0)
     monkeypatch.setattr(command, "keep_freed", lambda: None)
     monkeypatch.setattr(command, "precisions", lambda device: ["fp32", "bf16"])
-    asked = ["--members", "1", "8", "--batch", "2", "--rounds", "1"]
+    asked = ["--layers", *TINY, "--members", "1", "8", "--batch", "2", "--rounds", "1"]
     assert command.main([*asked, "--output", str(tmp_path / "new")]) == 0
     written = json.loads((tmp_path / "new/convolutions.json").read_text())
     assert written["setting"]["members"] == [1, 8] and "torch" in written["environment"]

@@ -50,6 +50,12 @@ def test_the_bound_is_the_root_of_the_roundoff_and_one_activation_that_turned():
     assert correctness.bound(size, "fp32") == 8 * 2.0**-12 + 1 / 64  # of 4·16·8·8 numbers
 
 
+def test_what_is_rounded_takes_one_step():
+    size = Size("cpu", members=2, batch=4, steps=16)
+    assert correctness.taken(size, "fp64").steps == 16
+    assert {correctness.taken(size, name).steps for name in ("fp32", "tf32", "bf16")} == {1}
+
+
 def test_a_way_that_fails_is_a_row_and_stops_no_other(monkeypatch):
     class Pool:
         def __init__(self, processes, context): ...

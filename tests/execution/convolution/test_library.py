@@ -4,6 +4,7 @@ As in test_operators.py, which runs this file too where the interpreter is neede
 """
 
 import os
+from functools import partial
 
 import pytest
 import torch
@@ -65,7 +66,7 @@ def gradients(conv, axis, x):
     """Of each member's weight and bias, and of its batch."""
 
     def member(weight, bias, x):
-        return grad(lambda *leaves: loss(conv, *leaves), (0, 1, 2))(weight, bias, x)
+        return grad(partial(loss, conv), (0, 1, 2))(weight, bias, x)
 
     return vmap(member, (0, 0, axis))(WEIGHT, BIAS, x)
 
@@ -79,28 +80,25 @@ def test_the_gradient_of_each_member_is_torchs(shared):
 
 def test_the_gradient_of_all_members_together_is_torchs():
     def total(conv, weight, bias, x):
-        return vmap(lambda *member: loss(conv, *member))(weight, bias, x).sum()
+        return vmap(partial(loss, conv))(weight, bias, x).sum()
 
     for number in range(3):
-        both = [
-            grad(lambda *leaves, conv=conv: total(conv, *leaves), number)(WEIGHT, BIAS, X)
-            for conv in (ours, torchs)
-        ]
+        both = [grad(partial(total, conv), number)(WEIGHT, BIAS, X) for conv in (ours, torchs)]
         assert torch.equal(*both)
 
 
 def test_members_may_lie_on_any_axis():
+    def layer(conv, x, weight):
+        return conv(x, weight, None, 1, 1)
+
     x, weight = X.movedim(0, 2), WEIGHT.movedim(0, -1)
-    both = [
-        vmap(lambda x, w, conv=conv: conv(x, w, None, 1, 1), (2, -1))(x, weight)
-        for conv in (ours, torchs)
-    ]
+    both = [vmap(partial(layer, conv), (2, -1))(x, weight) for conv in (ours, torchs)]
     assert torch.equal(*both)
 
 
 def test_members_may_share_weights_and_differ_in_what_they_read():
     both = [
-        vmap(grad(lambda w, x, conv=conv: loss(conv, w, None, x)), (None, 0))(WEIGHT[0], X)
+        vmap(grad(partial(loss, conv)), (None, None, 0))(WEIGHT[0], BIAS[0], X)
         for conv in (ours, torchs)
     ]
     assert torch.equal(*both)
