@@ -26,6 +26,8 @@ KINDS = {
     "a live teacher": {"teacher_memory": 0.0},
     "own orders": {"order": "own"},
     "a running average": {"optimizer": averaged(optim.adam(0.01), decay=0.9)},
+    "two stages": {"resolution": 0.1, "max_seeds": 5},
+    "two stages of a sweep": {"resolution": 0.1, "max_seeds": 3, "sweep": {"lr": [0.001, 0.01]}},
     "a head with a memory": {"methods": {"ce": methods.ce(), "crd": methods.crd(negatives=4)}},
 }
 
@@ -87,7 +89,7 @@ def wholes(tmp_path_factory):
 
 
 @pytest.mark.slow
-@settings(max_examples=4)  # of seven kinds
+@settings(max_examples=4)  # of nine kinds
 @given(data=st.data())
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_that_is_stopped_anywhere_ends_as_one_that_is_not(
