@@ -81,13 +81,12 @@ class Comparison:
     teacher's state_dict; without one, the teacher is first trained here, on the labels, for
     `teacher_epochs`, by default as many as the students.
 
-    With a `resolution`, in points of accuracy, the seeds are those of a pilot. It asks for as many
-    seeds in all, `max_seeds` at most, as let every method's difference from the baseline be known
-    to so many points at 95 %, for all methods at once (Stein's two stages: `seeds_needed` of
-    `fkd.statistics`). The next whole numbers after the greatest seed join it then, as if all had
-    been asked for at once. No training has more seeds than the pilot, so none takes more memory. Of
-    a sweep the pilot chooses each method's setting. How many seeds there are to be, and what they
-    cost, goes into `notes` before the first of them is trained.
+    With a `resolution`, in points of accuracy, the seeds are those of a pilot. The next whole
+    numbers join it, to as many in all, `max_seeds` at most, as let every method's difference from
+    the baseline be known to so many points at 95 %, for all methods at once (Stein's two stages,
+    `fkd.statistics.seeds_needed`). How many these are, and what they cost, goes into `notes` before
+    they are trained, no more of them at once than the pilot's, so that they take no more memory. Of
+    a sweep they are trained in the setting that the pilot has chosen.
 
     `schedules` multiply numbers by the step; a function (epochs, steps_per_epoch) -> schedules
     makes them for students and teacher alike. `numbers` are in place of the defaults of methods and
@@ -95,8 +94,9 @@ class Comparison:
     the step (`Resident.augmented`): teacher and students read the same.
 
     `sweep` lists the values of each hyperparameter that is swept, each method over those that it
-    has. A method's best setting is chosen on a validation split, and alone is tested: `validation`
-    is the share of a resident training source that is held out for it, or a source of its own.
+    has. A method's best setting is chosen on a validation split, and alone has results:
+    `validation` is the share of a resident training source that is held out for it, or a source of
+    its own. Every setting is tested once, after the choice, to tell what the choice was worth.
 
     The teacher's outputs are kept where they take no more than `teacher_memory` GiB and an example
     is the same whenever it is read; otherwise the teacher is asked about each batch. Differences
