@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
 
 from fkd.compare.results import MethodResults
 from fkd.statistics import seeds_needed, two_stage
@@ -62,8 +61,8 @@ def needed(
 
 def pilot_differences(
     methods: Mapping[str, MethodResults], baseline: str, pilot: int
-) -> Float[np.ndarray, "methods pilot"]:
-    """Each method's accuracy above the baseline's, paired by seed, where both are finite."""
+) -> np.ndarray:
+    """Each method's accuracy above the baseline's, [methods, pilot], where both are finite."""
     accuracy = {
         name: np.array(one.last("test_accuracy")[:pilot], dtype=float)
         for name, one in methods.items()
@@ -79,10 +78,10 @@ def in_words(needed: Needed | None, pilot: int, asked: Resolution, baseline: str
         return (
             f"The pilot of {pilot} seeds knows no difference from {baseline}, so no more are needed"
         )
-    many = f"every difference to {asked.points:g} points at {100 * CONFIDENCE:g} % for all "
-    many += f"{needed.differences} methods at once"
-    one = f"the difference to {asked.points:g} points at {100 * CONFIDENCE:g} %"
-    what = one if needed.differences == 1 else many
+    points = f"{asked.points:g} point{'s' * (asked.points != 1)} at {100 * CONFIDENCE:g} %"
+    what = f"every difference to {points} for all {needed.differences} methods at once"
+    if needed.differences == 1:
+        what = f"the difference to {points}"
     if needed.unbounded <= pilot:
         return f"The pilot of {pilot} seeds is enough to know {what}: no more are needed"
     count = f"{needed.unbounded:,}" if needed.unbounded < COUNTED else f"more than {COUNTED:,}"
@@ -90,8 +89,8 @@ def in_words(needed: Needed | None, pilot: int, asked: Resolution, baseline: str
     if needed.unbounded > needed.seeds:
         line += (
             f", and at most {asked.max_seeds} are allowed: the widest interval will be "
-            f"± {_figures(needed.points)} points, "
-            f"{_figures(needed.points / asked.points)} times as wide"
+            f"± {_figures(needed.points, 2)} points, "
+            f"{_figures(needed.points / asked.points, 3)} times as wide"
         )
     return f"{line}; {cost}" if cost else line
 
@@ -109,9 +108,9 @@ def duration(seconds: float) -> str:
     return f"about {seconds / 3600:.1f} hours"
 
 
-def _figures(x: float) -> str:
-    """A number to two figures: `23`, `1.4`, `14,000`."""
-    return f"{float(f'{x:.2g}'):,g}"
+def _figures(x: float, count: int) -> str:
+    """A number to so many figures: to two `23`, `1.4`, `14,000`."""
+    return f"{float(f'{x:.{count}g}'):,g}"
 
 
 def joined(first: MethodResults, more: MethodResults) -> MethodResults:
