@@ -30,11 +30,11 @@ def go_on(run: Run, folder: RunFolder) -> list[str]:
     notes = run.rounds.decide(accord)
     ended = [name for name in run.task.methods if run.rounds.has_ended(name)]
     known = [f"{', '.join(ended)}: ended"] if ended else []
-    known += [
-        f"{name}: {run.rounds.trained(name)} seeds of it ended"
-        for name in run.results.methods
-        if name not in ended
-    ]
+    part: dict[int, list[str]] = {}
+    for name in run.results.methods:
+        if name not in ended:
+            part.setdefault(run.rounds.trained(name), []).append(name)
+    known += [f"{', '.join(names)}: {seeds} seeds ended" for seeds, names in part.items()]
     is_trained = accord.share("the teacher's file", folder.teacher.exists())[0]
     if run.teacher is None and is_trained:
         with accord.together("the teacher"):

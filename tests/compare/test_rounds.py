@@ -124,7 +124,7 @@ def test_seeds_that_join_are_those_of_a_run_of_all_at_once(tmp_path, monkeypatch
     values = [progress.what for progress in again.run(tmp_path / "run")]
     assert not [what for what in values if what.startswith("ce") or "pilot" in what]
     notes = "\n".join(again.notes)
-    assert "ce: ended; kd: 2 seeds of it ended" in notes and "3 more seeds of 2 methods" in notes
+    assert "ce: ended; kd: 2 seeds ended" in notes and "3 more seeds of 2 methods" in notes
     whole = small(vectors(), seeds=(3, 5, 6, 7, 8), folder=tmp_path / "whole", **loop)
     ended, expected = measured(again.results)["methods"], measured(whole)["methods"]
     for name, one in expected.items():
