@@ -117,8 +117,9 @@ def _differences(axes: Axes, results: Results, names: Sequence[str]) -> None:
     for row, name in enumerate(names):
         if difference := differences.get(name):
             own, theirs = (results.methods[n].last("test_accuracy") for n in (name, base))
+            pairs = min(len(own), len(theirs))  # while new seeds join, one may have more
             bounds = (difference.low, difference.high)
-            values = percent(own) - percent(theirs)
+            values = percent(own[:pairs]) - percent(theirs[:pairs])
             _row(axes, row, values, difference.mean, bounds, colors[name])
     if not axes.collections:  # the baseline alone is paired with nothing
         axes.set_axis_off()

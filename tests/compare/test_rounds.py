@@ -14,6 +14,7 @@ from fkd.compare._accord import Accord
 from fkd.compare._forecast import Cost
 from fkd.compare._rounds import Rounds
 from fkd.compare.failure import Failure
+from fkd.compare.results import TeacherResults
 from fkd.distributed import Mesh
 from fkd.execution import Plan
 from fkd.train import train
@@ -83,6 +84,16 @@ def test_a_method_that_fails_later_keeps_what_was_measured_and_the_number_stays(
     assert back.unfinished == results.unfinished and list(rounds.measured) == list(THREE)
     again = Rounds(rounds.task, back)
     assert again.ends == [4] and again.decide(ALONE) and again.ends == rounds.ends
+
+
+def test_where_one_method_has_more_seeds_than_another_they_are_written_and_drawn(rounds, tmp_path):
+    put_pilot(rounds, "ce", "kd")
+    rounds.put({"ce": of_seeds(4, 5)}, {})
+    rounds.results.teacher = TeacherResults(0.9)
+    rounds.results.write(tmp_path)
+    rounds.results.draw(tmp_path)
+    back = Results.read(tmp_path).methods
+    assert [len(one.seeds) for one in back.values()] == [6, 4]
 
 
 def test_a_checkpoint_of_seeds_that_ended_is_none_to_go_on_from(rounds):
