@@ -125,8 +125,11 @@ def test_seeds_that_join_are_those_of_a_run_of_all_at_once(tmp_path, monkeypatch
 
     monkeypatch.setattr(_run, "train", failing)
     one = comparison(**stages)
-    for _ in one.run(tmp_path / "run"):
-        pass
+    left: dict[bool, list[float | None]] = {False: [], True: []}
+    for progress in one.run(tmp_path / "run"):
+        left["pilot" in progress.what].append(progress.left)
+    # How long the whole takes is not known before it is known how many seeds there are to be.
+    assert not any(left[True]) and any(left[False])
     assert one.results.failed["kd"].kind == "error" and not one.results.complete
     assert one.results.methods["ce"].seeds == [3, 5, 6, 7, 8]
     assert Results.read(tmp_path / "run").unfinished["kd"].seeds == [3, 5]
