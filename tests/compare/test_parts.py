@@ -130,6 +130,18 @@ def test_students_of_all_ranks_are_in_one_file(data, data_ranks, ranks, tmp_path
     assert checkpoint.about(folder / "students-kd.safetensors") == {"method": "kd"}
 
 
+def test_students_stand_under_their_numbers_where_those_before_were_not_written(tmp_path):
+    run, state = opened(tmp_path, Mesh()), trained()
+    for first in (1, 2):
+        run.save_students("kd", part(state, slice(first, first + 1)), {}, first, first)
+    run.close()
+    like = part(state_dict(*student_of(state)), slice(1, 3))
+    back = checkpoint.load_members(tmp_path / "students-kd.safetensors", like, [1, 2])
+    assert all(torch.equal(back[name], x) for name, x in like.items())
+    with pytest.raises(ValueError, match="member 0 is missing"):
+        checkpoint.load_members(tmp_path / "students-kd.safetensors", like, [0])
+
+
 def test_a_part_that_cannot_be_written_is_told_on_every_rank(tmp_path, monkeypatch):
     save = checkpoint.save_members
 
