@@ -19,8 +19,15 @@ class Layer(NamedTuple):
     block: bool = False  # with the ReLU and the 2x2 maximum that follow
 
 
+# The student's; those of a CIFAR ResNet by its channels; and the teacher's widest.
 LAYERS = {"first": Layer(3, 16, 32, shared=True), "second": Layer(16, 16, 16, shared=False)}
 LAYERS |= {f"{name} block": layer._replace(block=True) for name, layer in LAYERS.items()}
+LAYERS |= {
+    "resnet 16": Layer(16, 16, 32, shared=False),
+    "resnet 32": Layer(32, 32, 16, shared=False),
+    "resnet 64": Layer(64, 64, 8, shared=False),
+    "teacher": Layer(128, 64, 32, shared=False),
+}
 
 # Every candidate: x [K, B, in, H, W] or shared [B, in, H, W], weight [K, out, in, 3, 3] and bias
 # [K, out] give [K, B, out, H, W].

@@ -12,6 +12,7 @@ from fkd.data import Batch
 from fkd.distillation import Distillation, Gradient, State
 from fkd.ensemble import Order, ensemble, member, part, size, stack
 from fkd.execution._compile import Compiled
+from fkd.execution._ensemble_layers import EnsembleLayers
 from fkd.execution._layers import FasterLayers
 from fkd.execution._plan import Plan
 from fkd.model import Tensors
@@ -60,8 +61,8 @@ def lay(
         advance = partial(_one_by_one, step, order)
     else:
         together = ensemble(distillation, order=order)
-        wide: Callable[..., Any] = together.gradient
-        step = partial(_advance, together.gradient, together.update)
+        wide: Callable[..., Any] = partial(_wide, together.gradient)
+        step = partial(_advance, wide, together.update)
         if compiles:
             wide = Compiled(wide, wide if fall_back else None)
             step = Compiled(step, step if fall_back else None)
@@ -97,6 +98,11 @@ def _reduced(
 
 def _faster(function: Callable[[State, Batch], Any], state: State, batch: Batch) -> Any:
     with FasterLayers():
+        return function(state, batch)
+
+
+def _wide(function: Callable[[State, Batch], Any], state: State, batch: Batch) -> Any:
+    with EnsembleLayers():
         return function(state, batch)
 
 

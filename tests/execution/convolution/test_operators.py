@@ -7,6 +7,7 @@ in a Python of its own. On a GPU each shape costs a compilation, so few of them 
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy
 import pytest
@@ -21,7 +22,6 @@ from untuned import untuned
 
 from fkd.execution.convolution import ensemble_conv2d, ensemble_conv2d_relu_pool
 from fkd.execution.convolution._kernels import convolve, correlate
-from fkd.execution.convolution._operators import _convolve
 
 pytestmark = pytest.mark.plain
 CUDA = torch.cuda.is_available()
@@ -71,7 +71,8 @@ def one_way(monkeypatch):
 @pytest.mark.skipif(HERE, reason="they run as they are")
 @pytest.mark.skipif(BROKEN, reason="Triton's interpreter is broken in this version with this NumPy")
 def test_all_of_these_in_the_interpreter():
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
+    here = str(Path(__file__).parent)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", here]
     environment = os.environ | {"TRITON_INTERPRET": "1"}
     run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
     assert run.returncode == 0, run.stdout + run.stderr
@@ -217,7 +218,7 @@ def test_the_compiler_is_told_the_truth_about_shapes_and_gradients(shared, pool)
     x, weight, bias, _ = [x.float() for x in numbers]
     leaves = [x.movedim(-3, -1).contiguous(), weight, bias]
     leaves = [leaf.requires_grad_() for leaf in leaves]
-    torch.library.opcheck(_convolve, (*leaves, *options))
+    torch.library.opcheck(torch.ops.fkd.convolve.default, (*leaves, *options))
 
 
 @pytest.mark.skipif(DEVICE == "cpu", reason="no GPU, whose programs run in any order")

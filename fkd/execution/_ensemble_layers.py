@@ -1,0 +1,122 @@
+"""Layers that are faster for an ensemble on a GPU than those that vmap makes of torch's.
+
+`EnsembleLayers` is a mode that answers torch's calls, so that no module is changed. It belongs
+around what vmap makes wide. vmap turns a convolution into one with a group a member, which cuDNN
+computes from copies of the maps in another layout; Triton's kernel reads them as they are. And it
+gives up at cuDNN's BatchNorm where channels lie last (torch 2.11); written out, the compiler joins
+it with what comes before and after.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+TRITON = find_spec("triton") is not None
+MOST_CHANNELS = 64  # of a convolution in and out, from where on cuDNN's kernels are the faster ones
+DEVICE = "cuda"
+HALVES = (torch.bfloat16, torch.float16)
+DTYPES = (*HALVES, torch.float32)
+
+
+class EnsembleLayers(TorchFunctionMode):
+    """Where it is active, convolution, BatchNorm and the average of a whole map are those below."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if func is F.conv2d:
+            return conv2d(*args, **(kwargs or {}))
+        if func is F.batch_norm:
+            return batch_norm(*args, **(kwargs or {}))
+        if func is F.adaptive_avg_pool2d:
+            return adaptive_avg_pool2d(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+
+def conv2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] | str = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Convolution, in Triton where that is the faster one."""
+    step, edge = _same(stride), _same(padding)
+    plain = step > 0 and edge >= 0 and _same(dilation) == 1 and groups == 1
+    if plain and TRITON and _fits(input, weight, bias, edge):
+        from fkd.execution.convolution import member_conv2d  # triton is loaded only for this
+
+        return member_conv2d(input, weight, bias, stride=step, padding=edge)
+    return F.conv2d(input, weight, bias, stride, padding, dilation, groups)
+
+
+def batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """BatchNorm, in training on a GPU written out: Ioffe and Szegedy (2015), algorithm 1."""
+    count = input.numel() // input.shape[1] if input.ndim > 1 and input.numel() else 0
+    if not training or input.device.type != DEVICE or count < 2:  # torch says what is wrong
+        return F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
+    axes = [axis for axis in range(input.ndim) if axis != 1]
+    shape = [-1 if axis == 1 else 1 for axis in range(input.ndim)]
+    x = input.float() if input.dtype in HALVES else input
+    variance, mean = torch.var_mean(x, axes, correction=0)
+    if running_mean is not None and running_var is not None:
+        unbiased = variance.detach() * (count / (count - 1))
+        running_mean.copy_(running_mean * (1 - momentum) + momentum * mean.detach())
+        running_var.copy_(running_var * (1 - momentum) + momentum * unbiased)
+    scale = (variance + eps).rsqrt()
+    outputs = (x - mean.reshape(shape)) * scale.reshape(shape)
+    if weight is not None:
+        outputs = outputs * weight.reshape(shape)
+    if bias is not None:
+        outputs = outputs + bias.reshape(shape)
+    return outputs.to(input.dtype)
+
+
+def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
+    """Average pooling; to one number a map by the mean, for where channels lie last torch has no
+    batching rule for it."""
+    if output_size in (1, (1, 1), [1, 1]) and input.device.type == DEVICE:
+        return input.mean((-2, -1), keepdim=True)
+    return F.adaptive_avg_pool2d(input, output_size)
+
+
+def _fits(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> bool:
+    """Whether the kernel takes it, and is made for it: few channels, and kernels no wider than
+    high."""
+    if x.device.type != DEVICE or x.ndim != 4 or weight.ndim != 4:
+        return False
+    outputs, inputs, height, width = weight.shape
+    one = all(t.dtype == x.dtype for t in (weight, bias) if t is not None)
+    small = max(outputs, inputs) <= MOST_CHANNELS and height == width and padding < height
+    pixels = len(x) * (x.shape[2] + 2 * padding) * (x.shape[3] + 2 * padding)
+    whole = 0 < pixels * max(outputs, inputs) < 2**31  # which the kernel counts in int32
+    return one and x.dtype in DTYPES and small and inputs == x.shape[1] and whole
+
+
+def _same(size: int | Sequence[int] | str) -> int:
+    """The number where both sides have one and the same, or -1."""
+    if isinstance(size, str):
+        return -1
+    if isinstance(size, int):
+        return size
+    return size[0] if all(number == size[0] for number in size) else -1
