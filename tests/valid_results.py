@@ -221,6 +221,8 @@ _COMPARED = {
     "methods": mapped(_METHODS, {"ce": {"ce": 3}}, {"kd": None}, {"hint": methods.hint()}),
     "data": one(WIDE),
     "seeds": listed([0, 1], [-1], [2**32], [0, 0], [0.5], [True]),
+    "resolution": optional(number(50.0)),
+    "max_seeds": whole(2, least=2, most=2**32),
     "epochs": whole(1),
     "optimizer": optional(one(optim.adam())),
     "schedules": optional(

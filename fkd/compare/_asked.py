@@ -1,12 +1,13 @@
 """What was asked of a comparison: checked before any work, and as its results tell it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from fkd import _check
+from fkd.compare._stages import Resolution
 from fkd.compare._task import Build, SchedulesOf, Task
 from fkd.compare.results import DataSummary
 from fkd.data import Batch, Data, Mix, Source, Transform
@@ -132,6 +133,42 @@ def check_seeds(where: str, seeds: Sequence[int]) -> None:
         )
 
 
+def resolution_of(
+    points: float | None, max_seeds: int, seeds: Sequence[int], methods: Collection[str]
+) -> Resolution | None:
+    """What is asked for, if anything is.
+
+    Raises ValueError for points that are no number above zero, a pilot of one seed, one method
+    alone, and a bound below the pilot's seeds or above the seeds that there are.
+    """
+    _check.count("max_seeds", max_seeds=max_seeds)
+    if points is None:
+        return None
+    _check.plain("resolution", resolution=points)
+    _check.positive("resolution", resolution=points)
+    if len(methods) < 2:
+        raise ValueError(
+            "resolution: it is that of differences between methods, but there is one method, "
+            f"{next(iter(methods))}; give another to compare it with"
+        )
+    if len(seeds) < 2:
+        raise ValueError(
+            "resolution: how many seeds it takes is known from a pilot of at least two, but there "
+            "is one seed; give more"
+        )
+    if max_seeds < len(seeds):
+        raise ValueError(
+            f"max_seeds: it bounds the seeds of the pilot too, which are {len(seeds)}, but it is "
+            f"{max_seeds}; give at least as many"
+        )
+    if max(seeds) + max_seeds - len(seeds) >= SEEDS:
+        raise ValueError(
+            f"max_seeds: {max_seeds - len(seeds)} seeds beyond {max(seeds)} are not all below "
+            f"{SEEDS}; give fewer, or lower seeds"
+        )
+    return Resolution(points, max_seeds)
+
+
 def check_precision(precision: str, device: torch.device) -> None:
     _check.known("precision", "precision", precision, PRECISIONS)
     if precision == "tf32" and device.type != "cuda":
@@ -185,6 +222,9 @@ def config(
 ) -> dict[str, Any]:
     """What was asked, under the names that results.json has always had."""
     recipe, plan, train = task.recipe, task.plan, task.data.train
+    stages = {}
+    if task.resolution is not None:
+        stages = {"resolution": task.resolution.points, "max_seeds": task.resolution.max_seeds}
     return {
         "dataset": task.data.name,
         "root": None,
@@ -208,4 +248,4 @@ def config(
         "sweep": {name: list(values) for name, values in recipe.sweep.items()},
         "validation": validation if isinstance(validation, int | float) else None,
         "output": None,
-    }
+    } | stages

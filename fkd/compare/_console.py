@@ -33,6 +33,7 @@ DOTS = ("⠀", "⣿")  # the first and the last sign in braille, of which what t
 LAYERS = {"hidden": "hidden representation", "feature_map": "feature map"}
 PIPE = 13  # SIGPIPE, which Windows does not know
 READER_GONE = 128 + PIPE  # the exit code, as of any program that a closed pipe ends
+BARS = 12  # on a terminal, which shows the first lines alone where there are more than fit
 MINUTE = 60.0  # seconds; without a terminal a line tells how far it is at least so often
 
 
@@ -145,8 +146,9 @@ def tell(comparison: Comparison, console: Console) -> None:
 
 class Display:
     """How far a comparison is, as long as it is entered: a bar for all that goes on one after the
-    other on a terminal, and elsewhere a line at each tenth of it and at least each minute. Beside
-    the time that is left of what goes on stands that of the whole run, once it is known."""
+    other on a terminal, which keeps the last few, and elsewhere a line at each tenth of it and at
+    least each minute. Beside the time that is left of what goes on stands that of the whole run,
+    once it is known."""
 
     def __init__(self, console: Console):
         self.console = console
@@ -176,6 +178,8 @@ class Display:
         """Show how far it is; raises BrokenPipeError where nobody reads it any more."""
         if at.what not in self._tasks:
             self._tasks[at.what] = self.bar.add_task(at.what, total=at.steps, whole="")
+            for earlier in [*self._tasks.values()][:-BARS]:
+                self.bar.update(earlier, visible=False)
         number = self._tasks[at.what]
         what = f"{at.what}, compiling" if at.compiling else at.what
         whole = "" if at.left is None or at.step == at.steps else f"whole run {_duration(at.left)}"

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from fkd.compare._free import free_memory
 from fkd.compare._task import Candidates, Task
 from fkd.compare.environment import ranks_here
 from fkd.data import Batch, Data, Resident, Source
-from fkd.distillation import Distillation, State
+from fkd.distillation import Distillation, State, student_of
 from fkd.distributed import Mesh
 from fkd.model import lightly, outputs_like
 
@@ -27,7 +27,11 @@ FEWER = "choose fewer seeds or settings of a sweep, or a smaller network"
 # What each part is called, the argument that it grows with, and what makes it smaller.
 PARTS = {
     "states": ("the students' states", "seeds", FEWER),
-    "copy": ("a copy of these, to begin with and for each checkpoint", "seeds", FEWER),
+    "copy": (
+        "a copy of these, to begin with and for each checkpoint, or of all students that may join",
+        "seeds",
+        f"{FEWER}, or a lower max_seeds",
+    ),
     "step": ("a step", "batch_size", "choose a smaller batch, or a chunk of members at once"),
     "outputs": (
         "the teacher's outputs",
@@ -47,13 +51,15 @@ CPU = torch.device("cpu")
 class Estimate:
     """Bytes that a comparison takes beside what it holds already, at the training that takes most.
 
-    `states` are those of all members (parameters, buffers, optimizer, numbers), to the byte.
-    `copy` is as much again, in the computer's own memory: while they are made, and while a
-    checkpoint of them is written. `step` is what a step takes beside them: the gradient and the new
-    state of the members that are computed at once, and what autograd keeps of their forward pass,
-    found on the meta device; what an operator or the backward pass needs for a moment is not in it,
-    nor is what the compiler takes. `outputs` are those of the teacher that are kept, and `logits`
-    what an evaluation takes. `data` is held already, and in no sum.
+    `states` are those of all members (parameters, buffers, optimizer, numbers), to the byte. `copy`
+    is as much again, in the computer's own memory: while they are made, and while a checkpoint of
+    them is written; or the trained students of as many seeds as a run in two stages may come to,
+    where that is more, for new ones join those before in one file. `step` is what a step takes
+    beside the states: the gradient and the new state of the members that are computed at once, and
+    what autograd keeps of their forward pass, found on the meta device; what an operator or the
+    backward pass needs for a moment is not in it, nor is what the compiler takes. `outputs` are
+    those of the teacher that are kept, and `logits` what an evaluation takes. `data` is held
+    already, and in no sum.
     """
 
     members: int
@@ -119,7 +125,12 @@ def estimated(
         trainings.append(_training(task, group, task.epochs, _outputs(task), mesh))
     if teacher is not None:
         trainings.append(_training(task, [(teacher, 1)], task.teacher_epochs, 0, mesh))
-    return max(trainings, key=_total)
+    most = max(trainings, key=_total)
+    if task.resolution is None:  # else no training has more seeds than the pilot
+        return most
+    students = [student_of(one.distillation.init(0)) for one in methods.values()]
+    joined = task.resolution.max_seeds * max(map(size_of, students))
+    return replace(most, copy=max(most.copy, joined))
 
 
 def sharers(place: torch.device, mesh: Mesh) -> int:

@@ -209,23 +209,34 @@ class RunFolder:
         checkpoint.write(self.teacher, state_dict(teacher.params, teacher.buffers), about)
 
     def save_students(
-        self, method: str, state: State, about: Mapping[str, Any], first: int = 0
+        self,
+        method: str,
+        state: State,
+        about: Mapping[str, Any],
+        first: int = 0,
+        before: int = 0,
     ) -> None:
         """Write a method's trained students, which `checkpoint.load_members` gives back, and beside
         them the running averages of their weights where they were kept. Of several ranks each hands
-        on its own, numbered from `first` on, and there is one file in the end.
+        on its own, numbered from `first` on, and there is one file in the end. They join as many as
+        were there `before`; where these are not, they stand under their numbers all the same.
 
         Raises ValueError where a rank cannot write its own, on every rank, and what
-        `checkpoint.write` raises, on that which writes the file.
+        `checkpoint.write` raises, on that which writes the file, which it does not touch where the
+        students that are to be joined cannot be read.
         """
-        self._save(self.students(method), state_dict(*student_of(state)), about, first)
+        self._save(self.students(method), state_dict(*student_of(state)), about, first, before)
         if isinstance(state.optimizer, AverageState):
-            self._save(self.averages(method), state_dict(*average_of(state)), about, first)
+            averages = state_dict(*average_of(state))
+            self._save(self.averages(method), averages, about, first, before)
 
-    def _save(self, path: Path, tree: Tensors, about: Mapping[str, Any], first: int) -> None:
+    def _save(
+        self, path: Path, tree: Tensors, about: Mapping[str, Any], first: int, before: int
+    ) -> None:
         mesh = self.mesh
         if mesh.ranks == 1:
-            checkpoint.save_members(path, tree, about)
+            own = checkpoint.by_member(tree, first=first)
+            checkpoint.write(path, _only_first(path, before) | own, about)
             return
         self._handed += 1  # on every rank alike
         names = [f"{self._handed}-{part}.safetensors" for part in range(mesh.member_ranks)]
@@ -240,7 +251,7 @@ class RunFolder:
             if why is not None:
                 raise ValueError(f"{why} (on rank {rank})")
         if mesh.rank == 0:
-            checkpoint.write(path, checkpoint.read(parts), about)
+            checkpoint.write(path, _only_first(path, before) | checkpoint.read(parts), about)
             for part in parts:
                 part.unlink()
 
@@ -251,6 +262,14 @@ class RunFolder:
     def _write(self, name: str, text: str) -> None:
         with checkpoint.whole(self.path / name) as temporary:
             temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def _only_first(path: Path, members: int) -> Tensors:
+    """The first students in a file, as far as they are there: one may not have been written."""
+    if not members or not path.exists():
+        return {}
+    tensors = checkpoint.read(path)
+    return {name: x for name, x in tensors.items() if int(name.partition(".")[0]) < members}
 
 
 def _is_of_a_beginning(path: Path) -> bool:

@@ -75,9 +75,10 @@ class Pace:
         return a_step, (now["evaluation"] - before["evaluation"]) / evaluations
 
 
-def cost_of(seconds: Seconds, members: int) -> Cost:
-    """What a training took that has ended."""
-    return Cost(seconds["first_step"], (seconds["steps"] + seconds["evaluation"]) / members)
+def cost_of(seconds: Seconds, members: int, trainings: int = 1) -> Cost:
+    """What a training took that has ended, or each of several."""
+    rest = seconds["steps"] + seconds["evaluation"]
+    return Cost(seconds["first_step"] / trainings, rest / members)
 
 
 def left_of(members: Sequence[int], known: Sequence[Cost]) -> float:

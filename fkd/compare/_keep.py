@@ -7,7 +7,7 @@ from fkd import checkpoint
 from fkd.compare import sweep
 from fkd.compare._folder import RunFolder
 from fkd.compare._reading import teacher_of
-from fkd.compare._run import TEACHER, Progress, Run
+from fkd.compare._run import Progress, Run
 from fkd.compare._saver import Saver
 
 
@@ -22,11 +22,19 @@ def go_on(run: Run, folder: RunFolder) -> list[str]:
         results = run.results
         results.methods, results.teacher = then.methods, then.teacher
         results.failed = {name: why for name, why in then.failed.items() if why.kind == "diverged"}
+        for name, one in then.unfinished.items():
+            (results.unfinished if name in results.failed else results.methods)[name] = one
         results.compiled, results.resumed = then.compiled, then.resumed
         run.spent = then.seconds.get("total", 0.0)
         results.seconds = then.seconds | results.seconds
-    ended = [name for name in run.task.methods if run.has_ended(name)]
+    notes = run.rounds.decide(accord)
+    ended = [name for name in run.task.methods if run.rounds.has_ended(name)]
     known = [f"{', '.join(ended)}: ended"] if ended else []
+    part: dict[int, list[str]] = {}
+    for name in run.results.methods:
+        if name not in ended:
+            part.setdefault(run.rounds.trained(name), []).append(name)
+    known += [f"{', '.join(names)}: {seeds} seeds ended" for seeds, names in part.items()]
     is_trained = accord.share("the teacher's file", folder.teacher.exists())[0]
     if run.teacher is None and is_trained:
         with accord.together("the teacher"):
@@ -36,17 +44,16 @@ def go_on(run: Run, folder: RunFolder) -> list[str]:
         run.results.seconds["teacher_training"] = about["seconds"]
         known.insert(0, "the teacher is trained")
     saved = folder.saved()
-    of_teacher = saved is not None and saved.names == [TEACHER]
-    if saved and (run.teacher is None if of_teacher else not any(map(run.has_ended, saved.names))):
+    if saved and run.is_under_way(saved):
         run.saved = saved
         known.append(str(saved))
     elif saved:  # a kill came between the end of its training and its removal
         _attempt(run, folder.remove_saved)
     if not known:
-        return []
+        return notes
     if len(ended) < len(run.task.methods):
         run.results.resumed += 1
-    return [f"Going on with the run in {folder.path}: {'; '.join(known)}"]
+    return [f"Going on with the run in {folder.path}: {'; '.join(known)}", *notes]
 
 
 def kept(run: Run, folder: RunFolder, minutes: float) -> Generator[Progress]:
@@ -74,7 +81,7 @@ def kept(run: Run, folder: RunFolder, minutes: float) -> Generator[Progress]:
                 saver.save(progress.standing)
             yield progress
             run.accord.wish(save=saver.due)
-        if _ended(run) and run.accord.mesh.rank == 0:
+        if any(_ended(run)) and run.accord.mesh.rank == 0:
             _attempt(run, run.results.write, folder.path)
     except GeneratorExit:  # its caller has stopped, between two steps
         if progress is not None and progress.standing is not None:
@@ -86,8 +93,9 @@ def kept(run: Run, folder: RunFolder, minutes: float) -> Generator[Progress]:
         folder.close()
 
 
-def _ended(run: Run) -> int:
-    return len(run.results.methods) + len(run.results.failed)
+def _ended(run: Run) -> tuple[list[int], list[str]]:
+    """How many seeds of each method have ended, and who failed."""
+    return [len(one.seeds) for one in run.results.methods.values()], list(run.results.failed)
 
 
 def _write_teacher(run: Run, folder: RunFolder, saver: Saver) -> None:
@@ -102,8 +110,9 @@ def _write_teacher(run: Run, folder: RunFolder, saver: Saver) -> None:
 def _write_ends(run: Run, folder: RunFolder, saver: Saver) -> None:
     """Write methods that ended: a kill between any two of these steps loses nothing."""
     _share_errors(run, saver)  # no rank's checkpoint is being written from here on
-    for name, students in run.students.items():
-        _attempt(run, folder.save_students, name, students, _about(run, name), run.held[name].start)
+    for name, trained in run.students.items():
+        who, first, before = _about(run, name), trained.first, trained.before
+        _attempt(run, folder.save_students, name, trained.state, who, first, before)
     if run.accord.mesh.rank == 0:
         for name, traceback in run.tracebacks.items():
             _attempt(run, folder.save_error, name, traceback)
@@ -114,10 +123,11 @@ def _write_ends(run: Run, folder: RunFolder, saver: Saver) -> None:
 
 def _about(run: Run, name: str) -> dict[str, Any]:
     """Who the students in a method's file are, in their order."""
-    choice = run.results.methods[name].sweep
+    measured = run.results.methods[name]
+    choice = measured.sweep
     return {
         "method": name,
-        "seeds": list(run.task.seeds),
+        "seeds": measured.seeds,
         "setting": sweep.describe(choice.best.hyper) if choice else "",
         "network": run.results.networks["student"],
     }

@@ -171,6 +171,14 @@ def _add_training(whole: argparse.ArgumentParser) -> None:
         help=f"the field's options by one word, {' or '.join(RECIPES)}; options beside it count",
     )
     add("--seeds", default="8", help="how many (8), or which (3,5,8)")
+    add(
+        "--resolution",
+        type=float,
+        metavar="POINTS",
+        help="the seeds are a pilot, and as many more join it as let every difference be known to "
+        "so many points of accuracy at 95 %%",
+    )
+    add("--max-seeds", type=int, default=64, metavar="N", help="the most seeds for --resolution")
     add("--epochs", type=int, default=10, help="how often each example is seen")
     add("--teacher-epochs", type=int, help="the same of a teacher that is trained (default: same)")
     add("--optimizer", default="adam", help=f"one of {', '.join(OPTIMIZERS)}")

@@ -1,15 +1,17 @@
-"""A comparison that runs: the teacher, what it says, then each method's students."""
+"""A comparison that runs: the teacher, what it says, then each method's students, by rounds."""
 
 import time
 import traceback
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from fkd import evaluate
 from fkd.compare import sweep
 from fkd.compare._accord import Accord
-from fkd.compare._forecast import Cost, Pace, cost_of, left_of
+from fkd.compare._forecast import Pace, left_of
 from fkd.compare._record import Exam, Record, answers_of, marks_of, timed
+from fkd.compare._rounds import Rounds
 from fkd.compare._standing import Saved, Standing
 from fkd.compare._task import Candidates, Task, teacher_candidates
 from fkd.compare.environment import peak_memory
@@ -17,7 +19,7 @@ from fkd.compare.failure import Failure, RankError, failure_of
 from fkd.compare.results import MethodResults, Results, TeacherResults
 from fkd.data import Source
 from fkd.distillation import State, student_of
-from fkd.ensemble import member
+from fkd.ensemble import member, part
 from fkd.methods import Context
 from fkd.teachers import Teacher, cached, module_of
 from fkd.train import Students, train
@@ -32,9 +34,9 @@ class Progress:
     `compiling` is True while the step that compiles is under way. `results` is the comparison's
     record, which holds all that is known. `standing` is that of the students in training, from
     which the training can go on, valid until the next step. `left` is the seconds to the end of the
-    whole comparison, once the pace of a method's students is known. `save` and `stop` are what all
-    ranks agreed on at this step: to save where training stands, and the number of a signal that
-    ends the run.
+    whole comparison, once the pace of a method's students and the number of seeds are known. `save`
+    and `stop` are what all ranks agreed on at this step: to save where training stands, and the
+    number of a signal that ends the run.
     """
 
     what: str
@@ -48,35 +50,48 @@ class Progress:
     stop: int | None = None
 
 
+class Trained(NamedTuple):
+    """A rank's students of a method: their state, the place of the `first` of them among all seeds
+    of the method, and how many of these there were `before` their training."""
+
+    state: State
+    first: int
+    before: int
+
+
 @dataclass
 class Run:
     """One run of a task: what is known so far, and how it goes on.
 
     `teacher` is None before it is trained here; `context` holds it as a module. `saved` is the
     checkpoint that a training goes on from. `students` are those of the methods that ended last, as
-    far as they are this rank's, and `held` says which of a method's seeds these are. `tracebacks`
-    tell of the methods that failed by an error. `spent` is the seconds that the run took before it
-    was gone on with, `troubles` what could not be written of it, and `accord` what the ranks that
-    share it agree on.
+    far as they are this rank's. `tracebacks` tell of the methods that failed by an error. `spent`
+    is the seconds that the run took before it was gone on with, `notes` what a user should know of
+    it, `troubles` what could not be written of it, and `accord` what the ranks that share it agree
+    on.
     """
 
     task: Task
     context: Context
     results: Results
     accord: Accord
+    notes: list[str]
     teacher: Teacher | None = None
     teacher_curves: dict[str, list[float]] | None = None
     saved: Saved | None = None
-    students: dict[str, State] = field(default_factory=dict)
-    held: dict[str, slice] = field(default_factory=dict)
+    students: dict[str, Trained] = field(default_factory=dict)
     tracebacks: dict[str, str] = field(default_factory=dict)
     spent: float = 0.0
     troubles: list[str] = field(default_factory=list)
+    rounds: Rounds = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.rounds = Rounds(self.task, self.results)
 
     def progress(self) -> Generator[Progress]:
         """Do everything that is not done, and say how far it is."""
         begin, results = time.perf_counter(), self.results
-        if not all(map(self.has_ended, self.task.methods)):
+        if not all(map(self.rounds.has_ended, self.task.methods)):
             with self.accord.together("the end of the run"):
                 for progress in self._progress():
                     total = self.spent + time.perf_counter() - begin
@@ -94,21 +109,33 @@ class Run:
         yield self._between(reading, 0, 1)
         source, exam = self._ask_teacher()
         yield self._between(reading, 1, 1)
-        groups = self.task.groups
-        for number, group in enumerate(groups, start=1):
-            names = [name for name in group if not self.has_ended(name)]
-            if names:
-                where = f"({number} of {len(groups)})"
-                yield from self._compare_alone(where, names, source, exam)
+        yield from self._round(0, source, exam)
+        self.notes += self.rounds.decide(self.accord)
+        for number in range(1, len(self.rounds.ends)):
+            yield from self._round(number, source, exam)
+
+    def _round(self, number: int, source: Source, exam: Exam) -> Generator[Progress]:
+        """Train what each method lacks of a round's seeds."""
+        groups, which = self.task.groups, ""
+        if self.task.resolution is not None:
+            which = f", round {number + 1} of {len(self.rounds.ends)}" if number else ", pilot"
+        for k, group in enumerate(groups, start=1):
+            lacking = {name: self.rounds.lacking(name, number) for name in group}
+            seeds = {name: own for name, own in lacking.items() if own}
+            if seeds:
+                yield from self._compare_alone(
+                    f"({k} of {len(groups)}{which})", seeds, source, exam
+                )
 
     def _between(self, what: str, step: int, steps: int, compiling: bool = False) -> Progress:
         """How far it is between steps, where all ranks meet."""
         self.accord.at()
         return Progress(what, step, steps, compiling, self.results, stop=self.accord.stop)
 
-    def has_ended(self, name: str) -> bool:
-        """Whether a method was trained to its end, or failed."""
-        return name in self.results.methods or name in self.results.failed
+    def is_under_way(self, saved: Saved) -> bool:
+        """Whether a checkpoint is of a training that has not ended."""
+        of_teacher = list(saved.seeds) == [TEACHER]
+        return self.teacher is None if of_teacher else not self.rounds.have_ended(saved.seeds)
 
     def set_teacher(self, teacher: Teacher, curves: dict[str, list[float]] | None) -> None:
         """Take the teacher that was trained here."""
@@ -161,40 +188,40 @@ class Run:
         return task.recipe.students(task.student, task.methods[name], self.context, split)
 
     def _compare_alone(
-        self, where: str, names: Sequence[str], source: Source, exam: Exam
+        self, where: str, seeds: Mapping[str, list[int]], source: Source, exam: Exam
     ) -> Generator[Progress]:
         """Compare methods so that one's fault is its own: those that were trained side by side are
-        trained one by one where that fails, for whose fault it was shows alone."""
-        apart = len(names) > 1 and self.saved is not None and self.saved.names != names
+        trained one by one where that fails, for whose fault it was shows alone, and where one has
+        more seeds to train than another, having failed before."""
+        names = list(seeds)
+        saved = self.saved is not None and list(self.saved.seeds) != names
+        apart = len(names) > 1 and (saved or len(set(map(len, seeds.values()))) > 1)
         if not apart:
             try:
-                yield from self._compare(where, names, source, exam)
+                yield from self._compare(where, seeds, source, exam)
             except Exception as error:  # whatever it is, the other methods are worth knowing
                 told = self.accord.told(error, ends=False)
                 if isinstance(told, RankError) and told.ends:
                     raise told from error
                 apart = len(names) > 1
                 if not apart:
-                    self.results.failed[names[0]] = failure_of(told)
+                    self.rounds.put({}, {names[0]: failure_of(told)})
                     self.tracebacks[names[0]] = traceback_of(told)
             # Only here is the error let go of, and with it the memory of what it came from.
             if names[0] in self.tracebacks:
                 yield self._between(f"{names[0]} {where}: failed", 1, 1)
         for name in names if apart else ():
-            yield from self._compare_alone(where, [name], source, exam)
+            yield from self._compare_alone(where, {name: seeds[name]}, source, exam)
 
     def _compare(
-        self, where: str, names: Sequence[str], source: Source, test: Exam
+        self, where: str, seeds: Mapping[str, list[int]], source: Source, test: Exam
     ) -> Generator[Progress]:
-        """Train methods side by side, and put each into the results."""
+        """Train these seeds of methods side by side, and put each into the results."""
         task = self.task
-        what = f"{', '.join(names)} {where}: {task.members(names)} students"
-        candidates = {name: self._candidates(name) for name in names}
-        members = self.accord.mesh.members
-        records = {
-            name: Record(one.model, task.seeds, one.grid, members(task.members([name])))
-            for name, one in candidates.items()
-        }
+        candidates = {name: self._candidates(name) for name in seeds}
+        records = {n: self._record(n, one, seeds[n]) for n, one in candidates.items()}
+        members = sum(len(record.grid) * len(record.seeds) for record in records.values())
+        what = f"{', '.join(seeds)} {where}: {members} students"
         # A sweep's many students are followed on the validation split; only the chosen are tested.
         exam = test
         if task.validation:
@@ -203,28 +230,38 @@ class Run:
         yield from self._train(what, task.epochs, candidates, records, source, exam, teacher)
         ended: dict[str, MethodResults] = {}
         failed: dict[str, Failure] = {}
-        students: dict[str, State] = {}
-        held: dict[str, slice] = {}
+        students: dict[str, Trained] = {}
         for name, record in records.items():
             one = self._concluded(name, record, test)
             if isinstance(one, Failure):  # the other methods are still worth knowing
                 failed[name] = one
             else:
-                ended[name], students[name], held[name] = one
+                ended[name], state, first = one
+                before = self.rounds.trained(name)
+                students[name] = Trained(state, before + first, before)
         # All at once, for their checkpoint is one.
-        self.students, self.held = students, held
-        known = self.results.methods | ended
-        self.results.methods = {name: known[name] for name in task.methods if name in known}
-        self.results.failed |= failed
+        self.rounds.put(ended, failed)
+        self.students = students
         steps = task.epochs * task.steps
         yield self._between(what, steps, steps)
 
+    def _record(self, name: str, candidates: Candidates, seeds: Sequence[int]) -> Record:
+        """The record of new students of a method. Those that join others have the setting of a
+        sweep that was chosen of these."""
+        before, grid, mesh = self.results.methods.get(name), candidates.grid, self.accord.mesh
+        if before is not None and before.sweep is not None:
+            grid = [before.sweep.best.hyper]
+        members = len(grid) * len(seeds)
+        # Fewer than there are ranks, which only the last to join can be, every rank trains.
+        own = None if members < mesh.member_ranks else mesh.members(members)
+        return Record(candidates.model, seeds, grid, own)
+
     def _concluded(
         self, name: str, record: Record, test: Exam
-    ) -> tuple[MethodResults, State, slice] | Failure:
-        """A method's results after its last epoch, this rank's students, and which of them all
-        those are; of a sweep, those of the chosen setting, tested. A failure where no setting can
-        be chosen, and where a student that is tested is not finite."""
+    ) -> tuple[MethodResults, State, int] | Failure:
+        """A method's results after its last epoch, this rank's students, and the place of the first
+        of them among all; of a sweep, those of the chosen setting, tested. A failure where no
+        setting can be chosen, and where a student that is tested is not finite."""
         task = self.task
         if reason := record.why_diverged(task.steps):
             return Failure("diverged", reason)
@@ -253,9 +290,11 @@ class Run:
                 return Failure("diverged", record.why_broken(tested.broken, chosen.start))
             curves = curves | {key: [row] for key, row in tested.metrics.items()}
             answers = tested.answers
+        if record.own is None and self.accord.mesh.member_rank:
+            state = part(state, slice(0, 0))  # rank 0 has them, too
         known = answers_of(answers, test.source.examples)
         one = MethodResults(list(record.seeds), curves, record.seconds, choice, known)
-        return one, state, held
+        return one, state, held.start
 
     def _train(
         self,
@@ -271,16 +310,17 @@ class Run:
         task, results = self.task, self.results
         students, members, own = {}, 0, 0
         for name, record in records.items():
-            seeds, hyper = sweep.members(record.grid, record.seeds)
-            members += len(seeds)
+            each, hyper = sweep.members(record.grid, record.seeds)
+            members += len(each)
             here = slice(None) if record.own is None else record.own
             hyper = {key: values[here] for key, values in hyper.items()}
-            students[name] = Students(candidates[name].distillation, seeds[here], hyper)
-            own += len(seeds[here])
+            students[name] = Students(candidates[name].distillation, each[here], hyper)
+            own += len(each[here])
         total = epochs * task.steps
         compiles = task.plan_of(members, epochs).compile != "none"
         start = None
-        if self.saved is not None and self.saved.names == list(records):
+        seeds = {name: list(record.seeds) for name, record in records.items()}
+        if self.saved is not None and self.saved.seeds == seeds:
             start = self.saved.restored(students, records, source.device)
             self.saved = None
         first = 0 if start is None else start.epoch * start.steps + start.step
@@ -288,7 +328,8 @@ class Run:
         evaluation = exam.source.examples / task.data.train.batch_size
         pace = Pace(task.steps, epochs, evaluation, members)
         pace.see(first, seconds_of(records))
-        waiting, known = self._others(records)
+        waiting = self.rounds.to_come({name: len(own) for name, own in seeds.items()})
+        known = self.rounds.costs()
         training = train(
             students,
             source,
@@ -306,7 +347,7 @@ class Run:
             step = at.epoch * at.steps + at.step
             pace.see(step, seconds_of(records))
             left = None
-            if pace.known and TEACHER not in records:
+            if pace.known and self.rounds.decided and TEACHER not in records:
                 left = pace.left + left_of(waiting, [pace.cost, *known])
             standing = Standing(at, records, self.accord.mesh)
             self.accord.at(step)
@@ -318,16 +359,6 @@ class Run:
             results.compiled = True
             taken = sum(record.seconds["first_step"] for record in records.values())
             results.seconds["first_steps"] = results.seconds.get("first_steps", 0.0) + taken
-
-    def _others(self, records: Mapping[str, Record]) -> tuple[list[int], list[Cost]]:
-        """Beside the methods of these records: the members of each that is yet to be trained, and
-        what each took that has ended."""
-        task, ended = self.task, self.results.methods
-        waiting = [
-            name for name in task.methods if name not in records and not self.has_ended(name)
-        ]
-        known = [cost_of(one.seconds, task.members([name])) for name, one in ended.items()]
-        return [task.members([name]) for name in waiting], known
 
 
 def seconds_of(records: Mapping[str, Record]) -> dict[str, float]:

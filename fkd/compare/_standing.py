@@ -20,7 +20,7 @@ ALONE = Mesh()  # one process
 # What a record holds beside the students themselves.
 MEASURED = ("curves", "seconds", "diverged", "broken", "answers")
 # What all files of one moment say alike.
-MOMENT = ("names", "epoch", "step", "steps", "members", "metrics")
+MOMENT = ("seeds", "epoch", "step", "steps", "members", "metrics")
 
 
 def share(mesh: Mesh, members: int) -> slice:
@@ -69,7 +69,7 @@ class Standing:
             copied = tree_map(lambda leaf: leaf.detach().to("cpu", copy=True), tree)
             tensors |= checkpoint.by_member(copied, name, first=own.start)
         about = {
-            "names": list(at.states),
+            "seeds": {name: list(self.records[name].seeds) for name in at.states},
             "epoch": at.epoch,
             "step": at.step,
             "steps": at.steps,
@@ -100,8 +100,8 @@ class _Measured:
 
 
 class Saved:
-    """A checkpoint in files, of which this rank's members are read. `names` are those that it
-    holds, in the order of their training.
+    """A checkpoint in files, of which this rank's members are read. `seeds` are those of each
+    method that it holds, in the order of their training.
 
     Raises ValueError where a file is damaged, is no checkpoint, or is one of another moment.
     """
@@ -114,17 +114,17 @@ class Saved:
                     f"checkpoint {path}: it is of another moment than {paths[0].name}; remove them"
                 )
         self.about = abouts[0]  # rank 0's clock is taken
-        self.names: list[str] = self.about["names"]
+        self.seeds: dict[str, list[int]] = self.about["seeds"]
         self.own = {name: share(mesh, count) for name, count in self.about["members"].items()}
         self.tensors: Tensors = {}
-        for name in self.names:
+        for name in self.seeds:
             self.tensors |= checkpoint.only_members(paths, _range(self.own[name]), name)
 
     def __str__(self) -> str:
         """Whose training it is, and how far it had come."""
         at = self.about
         where = f"epoch {at['epoch'] + 1}, step {at['step']} of {at['steps']}"
-        return f"{', '.join(self.names)} at {where}"
+        return f"{', '.join(self.seeds)} at {where}"
 
     def restored(
         self, students: Mapping[str, Students], records: Mapping[str, Record], device: torch.device

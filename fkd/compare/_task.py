@@ -8,13 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from fkd import _check, methods
+from fkd.compare._stages import Resolution
 from fkd.compare.sweep import Setting, settings
 from fkd.data import Batch, Data, Resident, Source, steps_per_epoch
 from fkd.distillation import Distillation, distill
 from fkd.ensemble import Order
 from fkd.execution import Plan
 from fkd.methods import Context, Method
-from fkd.model import Model, functional
+from fkd.model import Model, Tensors, functional
 from fkd.optim import Optimizer
 from fkd.schedules import Schedule
 from fkd.split import Split
@@ -85,7 +86,8 @@ class Task:
 
     `data` is without the split that is held out for `validation`. `own` names the targets that the
     training source has by itself; what methods match beside them is of the teacher, which is asked
-    about each batch where it is to be `live`.
+    about each batch where it is to be `live`. With a `resolution` the `seeds` are those of a pilot,
+    which more may join.
     """
 
     teacher: Network
@@ -103,6 +105,7 @@ class Task:
     order: Order
     plan: Plan
     live: bool = False
+    resolution: Resolution | None = None
 
     @property
     def wanted(self) -> list[str]:
@@ -223,6 +226,18 @@ def without_teacher(chosen: Mapping[str, Method], own: Mapping[str, Tensor]) -> 
     """The first method that matches nothing of the teacher's, or the first of all."""
     names = (name for name, method in chosen.items() if not targets_of({name: method}, own))
     return next(names, next(iter(chosen)))
+
+
+def context_of(task: Task, teacher: nn.Module, outputs: Tensors) -> Context:
+    """What surrounds every student: the teacher as it is now, and the student's own outputs."""
+    targets = task.recipe.batch.targets
+    return Context(
+        examples=task.data.train.examples,
+        teacher=teacher,
+        steps_per_epoch=task.steps,
+        outputs={name: value.shape[1:] for name, value in outputs.items()},
+        targets={name: value.shape[1:] for name, value in targets.items()},
+    )
 
 
 def check_methods(task: Task, context: Context) -> dict[str, Candidates]:

@@ -177,6 +177,8 @@ def prepare(config: Config, console: Console, mesh: Mesh | None = None) -> Compa
             methods,
             data,
             seeds=config.seeds,
+            resolution=config.resolution,
+            max_seeds=config.max_seeds,
             epochs=config.epochs,
             optimizer=training.build(),
             schedules=training.schedules,
@@ -262,9 +264,10 @@ def follow(
     """Show how far the comparison is, until its end or a signal, or where nobody reads it."""
     results, accord = comparison.results, comparison.accord
     tell(comparison, console)
-    accuracy_told, troubles = False, 0
+    accuracy_told, notes, troubles = False, len(comparison.notes), 0
     with Display(console) as display:
         for progress in training:
+            notes = _tell_new(console, comparison.notes, notes)
             try:
                 display.show(progress)
             except BrokenPipeError:
@@ -272,10 +275,16 @@ def follow(
             if results.teacher and not accuracy_told:
                 console.print(f"Teacher accuracy: {100 * results.teacher.accuracy:.2f} %")
                 accuracy_told = True
-            for trouble in comparison.troubles[troubles:]:
-                console.print(trouble, markup=False)
-            troubles = len(comparison.troubles)
+            troubles = _tell_new(console, comparison.troubles, troubles)
             if stop.signal is not None:
                 accord.wish(stop=stop.signal)
             if accord.stop is not None:
                 return
+    _tell_new(console, comparison.notes, notes)
+
+
+def _tell_new(console: Console, lines: Sequence[str], told: int) -> int:
+    """Print the lines behind those that were told; how many are told now."""
+    for line in lines[told:]:
+        console.print(line, markup=False)
+    return len(lines)

@@ -120,7 +120,8 @@ def _differences(axes: Axes, results: Results, names: Sequence[str]) -> None:
     for row, name in enumerate(names):
         if difference := differences.get(name):
             own, theirs = (results.methods[n].last("test_accuracy") for n in (name, base))
-            values = percent(own) - percent(theirs)
+            pairs = min(len(own), len(theirs))  # while new seeds join, one may have more
+            values = percent(own[:pairs]) - percent(theirs[:pairs])
             joint = difference.joint_low, difference.joint_high
             _line(axes, row, joint, colors[name], 1.0)
             bounds = difference.low, difference.high

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from fkd import _check
-from fkd.compare._asked import check_seeds
+from fkd.compare._asked import check_seeds, resolution_of
 from fkd.compare._named import check_network, method_name
 from fkd.compare._parser import early, parser, read
 from fkd.compare._paths import file_to_read, folder_to_make, folder_to_read, path_of
@@ -65,6 +65,8 @@ class Config:
     set: dict[str, float]
     recipe: str | None
     seeds: tuple[int, ...]
+    resolution: float | None
+    max_seeds: int
     epochs: int
     teacher_epochs: int | None
     optimizer: str
@@ -112,6 +114,10 @@ class Config:
             raise ValueError("--methods: there are none; give at least one")
         _check_once("--methods", [method_name(text) for text in self.methods])
         check_seeds("--seeds", self.seeds)
+        try:
+            resolution_of(self.resolution, self.max_seeds, self.seeds, self.methods)
+        except ValueError as error:
+            raise ValueError(in_flags(str(error))) from error
         _check_count("--epochs", self.epochs)
         if self.teacher_epochs is not None:
             _check_count("--teacher-epochs", self.teacher_epochs)
@@ -193,6 +199,8 @@ class Config:
         entry = asdict(self)
         for name in ("resume", "checkpoint_minutes", "data_ranks", "raw"):
             del entry[name]
+        if self.resolution is None:  # of a run that has one stage, nothing is told of a second
+            del entry["resolution"], entry["max_seeds"]
         return in_json(entry)
 
     @property

@@ -146,6 +146,7 @@ class Results:
     `seconds` holds `total` and its parts, and as `estimated_total` what the total was estimated at
     when the pace of the first students was known. `pilot` says how many of each method's first
     seeds were the pilot of a run in two stages, whose intervals are Stein's; None in one stage.
+    `unfinished` keeps what was measured of methods that failed when new seeds were to join theirs.
     """
 
     config: dict[str, Any]
@@ -164,6 +165,7 @@ class Results:
     complete: bool = False
     resumed: int = 0
     pilot: int | None = None
+    unfinished: dict[str, MethodResults] = field(default_factory=dict)
 
     def accuracy(self, method: str) -> Interval:
         """The mean test accuracy over seeds, and its interval."""
@@ -224,34 +226,20 @@ class Results:
         for metric in conclusions.METRICS:
             for name, one in conclusions.differences(self, metric).items():
                 methods[name].setdefault("differences", {})[metric] = one.to_json()
-        entry = asdict(self) | {"methods": methods, "sentence": conclusions.sentence(self)}
-        for optional in ("networks", "failed", "pilot"):
+        unfinished = {name: _measured(one) for name, one in self.unfinished.items()}
+        entry = asdict(self) | {"methods": methods, "unfinished": unfinished}
+        entry["sentence"] = conclusions.sentence(self)
+        for optional in ("networks", "failed", "pilot", "unfinished"):
             if not entry[optional]:
                 del entry[optional]
         return with_null(entry)
 
     def _method_to_json(self, name: str) -> dict[str, Any]:
-        method = self.methods[name]
-        rows = [
-            {"seed": seed} | {metric: method.last(metric)[k] for metric in method.curves}
-            for k, seed in enumerate(method.seeds)
-        ]
-        entry = {
-            "seeds": rows,
-            "curves": method.curves,
-            "seconds": method.seconds,
+        return _measured(self.methods[name]) | {
             "accuracy": self.accuracy(name)._asdict(),
             "agreement": self.agreement(name)._asdict(),
             "best": self.best(name)._asdict(),
         }
-        if method.sweep:
-            entry["sweep"] = asdict(method.sweep)
-            for setting in entry["sweep"]["settings"]:
-                if setting["test_accuracy"] is None:
-                    del setting["test_accuracy"]
-        if method.answers is not None:
-            entry["answers"] = {"shape": method.answers.shape, "bits": bits(method.answers)}
-        return entry
 
     @classmethod
     def from_json(cls, entry: dict[str, Any]) -> Results:
@@ -277,6 +265,7 @@ class Results:
             complete=entry["complete"],
             resumed=entry.get("resumed", 0),
             pilot=entry.get("pilot"),
+            unfinished={name: _method(one) for name, one in entry.get("unfinished", {}).items()},
         )
 
     def write(self, folder: str | Path) -> None:
@@ -325,6 +314,23 @@ def _teacher(entry: dict[str, Any]) -> TeacherResults:
         curves=None if curves is None else with_nan(curves),
         live=entry.get("live", False),
     )
+
+
+def _measured(method: MethodResults) -> dict[str, Any]:
+    """What is read back of a method."""
+    rows = [
+        {"seed": seed} | {metric: method.last(metric)[k] for metric in method.curves}
+        for k, seed in enumerate(method.seeds)
+    ]
+    entry = {"seeds": rows, "curves": method.curves, "seconds": method.seconds}
+    if method.sweep:
+        entry["sweep"] = asdict(method.sweep)
+        for setting in entry["sweep"]["settings"]:
+            if setting["test_accuracy"] is None:
+                del setting["test_accuracy"]
+    if method.answers is not None:
+        entry["answers"] = {"shape": method.answers.shape, "bits": bits(method.answers)}
+    return entry
 
 
 def _method(entry: dict[str, Any]) -> MethodResults:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fkd import _check, optim
 from fkd.compare._accord import Accord
@@ -22,6 +22,7 @@ from fkd.compare._asked import (
     check_ranks,
     config,
     hold_out,
+    resolution_of,
     summary,
 )
 from fkd.compare._estimate import check_memory
@@ -44,6 +45,7 @@ from fkd.compare._task import (
     SchedulesOf,
     Task,
     check_methods,
+    context_of,
     schedules_of,
     teacher_candidates,
     with_numbers,
@@ -62,7 +64,7 @@ from fkd.execution import (
     multiply_in,
     why_not_compile,
 )
-from fkd.methods import Context, Method
+from fkd.methods import Method
 from fkd.model import Tensors, functional, outputs_like
 from fkd.optim import Optimizer
 from fkd.schedules import Schedule
@@ -79,6 +81,13 @@ class Comparison:
     teacher's state_dict; without one, the teacher is first trained here, on the labels, for
     `teacher_epochs`, by default as many as the students.
 
+    With a `resolution`, in points of accuracy, the seeds are those of a pilot. The next whole
+    numbers join it, to as many in all, `max_seeds` at most, as let every method's difference from
+    the baseline be known to so many points at 95 %, for all methods at once (Stein's two stages,
+    `fkd.statistics.seeds_needed`). How many these are, and what they cost, goes into `notes` before
+    they are trained, no more of them at once than the pilot's, so that they take no more memory. Of
+    a sweep they are trained in the setting that the pilot has chosen.
+
     `schedules` multiply numbers by the step; a function (epochs, steps_per_epoch) -> schedules
     makes them for students and teacher alike. `numbers` are in place of the defaults of methods and
     optimizer, by name (`kd.weight`, `lr`). `augment` and `mix` change the training examples inside
@@ -93,8 +102,8 @@ class Comparison:
     is the same whenever it is read; otherwise the teacher is asked about each batch. Differences
     are taken from `baseline`: by default the first method that asks for no teacher.
 
-    Attributes: `results`, filled by `run`; `notes`, what a user should know before it runs;
-    `teacher`, the trained teacher once there is one.
+    Attributes: `results`, filled by `run`; `notes`, what a user should know before it runs, and
+    while it does; `teacher`, the trained teacher once there is one.
 
     Raises ValueError, which begins with the argument's name, for what makes no sense, and for what
     takes more memory than is free.
@@ -112,6 +121,8 @@ class Comparison:
         data: Data,
         *,
         seeds: Sequence[int] = range(8),
+        resolution: float | None = None,
+        max_seeds: int = 64,
         epochs: int = 10,
         optimizer: Optimizer | None = None,
         schedules: Mapping[str, Schedule] | SchedulesOf | None = None,
@@ -156,6 +167,7 @@ class Comparison:
             check_arguments(
                 methods, seeds, epochs, teacher_seed, teacher_epochs, teacher_memory, order
             )
+            asked = resolution_of(resolution, max_seeds, seeds, methods)
             check_precision(precision, device)
             held_out = None
             if sweep:
@@ -193,8 +205,9 @@ class Comparison:
                 teacher_schedules=of_teacher,
                 order=order,
                 plan=plan or Plan(),
+                resolution=asked,
             )
-            context = _context(task, modules[TEACHER], student_outputs)
+            context = context_of(task, modules[TEACHER], student_outputs)
             candidates = check_methods(task, context)
             baseline = baseline or without_teacher(task.methods, task.own)
             _check.known("baseline", "method", baseline, task.methods)
@@ -217,12 +230,13 @@ class Comparison:
                 shapes={TEACHER: shapes(teacher_outputs), "student": shapes(student_outputs)},
                 networks={role: type(module).__name__ for role, module in modules.items()},
                 seconds=seconds,
+                pilot=None if asked is None else len(seeds),
             )
             trained = None
             if teacher_state is not None:
                 trained = teacher_of(task.teacher.model, teacher_state, device)
             self._config, self._teacher_state = dict(self.results.config), teacher_state
-            self._run = Run(task, context, self.results, self._accord, trained)
+            self._run = Run(task, context, self.results, self._accord, self.notes, trained)
 
     @property
     def teacher(self) -> Teacher | None:
@@ -318,6 +332,8 @@ def compare(
     data: Data,
     *,
     seeds: Sequence[int] = range(8),
+    resolution: float | None = None,
+    max_seeds: int = 64,
     epochs: int = 10,
     optimizer: Optimizer | None = None,
     schedules: Mapping[str, Schedule] | SchedulesOf | None = None,
@@ -351,6 +367,8 @@ def compare(
         methods,
         data,
         seeds=seeds,
+        resolution=resolution,
+        max_seeds=max_seeds,
         epochs=epochs,
         optimizer=optimizer,
         schedules=schedules,
@@ -380,15 +398,3 @@ def _outputs(role: str, networks: Mapping[str, Network], inputs: Any, *, train: 
         return outputs_like(networks[role].model, inputs, train=train)
     except ValueError as error:
         raise ValueError(f"{role}: {error}") from error
-
-
-def _context(task: Task, teacher: nn.Module, outputs: Tensors) -> Context:
-    """What surrounds every student: the teacher as it is now, and the student's own outputs."""
-    targets = task.recipe.batch.targets
-    return Context(
-        examples=task.data.train.examples,
-        teacher=teacher,
-        steps_per_epoch=task.steps,
-        outputs={name: value.shape[1:] for name, value in outputs.items()},
-        targets={name: value.shape[1:] for name, value in targets.items()},
-    )

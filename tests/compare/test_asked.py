@@ -64,3 +64,25 @@ def test_the_greatest_seed_is_a_student_of_its_own():
     results = small(vectors(), {"ce": methods.ce()}, epochs=1, seeds=[0, 2**32 - 1])
     first, last = results.methods["ce"].curves["loss"][0]
     assert first != last
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"resolution": 0.0}, "resolution: resolution must be above zero and finite, but it is 0"),
+        ({"resolution": -1.0}, "resolution: resolution must be above zero"),
+        ({"resolution": float("nan")}, "resolution: resolution must be above zero and finite"),
+        ({"resolution": "0.5"}, "resolution: resolution must be a number"),
+        ({"seeds": [3]}, "resolution: how many seeds it takes is known from a pilot of at least "),
+        ({"methods": {"kd": methods.kd()}}, "resolution: .* but there is one method, kd; give"),
+        ({"max_seeds": 1}, "max_seeds: it bounds the seeds of the pilot too, which are 2, but it "),
+        ({"max_seeds": 0}, "max_seeds: max_seeds must be a whole number of at least 1"),
+        ({"max_seeds": 8.0}, "max_seeds: max_seeds must be a whole number"),
+        ({"seeds": [0, 2**32 - 3]}, "max_seeds: 62 seeds beyond 4294967293 are not all below"),
+        ({"baseline": "dkd"}, "baseline: method 'dkd' is not known"),
+    ],
+)
+def test_a_resolution_that_makes_no_sense_is_refused(options, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        small(vectors(), **{"resolution": 0.5} | options)

@@ -146,6 +146,14 @@ def test_a_terminal_of_any_width_has_a_bar_and_one_that_cannot_move_has_lines(te
     assert "100 of 100" not in text.getvalue() or term == "dumb"
 
 
+def test_of_many_trainings_a_terminal_has_the_last_bars():
+    with Display(console_on(io.StringIO())) as display:
+        for number in range(20):
+            display.show(at(100, f"round {number}"))
+    shown = [task.description for task in display.bar.tasks if task.visible]
+    assert shown == [f"round {number}" for number in range(8, 20)]
+
+
 COMMAND = [
     *(sys.executable, "-m", "fkd.compare", "--methods", "ce", "--epochs", "1", "--seeds", "1"),
     *("--image-size", "8", "--teacher-model", "resnet8", "--student-model", "resnet8"),

@@ -54,6 +54,8 @@ RIGHT = {
     "--methods": ["ce", "kd", "all", "mypackage.mine:own"],
     "--set": ["lr=0.1", "kd.weight=0.5"],
     "--seeds": ["1", "3,5", "4294967295,"],
+    "--resolution": ["0.5"],
+    "--max-seeds": ["64"],
     "--epochs": ["10", "100"],
     "--teacher-epochs": ["3"],
     "--optimizer": ["sgd", "adam"],

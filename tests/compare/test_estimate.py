@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -23,6 +24,7 @@ from fkd.methods import Term
 from fkd.model import functional
 
 ALONE = Mesh()
+TAUGHT: dict[str, Any] = {"teacher_state": trained_elsewhere()}
 
 
 def comparison(chosen=None, **options) -> Comparison:
@@ -68,6 +70,17 @@ def test_a_rank_has_its_members_and_its_part_of_each_batch():
     assert alone.states == first.states + last.states
     split = estimate_of(made, Mesh(0, 1, 2))
     assert split.states == alone.states and split.step < alone.step
+
+
+def test_students_that_may_join_count_where_they_lie_together_in_one_file():
+    chosen = {"ce": methods.ce(), "kd": methods.kd()}
+    few, many = (
+        estimate_of(comparison(chosen, resolution=0.1, max_seeds=most, **TAUGHT))
+        for most in (3, 1000)
+    )
+    assert few == estimate_of(comparison(chosen, **TAUGHT)) and few.copy == few.states
+    assert many.copy == 1000 * 4 * (4 * 8 + 8 + 8 * 2 + 2)  # their parameters
+    assert many.states == few.states  # for no more are trained at once
 
 
 def test_ranks_of_one_machine_share_what_is_free(monkeypatch):

@@ -18,6 +18,7 @@ from fkd.optim import averaged
 
 RARELY = 1e6  # minutes
 ALWAYS = 1e-9
+MINE = {"logits": Term(losses.kl_divergence, student="logits", target="logits")}
 # Each draws on another part of what a checkpoint holds.
 KINDS = {
     "plain": {},
@@ -26,6 +27,12 @@ KINDS = {
     "a live teacher": {"teacher_memory": 0.0},
     "own orders": {"order": "own"},
     "a running average": {"optimizer": averaged(optim.adam(0.01), decay=0.9)},
+    "two stages": {
+        "methods": {"ce": methods.ce(), "mine": MINE},
+        "sweep": {"lr": [0.001, 0.03]},
+        "resolution": 0.1,
+        "max_seeds": 4,
+    },
     "a head with a memory": {"methods": {"ce": methods.ce(), "crd": methods.crd(negatives=4)}},
 }
 
@@ -82,12 +89,13 @@ def wholes(tmp_path_factory):
         one = comparison(**options)
         count = sum(1 for _ in one.run(folder, checkpoint_minutes=RARELY))
         assert one.results.complete
+        assert one.results.seeds == options.get("max_seeds", 2)
         runs[kind] = measured(one.results), students(folder), count
     return runs
 
 
 @pytest.mark.slow
-@settings(max_examples=4)  # of seven kinds
+@settings(max_examples=4)  # of eight kinds
 @given(data=st.data())
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_that_is_stopped_anywhere_ends_as_one_that_is_not(
@@ -209,11 +217,7 @@ def test_a_checkpoint_that_is_damaged_is_refused_and_stays(tmp_path):
     assert file.read_bytes() == bytes_
 
 
-MIXED = {
-    "ce": methods.ce(),
-    "mine": {"logits": Term(losses.kl_divergence, student="logits", target="logits")},
-    "kd": methods.kd(),
-}
+MIXED = {"ce": methods.ce(), "mine": MINE, "kd": methods.kd()}
 
 
 @pytest.mark.parametrize("memory", [4.0, 0.0], ids=["kept", "live"])

@@ -70,6 +70,9 @@ def test_the_defaults():
     assert config.seeds == tuple(range(8)) and config.epochs == 10 and config.batch_size == 128
     assert config.plan == Plan() and config.compile == "auto"
     assert json.loads(json.dumps(asdict(config)))["sweep"] == {}
+    # Of a run in one stage nothing is told of a second.
+    assert "resolution" not in config.asked and "max_seeds" not in config.asked
+    assert options.parse(["--resolution", "0.5"]).asked["max_seeds"] == 64
 
 
 def test_every_flag_is_read():
@@ -90,9 +93,11 @@ def test_every_flag_is_read():
         "--layer": "feature_map=layer3 hidden=pool",
         "--teacher-layer": "hidden=norm",
         "--teacher-memory": "0.5",
-        "--methods": "kd",
+        "--methods": "ce kd",
         "--set": "kd.weight=0.9 lr=0.1",
         "--seeds": "3,5",
+        "--resolution": "0.5",
+        "--max-seeds": "32",
         "--epochs": "20",
         "--teacher-epochs": "30",
         "--optimizer": "sgd",
@@ -136,10 +141,12 @@ def test_every_flag_is_read():
         layer={"feature_map": "layer3", "hidden": "pool"},
         teacher_layer={"hidden": "norm"},
         teacher_memory=0.5,
-        methods=("kd",),
+        methods=("ce", "kd"),
         set={"kd.weight": 0.9, "lr": 0.1},
         recipe=None,
         seeds=(3, 5),
+        resolution=0.5,
+        max_seeds=32,
         epochs=20,
         teacher_epochs=30,
         optimizer="sgd",
@@ -227,6 +234,12 @@ def test_all_is_every_method():
             "each once and from 0 to 4294967295, but",
         ),
         (["--seeds", "99999999999"], "--seeds: there may be 1,048,576 at most, but got '9999999"),
+        (["--resolution", "0"], "--resolution: resolution must be above zero and finite"),
+        (["--resolution", "nan"], "--resolution: resolution must be above zero and finite"),
+        (["--resolution", "1", "--seeds", "1"], "--resolution: how many seeds it takes is known"),
+        (["--resolution", "1", "--methods", "kd"], "--resolution: it is that of differences"),
+        (["--resolution", "1", "--seeds", "65"], "--max-seeds: it bounds the seeds of the pilot"),
+        (["--max-seeds", "0"], "--max-seeds: max_seeds must be a whole number of at least 1"),
         (["--seeds", "3,3"], "--seeds: there must be at least one, each once and from 0"),
         (["--recipe", "cdr"], "--recipe: recipe 'cdr' is not known; choose from crd, imagenet"),
         (["--student-model", "resnet21"], "--student-model: network 'resnet21' is not known"),

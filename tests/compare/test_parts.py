@@ -101,16 +101,23 @@ def trained() -> State:
 @given(data=st.data(), data_ranks=st.integers(1, 2), ranks=st.integers(1, 4))
 def test_students_of_all_ranks_are_in_one_file(data, data_ranks, ranks, tmp_path_factory):
     folder, state = tmp_path_factory.mktemp("run"), trained()
+    # They join those before. Others may be there by a kill, which came before this was known.
+    before = data.draw(st.integers(0, MEMBERS), "before")
+    there = data.draw(st.integers(before, MEMBERS), "there") if before else 0
+    if there:
+        run = opened(folder, Mesh())
+        run.save_students("kd", part(state, slice(0, there)), {"method": "before"})
+        run.close()
     # Of a sweep a rank may have none of the students that were chosen.
     inner = data.draw(
-        st.lists(st.integers(0, MEMBERS), min_size=ranks - 1, max_size=ranks - 1), "bounds"
+        st.lists(st.integers(before, MEMBERS), min_size=ranks - 1, max_size=ranks - 1), "bounds"
     )
-    bounds = [0, *sorted(inner), MEMBERS]
+    bounds = [before, *sorted(inner), MEMBERS]
 
     def write(mesh: Mesh) -> None:
         run = opened(folder, mesh)
         first, last = bounds[mesh.member_rank : mesh.member_rank + 2]
-        run.save_students("kd", part(state, slice(first, last)), {"method": "kd"}, first)
+        run.save_students("kd", part(state, slice(first, last)), {"method": "kd"}, first, before)
         run.close()
 
     assert on_ranks(write, ranks, data_ranks) == [None] * (ranks * data_ranks)
@@ -121,6 +128,18 @@ def test_students_of_all_ranks_are_in_one_file(data, data_ranks, ranks, tmp_path
     back = checkpoint.load_members(folder / "students-kd.safetensors", like)
     assert all(torch.equal(back[name], x) for name, x in like.items())
     assert checkpoint.about(folder / "students-kd.safetensors") == {"method": "kd"}
+
+
+def test_students_stand_under_their_numbers_where_those_before_were_not_written(tmp_path):
+    run, state = opened(tmp_path, Mesh()), trained()
+    for first in (1, 2):
+        run.save_students("kd", part(state, slice(first, first + 1)), {}, first, first)
+    run.close()
+    like = part(state_dict(*student_of(state)), slice(1, 3))
+    back = checkpoint.load_members(tmp_path / "students-kd.safetensors", like, [1, 2])
+    assert all(torch.equal(back[name], x) for name, x in like.items())
+    with pytest.raises(ValueError, match="member 0 is missing"):
+        checkpoint.load_members(tmp_path / "students-kd.safetensors", like, [0])
 
 
 def test_a_part_that_cannot_be_written_is_told_on_every_rank(tmp_path, monkeypatch):
@@ -147,7 +166,11 @@ def test_a_part_that_cannot_be_written_is_told_on_every_rank(tmp_path, monkeypat
 
 def put(folder: Path, moment: Moment) -> None:
     """The files of a moment of a method with four students, whose numbers are the moment's."""
-    about = dict.fromkeys(MOMENT) | {"names": ["kd"], "members": {"kd": MEMBERS}, "records": {}}
+    about = dict.fromkeys(MOMENT) | {
+        "seeds": {"kd": list(range(MEMBERS))},
+        "members": {"kd": MEMBERS},
+        "records": {},
+    }
     about |= {"epoch": 0, "step": moment.step, "steps": 9}
     for mesh in meshes(moment.parts):
         own = mesh.members(MEMBERS)

@@ -55,6 +55,8 @@ WHOLE: dict[str, dict[str, Any]] = {
     }
     | TAUGHT,
     "a live teacher": {"teacher_memory": 0.0} | TAUGHT,
+    # Of three rounds, of which the last has fewer members than there are ranks.
+    "two stages": {"resolution": 0.1, "max_seeds": 5} | TAUGHT,
     "own orders": {"order": "own"} | TAUGHT,
     "a head with a memory": {"methods": {"crd": methods.crd(negatives=4), "ce": ALL["ce"]}}
     | TAUGHT,
@@ -144,6 +146,8 @@ def test_members_that_are_dealt_give_what_one_process_gives_bit_for_bit(name, ra
     for told in ranks:
         alone, together = told[name]
         assert together == alone
+        if name == "two stages":
+            assert [len(one["seeds"]) for one in alone["methods"].values()] == [5, 5]
 
 
 @pytest.mark.parametrize("name", ["an error", "an error beside others"])

@@ -58,6 +58,7 @@ def test_how_often_a_run_is_saved_may_change(elsewhere):
         (["--epochs", "10"], "the run has --epochs 20, and now --epochs 10 is asked for: leave"),
         (["--seeds", "2"], "the run has --seeds 3,5, and now --seeds 2 is asked for"),
         (["--set", "kd.weight=1"], "the run has --set kd.weight=0.5, and now --set kd.weight=1 is"),
+        (["--resolution", "1"], "the run has no --resolution, and now --resolution 1.0 is asked"),
         (["--lr", "0.1"], "the run has no --lr, and now --lr 0.1 is asked for"),
         (["--recipe", "crd"], "the run has no --recipe, and now --recipe crd is asked for"),
         (["--nesterov"], "the run has no --nesterov, and now --nesterov is asked for"),

@@ -84,7 +84,7 @@ def tensors_of(at: At):
 
 def test_what_is_taken_comes_back_from_a_file(trained, tmp_path):
     saved, at = trained.saved(tmp_path), trained.at
-    assert saved.names == ["ce", "crd"]
+    assert saved.seeds == {"ce": list(SEEDS), "crd": list(SEEDS)}
     assert str(saved) == "ce, crd at epoch 2, step 1 of 4"
     again = {name: Record(one.model, SEEDS, [{}]) for name, one in trained.records.items()}
     back = saved.restored(trained.students, again, CPU)
@@ -189,7 +189,7 @@ def test_files_of_two_moments_are_refused(tmp_path):
 
 
 def test_what_is_no_checkpoint_is_refused(tmp_path):
-    checkpoint.write(tmp_path / "x", {"a": torch.ones(1)}, {"names": ["ce"]})
+    checkpoint.write(tmp_path / "x", {"a": torch.ones(1)}, {"seeds": {"ce": [3]}})
     with pytest.raises(ValueError, match=r"it is not of a training under way, .* say epoch"):
         Saved([tmp_path / "x"])
 
