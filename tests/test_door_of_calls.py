@@ -98,6 +98,8 @@ APART = {
     "distributed.ShardedTeacher": "what sharded_teacher makes of its arguments",
     "distributed.sharded_teacher": "on several processes, in its own tests",
     "distillation.Parts": "what distill makes of its arguments",
+    "ensemble.check_order": "what train calls",
+    "ensemble.seeds_of": "what init and Students call",
     "export.save_onnx": "as exported, which it calls",
     "teachers.kept": "with the files that it keeps",
     "train.At": "a record that train gives",
