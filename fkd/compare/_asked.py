@@ -5,14 +5,18 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from fkd import _check
-from fkd.compare._task import Build, SchedulesOf, Task
+from fkd._random import Key
+from fkd.compare._task import Build, Candidates, SchedulesOf, Task
 from fkd.compare.results import DataSummary
 from fkd.data import Batch, Data, Mix, Source, Transform
 from fkd.distributed import Mesh
+from fkd.ensemble import Order, Seed, Seeds, check_order
 from fkd.execution import PRECISIONS, Plan
 from fkd.methods import Method
+from fkd.model import Model
 from fkd.optim import Optimizer
 from fkd.schedules import Schedule
 
@@ -85,12 +89,12 @@ METRICS = (
 
 def check_arguments(
     methods: Mapping[str, Method],
-    seeds: Sequence[int],
+    seeds: Sequence[Seed],
     epochs: int,
     teacher_seed: int,
     teacher_epochs: int | None,
     teacher_memory: float,
-    order: str,
+    order: Order,
 ) -> None:
     if not methods:
         raise ValueError("methods: there are none; give at least one")
@@ -104,6 +108,7 @@ def check_arguments(
     _check.plain("teacher_memory", teacher_memory=teacher_memory)
     _check.not_negative("teacher_memory", teacher_memory=teacher_memory)
     _check.known("order", "order", order, ("shared", "own"))
+    check_order("order", order, seeds)
 
 
 def check_names(name: str, method: Method) -> None:
@@ -120,12 +125,13 @@ def check_names(name: str, method: Method) -> None:
             raise ValueError(f"methods: {part!r} must be another name: it is a metric's")
 
 
-def check_seeds(where: str, seeds: Sequence[int]) -> None:
+def check_seeds(where: str, seeds: Sequence[Seed]) -> None:
     """Refuse seeds that are none, or not each of another student."""
     _check.sequence(where, seeds=seeds)
-    for seed in seeds:
-        _check.whole(where, seed=seed)
-    if not seeds or max(seeds) >= SEEDS or len(set(seeds)) != len(seeds):
+    numbers = [n for seed in seeds for n in (seed if isinstance(seed, Seeds) else (seed,))]
+    for number in numbers:
+        _check.whole(where, seed=number)
+    if not seeds or max(numbers) >= SEEDS or len(set(seeds)) != len(seeds):
         raise ValueError(
             f"{where}: there must be at least one, each once and from 0 to {SEEDS - 1}, but they "
             f"are {list(seeds)!r:.100}"
@@ -151,6 +157,32 @@ def check_ranks(task: Task, mesh: Mesh) -> None:
             mesh.split.rows(task.data.train.batch_size)
         except ValueError as error:
             raise ValueError(f"batch_size: {error}") from error
+
+
+FEW = 8  # examples, and seeds, by which it is seen whether a network draws
+
+
+def check_dropout(task: Task, candidates: Mapping[str, Candidates]) -> None:
+    """Refuse members who differ in the seed of their dropout where no student draws anything."""
+    if len({seed.dropout for seed in task.seeds if isinstance(seed, Seeds)}) < 2:
+        return
+    inputs = tree_map(lambda leaf: leaf[:FEW].cpu(), task.recipe.batch.inputs)
+    if not any(_draws(one.model, inputs) for one in candidates.values()):
+        raise ValueError(
+            "dropout: no student draws random numbers in its steps, so that seeds of it change "
+            "nothing; leave it out, or take a network with dropout"
+        )
+
+
+def _draws(model: Model, inputs: Any) -> bool:
+    """Whether another key gives other outputs in training."""
+    state, zero = model.init(0), torch.tensor(0)
+    with torch.no_grad():
+        first, *others = (
+            model.apply(*state, inputs, train=True, key=Key(torch.tensor(seed), zero))[0]
+            for seed in range(FEW)
+        )
+    return any(not torch.equal(other[name], first[name]) for other in others for name in first)
 
 
 def hold_out(data: Data, validation: float | Source) -> tuple[Data, Source]:
@@ -189,7 +221,7 @@ def config(
         "dataset": task.data.name,
         "root": None,
         "methods": list(task.methods),
-        "seeds": list(task.seeds),
+        "seeds": [list(seed) if isinstance(seed, Seeds) else seed for seed in task.seeds],
         "epochs": task.epochs,
         "teacher_epochs": task.teacher_epochs if teacher_state is None else None,
         "batch_size": train.batch_size,

@@ -17,6 +17,7 @@ from fkd import _check, optim
 from fkd.compare._accord import Accord
 from fkd.compare._asked import (
     check_arguments,
+    check_dropout,
     check_kinds,
     check_precision,
     check_ranks,
@@ -53,7 +54,7 @@ from fkd.compare.environment import environment, idle_cores
 from fkd.compare.results import Results
 from fkd.data import Batch, Data, Mix, Source, Transform, steps_per_epoch
 from fkd.distributed import Mesh
-from fkd.ensemble import Order
+from fkd.ensemble import Order, Seed
 from fkd.execution import (
     PAYS_FROM,
     PRECISIONS,
@@ -75,9 +76,10 @@ class Comparison:
     """A comparison that is ready to run: all that can be refused is refused when it is made.
 
     `teacher` and `student` build the networks, `methods` is what is compared, by name, and `data`
-    has a batch size. Each method's students have the same `seeds`. `teacher_state` is the trained
-    teacher's state_dict; without one, the teacher is first trained here, on the labels, for
-    `teacher_epochs`, by default as many as the students.
+    has a batch size. Each method's students have the same `seeds`: whole numbers, or with
+    `order="own"` `fkd.ensemble.Seeds`, as `fkd.compare.Factorial` lays them out. `teacher_state` is
+    the trained teacher's state_dict; without one, the teacher is first trained here, on the labels,
+    for `teacher_epochs`, by default as many as the students.
 
     `schedules` multiply numbers by the step; a function (epochs, steps_per_epoch) -> schedules
     makes them for students and teacher alike. `numbers` are in place of the defaults of methods and
@@ -110,7 +112,7 @@ class Comparison:
         methods: Mapping[str, Method],
         data: Data,
         *,
-        seeds: Sequence[int] = range(8),
+        seeds: Sequence[Seed] = range(8),
         epochs: int = 10,
         optimizer: Optimizer | None = None,
         schedules: Mapping[str, Schedule] | SchedulesOf | None = None,
@@ -198,6 +200,7 @@ class Comparison:
             baseline = baseline or without_teacher(task.methods, task.own)
             _check.known("baseline", "method", baseline, task.methods)
             check_ranks(task, mesh)
+            check_dropout(task, candidates)
             task = self._choose_live(task, teacher_outputs, teacher_memory)
             task = self._choose_compiling(task, teacher_state is not None, seconds)
             to_train = None if teacher_state is not None else teacher_candidates(task, context)
@@ -316,7 +319,7 @@ def compare(
     methods: Mapping[str, Method],
     data: Data,
     *,
-    seeds: Sequence[int] = range(8),
+    seeds: Sequence[Seed] = range(8),
     epochs: int = 10,
     optimizer: Optimizer | None = None,
     schedules: Mapping[str, Schedule] | SchedulesOf | None = None,
