@@ -43,6 +43,7 @@ PARTS = [
 LATE = {
     ("fkd.compare.results", "fkd.compare.table"),
     ("fkd.compare.results", "fkd.compare.figures"),
+    ("fkd.compare.results", "fkd.compare.conclusions"),
 }
 
 

@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from fkd import checkpoint
-from fkd.compare import _drawable, sweep_figures
+from fkd.compare import _drawable, conclusions, sweep_figures
 from fkd.compare._drawable import percent
 from fkd.compare.results import Results
 
@@ -113,13 +113,13 @@ def _accuracies(axes: Axes, results: Results, names: Sequence[str]) -> None:
 
 def _differences(axes: Axes, results: Results, names: Sequence[str]) -> None:
     colors, base = _colors(results), results.baseline
+    differences = conclusions.differences(results)
     for row, name in enumerate(names):
-        difference = results.difference(name)
-        if difference:
+        if difference := differences.get(name):
             own, theirs = (results.methods[n].last("test_accuracy") for n in (name, base))
             bounds = (difference.low, difference.high)
             values = percent(own) - percent(theirs)
-            _row(axes, row, values, difference.difference, bounds, colors[name])
+            _row(axes, row, values, difference.mean, bounds, colors[name])
     if not axes.collections:  # the baseline alone is paired with nothing
         axes.set_axis_off()
         return axes.set_in_layout(bool(results.failed))  # the reasons need its room

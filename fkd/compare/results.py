@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from fkd import checkpoint
 from fkd.compare._json import with_nan, with_null
 from fkd.compare.environment import environment
 from fkd.compare.failure import Failure, failure_of
-from fkd.statistics import Interval, Paired, interval, paired
+from fkd.statistics import Interval, interval, two_stage
 
 __all__ = [
     "DataSummary",
@@ -61,11 +62,14 @@ class TeacherResults:
 class SettingResults:
     """One setting of a sweep: its hyperparameters and each seed's accuracy on the validation split.
 
-    The accuracy of a seed that diverged is None.
+    `test_accuracy` is that on the test split after the last epoch, which the choice of a setting
+    never looks at: it tells what the choice was worth. It is None in results from before it was
+    kept. The accuracy of a seed that diverged is None.
     """
 
     hyper: dict[str, float]
     validation_accuracy: list[float | None]
+    test_accuracy: list[float | None] | None = None
 
     @property
     def diverged(self) -> bool:
@@ -92,18 +96,28 @@ class SweepResults:
         return {name: sorted({s.hyper[name] for s in self.settings}) for name in names}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MethodResults:
     """One method's students: their seeds and curves; of a sweep, those of the chosen setting.
 
     `seconds` holds `first_step` (with compilation), `steps` (the others) and `evaluation`, of all
-    students that were trained.
+    students that were trained. `answers`, bool [seeds, test examples], says which of the test
+    examples each was right about after the last epoch: None where an example has no class of its
+    own, as of dense labels, and in results from before they were kept.
     """
 
     seeds: list[int]
     curves: Curves
     seconds: dict[str, float]
     sweep: SweepResults | None = None
+    answers: np.ndarray | None = None
+
+    def __eq__(self, other: object) -> bool:
+        """Whether all is the same, and the answers bit for bit: arrays have no single truth."""
+        if not isinstance(other, MethodResults):
+            return NotImplemented
+        mine, theirs = ((m.seeds, m.curves, m.seconds, m.sweep) for m in (self, other))
+        return mine == theirs and bits(self.answers) == bits(other.answers)
 
     def last(self, metric: str) -> list[float]:
         """A metric after the last epoch, one number a seed."""
@@ -126,7 +140,8 @@ class Results:
     `teacher` or `student`; `failed` says of each method that has no results why. `complete`
     is False until every method has results, and `resumed` is how often the run was gone on with.
     `seconds` holds `total` and its parts, and as `estimated_total` what the total was estimated at
-    when the pace of the first students was known.
+    when the pace of the first students was known. `pilot` says how many of each method's first
+    seeds were the pilot of a run in two stages, whose intervals are Stein's; None in one stage.
     """
 
     config: dict[str, Any]
@@ -144,50 +159,67 @@ class Results:
     failed: dict[str, Failure] = field(default_factory=dict)
     complete: bool = False
     resumed: int = 0
+    pilot: int | None = None
 
     def accuracy(self, method: str) -> Interval:
         """The mean test accuracy over seeds, and its interval."""
-        return _interval(self.methods[method].last("test_accuracy"))
+        return self._interval(self.methods[method].last("test_accuracy"))
 
     def best(self, method: str) -> Interval:
         """The mean test accuracy over seeds at each seed's best epoch, and its interval.
 
         It is told beside `accuracy` for what it hides: an epoch chosen on the test set.
         """
-        return _interval(self.methods[method].best("test_accuracy"))
+        return self._interval(self.methods[method].best("test_accuracy"))
 
     def average(self, method: str) -> Interval | None:
         """The mean test accuracy of the running averages of weights, where they were kept."""
-        kept = "test_accuracy_of_average" in self.methods[method].curves
-        return _interval(self.methods[method].last("test_accuracy_of_average")) if kept else None
+        one = self.methods[method]
+        kept = "test_accuracy_of_average" in one.curves
+        return self._interval(one.last("test_accuracy_of_average")) if kept else None
 
     def agreement(self, method: str) -> Interval:
         """The mean share of test examples where student and teacher name the same class."""
-        return _interval(self.methods[method].last("teacher_agreement"))
+        return self._interval(self.methods[method].last("teacher_agreement"))
 
-    def difference(self, method: str) -> Paired | None:
-        """The test accuracy above that of the baseline, paired by seed; None without a pair."""
-        if method == self.baseline or self.baseline not in self.methods:
-            return None
-        base = self.methods[self.baseline].last("test_accuracy")
-        own = self.methods[method].last("test_accuracy")
-        if len(_numbers([*own, *base])) < len([*own, *base]):
-            return Paired(math.nan, None, None, None)
-        with np.errstate(all="ignore"):
-            return paired(own, base)
+    def _interval(self, values: Sequence[float]) -> Interval:
+        """The interval of a mean, Stein's after a pilot; of values that are not all numbers there
+        is none."""
+        if len(_numbers(values)) < len(values):
+            return Interval(math.nan, None, None, None)
+        with np.errstate(all="ignore"):  # what overflows is infinite, and no error
+            told = interval(values)
+            if self.pilot is None:
+                return told
+            _, low, high = two_stage(np.array([values]), self.pilot)
+        return told._replace(low=float(low[0]), high=float(high[0]))
+
+    @property
+    def seeds(self) -> int:
+        """How many seeds a method has: after a pilot more than were asked for."""
+        return max(
+            (len(method.seeds) for method in self.methods.values()),
+            default=len(self.config["seeds"]),
+        )
 
     @property
     def summary(self) -> str:
         """`digits, 8 seeds, 10 epochs`."""
-        return (
-            f"{self.data.name}, {len(self.config['seeds'])} seeds, {self.config['epochs']} epochs"
-        )
+        return f"{self.data.name}, {self.seeds} seeds, {self.config['epochs']} epochs"
 
     def to_json(self) -> dict[str, Any]:
-        """The structure of results.json, where None stands for a number that is not finite."""
+        """The structure of results.json, where None stands for a number that is not finite.
+
+        Beside what is read back it holds what is concluded: see `fkd.compare.conclusions`.
+        """
+        from fkd.compare import conclusions  # which takes Results
+
         methods = {name: self._method_to_json(name) for name in self.methods}
-        entry = asdict(self) | {"methods": methods}
-        for optional in ("networks", "failed"):
+        for metric in conclusions.METRICS:
+            for name, one in conclusions.differences(self, metric).items():
+                methods[name].setdefault("differences", {})[metric] = one.to_json()
+        entry = asdict(self) | {"methods": methods, "sentence": conclusions.sentence(self)}
+        for optional in ("networks", "failed", "pilot"):
             if not entry[optional]:
                 del entry[optional]
         return with_null(entry)
@@ -208,9 +240,11 @@ class Results:
         }
         if method.sweep:
             entry["sweep"] = asdict(method.sweep)
-        difference = self.difference(name)
-        if difference:
-            entry["difference"] = difference._asdict()
+            for setting in entry["sweep"]["settings"]:
+                if setting["test_accuracy"] is None:
+                    del setting["test_accuracy"]
+        if method.answers is not None:
+            entry["answers"] = {"shape": method.answers.shape, "bits": bits(method.answers)}
         return entry
 
     @classmethod
@@ -236,6 +270,7 @@ class Results:
             failed=_failed(entry),
             complete=entry["complete"],
             resumed=entry.get("resumed", 0),
+            pilot=entry.get("pilot"),
         )
 
     def write(self, folder: str | Path) -> None:
@@ -290,26 +325,46 @@ def _method(entry: dict[str, Any]) -> MethodResults:
     sweep = None
     if "sweep" in entry:
         settings = [
-            SettingResults(with_nan(setting["hyper"]), setting["validation_accuracy"])
+            SettingResults(
+                with_nan(setting["hyper"]),
+                setting["validation_accuracy"],
+                setting.get("test_accuracy"),
+            )
             for setting in entry["sweep"]["settings"]
         ]
         sweep = SweepResults(settings, entry["sweep"]["chosen"])
     seeds = [row["seed"] for row in entry["seeds"]]
-    return MethodResults(seeds, with_nan(entry["curves"]), with_nan(entry["seconds"]), sweep)
+    curves, seconds = with_nan(entry["curves"]), with_nan(entry["seconds"])
+    answers = None
+    if "answers" in entry:
+        seeds_and_examples = tuple(entry["answers"]["shape"])
+        answers = of_bits(entry["answers"]["bits"], seeds_and_examples)
+    return MethodResults(seeds, curves, seconds, sweep, answers)
+
+
+def bits(answers: np.ndarray | None) -> str | None:
+    """What is true and what is not, a bit each in the order of memory, in base64.
+
+    >>> bits(np.array([[True, False, False], [False, False, True]]))
+    'hA=='
+    """
+    return None if answers is None else base64.b64encode(np.packbits(answers).tobytes()).decode()
+
+
+def of_bits(text: str, shape: tuple[int, ...]) -> np.ndarray:
+    """What `bits` gave, bool in this shape.
+
+    >>> of_bits("hA==", (2, 3)).tolist()
+    [[True, False, False], [False, False, True]]
+    """
+    packed = np.frombuffer(base64.b64decode(text), np.uint8)
+    return np.unpackbits(packed, count=math.prod(shape)).astype(bool).reshape(shape)
 
 
 def _failed(entry: dict[str, Any]) -> dict[str, Failure]:
     # An earlier version knew of divergence alone.
     earlier = {name: Failure("diverged", why) for name, why in entry.get("diverged", {}).items()}
     return earlier | {name: Failure(**why) for name, why in entry.get("failed", {}).items()}
-
-
-def _interval(values: Sequence[float]) -> Interval:
-    """The interval of a mean; of values that are not all numbers there is none."""
-    if len(_numbers(values)) < len(values):
-        return Interval(math.nan, None, None, None)
-    with np.errstate(all="ignore"):  # what overflows is infinite, and no error
-        return interval(values)
 
 
 def _numbers(values: Sequence[float]) -> list[float]:

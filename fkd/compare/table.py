@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from fkd.compare import sweep
+from fkd.compare import conclusions, sweep
+from fkd.compare.conclusions import Difference
 from fkd.compare.results import Results
-from fkd.statistics import Interval, Paired
+from fkd.statistics import Interval
 
 WIDEST = 10_000  # characters of a row, which is never cut
 BEST = (
@@ -31,6 +32,7 @@ def table(results: Results, style: box.Box = box.SIMPLE_HEAD, wide: bool = False
     """
     # Without padding, four methods fit a terminal of 80 columns.
     rows = Table(box=style, padding=0 if style is box.SIMPLE_HEAD else (0, 1))
+    differences = conclusions.differences(results)
     rows.add_column("method", no_wrap=True)
     against = f"− {_name(results.baseline, style)}"
     columns = ["accuracy %", "95 % interval", against, "95 % interval", "p", "agree", "s"]
@@ -42,7 +44,7 @@ def table(results: Results, style: box.Box = box.SIMPLE_HEAD, wide: bool = False
     for column in columns:
         rows.add_column(Text(column), justify="right", no_wrap=True)
     for name in results.methods:
-        cells = _cells(results, name)
+        cells = _cells(results, name, differences.get(name))
         if wide:
             best = results.best(name).mean
             above = best - results.accuracy(name).mean
@@ -56,12 +58,12 @@ def table(results: Results, style: box.Box = box.SIMPLE_HEAD, wide: bool = False
     return rows
 
 
-def _cells(results: Results, name: str) -> list[str]:
-    accuracy, difference = results.accuracy(name), results.difference(name)
+def _cells(results: Results, name: str, difference: Difference | None) -> list[str]:
+    accuracy = results.accuracy(name)
     spread = "" if accuracy.deviation is None else f" ± {_percent(accuracy.deviation)}"
     middle, bounds, p = "", "", ""
     if difference:
-        middle = _percent(difference.difference, sign=True)
+        middle = _percent(difference.mean, sign=True)
         bounds, p = _range(difference, sign=True), _p(difference.p)
     seconds = results.methods[name].seconds
     return [
@@ -211,7 +213,7 @@ def _percent(share: float | None, sign: bool = False) -> str:
     return f"{100 * share:{'+' if sign else ''}.2f}"
 
 
-def _range(bounds: Interval | Paired, sign: bool = False) -> str:
+def _range(bounds: Interval | Difference, sign: bool = False) -> str:
     if bounds.low is None:
         return "–"
     return f"[{_percent(bounds.low, sign)}, {_percent(bounds.high, sign)}]"

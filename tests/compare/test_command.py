@@ -41,7 +41,7 @@ def test_a_whole_run_and_its_files(images, teacher, capsys):
         assert method["seconds"]["steps"] > 0
         if name != "ce":
             expected = np.mean(curve[-1]) - results["methods"]["ce"]["accuracy"]["mean"]
-            assert method["difference"]["difference"] == pytest.approx(expected)
+            assert method["differences"]["test_accuracy"]["mean"] == pytest.approx(expected)
     assert results["environment"]["torch"] == torch.__version__.partition("+")[0]
     assert results["seconds"]["total"] > results["seconds"]["data"] > 0
     table = (out / "table.md").read_text()

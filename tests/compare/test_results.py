@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from scipy import stats
 
 from fkd.compare import environment
+from fkd.compare.conclusions import differences
 from fkd.compare.results import Failure, Results
 
 COMMITTED = sorted((Path(__file__).parents[2] / "benchmarks" / "results").glob("*/results.json"))
@@ -51,9 +52,17 @@ def test_committed_results_are_read_and_written_as_they_are(path, tmp_path):
     again = json.loads((tmp_path / "results.json").read_text())
     again["data"] = {name: again["data"][name] for name in entry["data"]}  # `unit` is new
     assert again.pop("resumed") == entry.pop("resumed", 0)
-    for name in again["methods"]:
-        if "best" not in entry["methods"][name]:  # results from before it was told
-            del again["methods"][name]["best"]
+    for name, one in again["methods"].items():
+        before = entry["methods"][name]
+        if "best" not in before:  # results from before it was told
+            del one["best"]
+        told, before = one.pop("differences", None), before.pop("difference", None)
+        assert (told is None) == (before is None)
+        if told and before:  # as it was told before there were several
+            told = told["test_accuracy"]
+            mine = (told["mean"], told["low"], told["high"])
+            assert close(mine, (before["difference"], before["low"], before["high"]))
+    assert again.pop("sentence")
     assert close(again, entry)
     assert Results.read(tmp_path) == results
 
@@ -76,22 +85,22 @@ def test_results_of_an_earlier_version_are_read_and_drawn(path, tmp_path):
 def test_what_is_derived_is_what_scipy_says():
     base, other = [0.70, 0.72, 0.71, 0.75], [0.74, 0.73, 0.75, 0.76]
     results = record({"ce": method(base), "kd": method(other)})
-    accuracy, difference = results.accuracy("kd"), results.difference("kd")
+    accuracy, difference = results.accuracy("kd"), differences(results)["kd"]
     expected = stats.t.interval(0.95, 3, np.mean(other), stats.sem(other))
     assert (accuracy.mean, accuracy.low, accuracy.high) == pytest.approx(
         (np.mean(other), *expected)
     )
-    assert difference and difference.p == pytest.approx(stats.ttest_rel(other, base).pvalue)
-    assert difference.difference == pytest.approx(np.mean(other) - np.mean(base))
-    assert results.difference("ce") is None
+    assert difference.p == pytest.approx(stats.ttest_rel(other, base).pvalue)
+    assert difference.mean == pytest.approx(np.mean(other) - np.mean(base))
+    assert set(differences(results)) == {"kd"}
 
 
 def test_there_is_no_difference_from_a_baseline_that_diverged():
     results = record(
         {"kd": method([0.5, 0.6])}, baseline="ce", failed={"ce": Failure("diverged", "member 0")}
     )
-    assert results.difference("kd") is None
-    assert "difference" not in results.to_json()["methods"]["kd"]
+    assert differences(results) == {}
+    assert "differences" not in results.to_json()["methods"]["kd"]
 
 
 def test_the_structure_is_what_earlier_readers_know():
@@ -147,8 +156,8 @@ def test_a_mean_of_what_is_not_finite_is_none():
     results = record({"ce": method([0.5, 0.6]), "kd": method([0.5, 0.6])})
     results.methods["kd"].curves["test_accuracy"][-1][0] = math.inf
     assert math.isnan(results.accuracy("kd").mean) and results.accuracy("kd").low is None
-    difference = results.difference("kd")
-    assert difference and math.isnan(difference.difference) and difference.p is None
+    difference = differences(results)["kd"]
+    assert math.isnan(difference.mean) and difference.p is None
     assert results.best("kd").mean == pytest.approx((0.25 + 0.6) / 2)
 
 
