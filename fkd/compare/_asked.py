@@ -237,6 +237,7 @@ def config(
         "graph": plan.graph,
         "teacher_memory": teacher_memory,
         "order": task.order,
+        "teacher_seed": task.teacher_seed if teacher_state is None else None,
         "sweep": {name: list(values) for name, values in recipe.sweep.items()},
         "validation": validation if isinstance(validation, int | float) else None,
         "output": None,

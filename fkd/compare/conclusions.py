@@ -11,6 +11,7 @@ import numpy as np
 from scipy import stats
 
 from fkd.compare.results import Results
+from fkd.ensemble import Seed
 from fkd.statistics import (
     Bounds,
     Choice,
@@ -88,7 +89,7 @@ def differences(
     if not usable:
         return told
     x = np.stack(list(usable.values()))
-    if x.shape[1] < 2:
+    if x.shape[1] < 2 or results.factorial:
         return told | {name: Difference(float(row.mean())) for name, row in usable.items()}
     rows = _one_stage if results.pilot is None else _two_stages
     told |= dict(zip(usable, rows(x, confidence, results.pilot or 0), strict=True))
@@ -159,7 +160,7 @@ def best(results: Results, metric: str = "test_accuracy", confidence: float = 0.
     table = _table(results, metric)
     usable = {name: values for name, values in table.items() if np.isfinite(values).all()}
     names = list(usable)
-    if len(names) < 2 or len(usable[names[0]]) < 2:
+    if len(names) < 2 or len(usable[names[0]]) < 2 or results.factorial:
         return names
     scores = np.stack([usable[name] for name in names])
     if metric in LOWER_IS_BETTER:
@@ -185,7 +186,7 @@ def epochs(results: Results) -> dict[str, Paired | None]:
     None where the students were tested after the last epoch alone, and where numbers are not
     finite.
     """
-    if results.baseline not in results.methods:
+    if results.baseline not in results.methods or results.factorial:
         return {}
     gains = {name: _gain(results, name) for name in results.methods}
     base = gains.pop(results.baseline)
@@ -233,6 +234,8 @@ def sentence(results: Results) -> str:
     methods = list(results.methods)
     if not methods:
         return "No method has results, so nothing can be concluded."
+    if results.factorial:
+        return "The members share seeds, so no interval over them holds: see what varies instead."
     parts = _against(results)
     if len(methods) > 1 and results.seeds > 1:
         parts += _of_best(results)
@@ -351,7 +354,7 @@ def _table(results: Results, metric: str) -> dict[str, np.ndarray]:
     return table
 
 
-def _shared_seeds(results: Results) -> list[int]:
+def _shared_seeds(results: Results) -> list[Seed]:
     """The seeds that all methods have, in the order of the first method's: while new seeds join,
     one may have more than another."""
     each = [method.seeds for method in results.methods.values()]
@@ -370,6 +373,8 @@ def _usable(values: np.ndarray) -> bool:
 
 
 def _crossed(results: Results, confidence: float) -> dict[str, Crossed]:
+    if results.factorial:
+        return {}
     shared, answers = _shared_seeds(results), {}
     for name, method in results.methods.items():
         if method.answers is not None:

@@ -71,6 +71,8 @@ from fkd.teachers import Teacher, reads_alike
 
 __all__ = ["Comparison", "Progress", "compare"]
 
+TEACHER_SEED = 42
+
 
 class Comparison:
     """A comparison that is ready to run: all that can be refused is refused when it is made.
@@ -122,7 +124,7 @@ class Comparison:
         sweep: Mapping[str, Sequence[float]] | None = None,
         validation: float | Source = 0.2,
         teacher_state: Mapping[str, Tensor] | None = None,
-        teacher_seed: int = 42,
+        teacher_seed: int = TEACHER_SEED,
         teacher_epochs: int | None = None,
         teacher_memory: float = 4.0,
         baseline: str | None = None,
@@ -329,7 +331,7 @@ def compare(
     sweep: Mapping[str, Sequence[float]] | None = None,
     validation: float | Source = 0.2,
     teacher_state: Mapping[str, Tensor] | None = None,
-    teacher_seed: int = 42,
+    teacher_seed: int = TEACHER_SEED,
     teacher_epochs: int | None = None,
     teacher_memory: float = 4.0,
     baseline: str | None = None,
