@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
 from scipy import stats
 
 from fkd import _check, checkpoint
@@ -201,10 +200,11 @@ class Variance:
 
 
 def of_sources(
-    values: Float[np.ndarray, "..."], sources: Sequence[str], confidence: float = 0.95
+    values: np.ndarray, sources: Sequence[str], confidence: float = 0.95
 ) -> dict[str, Component]:
-    """The variance of each source, and of the rest: `fkd.statistics.components`; of one source
-    alone its plain variance and its exact interval, (n − 1) s² / χ² quantiles, without a rest.
+    """The variance of each source of values [levels of each], and of the rest, by
+    `fkd.statistics.components`; of one source alone its plain variance and its exact interval,
+    (n − 1) s² / χ² quantiles, without a rest.
 
     >>> round(of_sources(np.array([1.0, 2.0, 3.0]), ["order"])["order"].high, 4)
     39.4979

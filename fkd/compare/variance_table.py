@@ -79,8 +79,8 @@ def sentence(variance: Variance, source: str) -> str:
     if not widths:
         return f"{told} How much wider they would have to be is not known."
     return (
-        f"{told} To hold for others as well, intervals over {SEEDS} seeds would have to be so many "
-        f"times as wide: {', '.join(widths)}."
+        f"{told} Intervals over {SEEDS} seeds that share one would have to be so many times as "
+        f"wide to hold for others as well: {', '.join(widths)}."
     )
 
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 
 from fkd import _check
 from fkd.ensemble import Seeds
@@ -83,9 +82,9 @@ class Factorial:
         _check.seed("teacher_seeds", last=seeds[-1])
         return seeds
 
-    def arranged(self, values: Float[np.ndarray, "teachers members"]) -> Float[np.ndarray, "..."]:
-        """A number of each member of each teacher by the sources' levels: an axis for each source,
-        in the order of their names.
+    def arranged(self, values: np.ndarray) -> np.ndarray:
+        """A number of each member of each teacher, [teachers, members], by the sources' levels: an
+        axis for each source, in the order of their names.
 
         Raises ValueError for another number of teachers or members.
 
@@ -103,4 +102,5 @@ class Factorial:
         if TEACHER not in self.sources:
             return values.reshape([self.levels] * len(self.sources))
         apart = values.reshape([self.levels] * (1 + len(self.within)))
-        return np.moveaxis(apart, 0, list(self.sources).index(TEACHER))
+        moved = np.moveaxis(apart, 0, list(self.sources).index(TEACHER))
+        return np.ascontiguousarray(moved)  # sums over it round as those over a record read back
