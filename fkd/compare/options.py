@@ -89,9 +89,9 @@ class Config:
     data_ranks: int
     sweep: dict[str, tuple[float, ...]]
     validation: float
-    vary: tuple[str, ...]
-    levels: int | None
     output: str | None
+    vary: tuple[str, ...] = ()
+    levels: int | None = None
     resume: Path | None = None
     checkpoint_minutes: float = 5.0
     raw: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)

@@ -1,4 +1,4 @@
-"""The command line's `--vary`: a factorial, each teacher's students in a folder of their own."""
+"""A factorial from the command line: each teacher's students in a folder of their own."""
 
 import time
 from pathlib import Path
