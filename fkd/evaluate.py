@@ -1,4 +1,4 @@
-"""What a student is worth: its outputs, accuracy, agreement and calibration.
+"""What a student is worth: its outputs, accuracy, loss, agreement and calibration.
 
 The scores take logits [*members, examples, ..., classes] and have one number a member. Labels are
 whole numbers [examples, ...], or soft [examples, ..., classes], whose largest is the label. What
@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.func import vmap
 from torch.utils._pytree import tree_leaves
 
-from fkd import _check
+from fkd import _check, losses
 from fkd.data import IGNORED, Resident, Source
 from fkd.distillation import State, average_of, student_of
 from fkd.ensemble import member, size
@@ -29,6 +29,8 @@ Logits = Float[Tensor, "... classes"]
 Labels = Int[Tensor, "..."] | Float[Tensor, "... classes"]
 Mask = Bool[Tensor, "..."] | None
 Scores = Float[Tensor, "..."]  # [*members]
+SOME = 4096  # examples
+Right = Bool[Tensor, "..."]  # [*members, examples, ...]
 
 Ask = Callable[[Any], Tensors]
 """What is asked about a batch of inputs, such as a teacher: it gives outputs by name."""
@@ -210,6 +212,43 @@ def accuracy(logits: Logits, labels: Labels, mask: Mask = None) -> Scores:
     """
     right, kept = _scored("accuracy", logits, labels, mask)
     return right.sum(-1) / kept.sum()
+
+
+def correct(logits: Logits, labels: Labels, mask: Mask = None) -> Right:
+    """Where the largest logit is the label's, boolean [*members, examples, ...]; False where a
+    position does not count.
+
+    >>> correct(torch.tensor([[2.0, 1.0], [0.0, 1.0]]), torch.tensor([0, 0]))
+    tensor([ True, False])
+    """
+    right, _ = _scored("correct", logits, labels, mask)
+    return right.reshape(logits.shape[:-1])
+
+
+def cross_entropy(logits: Logits, labels: Labels, mask: Mask = None) -> Scores:
+    """−Σ_c y_c log softmax(logits)_c in nats, averaged over examples or positions.
+
+    y is one at the label and zero elsewhere, or the soft label, whose numbers are probabilities.
+    It is NaN where logits that count are.
+
+    >>> cross_entropy(torch.zeros(2, 4), torch.tensor([0, 3]))
+    tensor(1.3863)
+    """
+    _, kept = _scored("cross_entropy", logits, labels, mask)
+    positions = labels.shape[:-1] if labels.is_floating_point() else labels.shape
+    counts = kept.reshape(positions)
+    members = logits.reshape(-1, *positions, logits.shape[-1])
+    sums = [_sum_of_losses(each, labels, counts) for each in members.unbind(0)]
+    return torch.stack(sums).reshape(logits.shape[: -1 - len(positions)]) / kept.sum()
+
+
+def _sum_of_losses(logits: Tensor, labels: Tensor, counts: Tensor) -> Tensor:
+    """Some examples at a time, for a loss takes the memory of its logits several times."""
+    sums = []
+    for x, y, mask in zip(*(x.split(SOME) for x in (logits, labels, counts)), strict=True):
+        wide = x if x.dtype == torch.float64 else x.float()
+        sums.append(losses.cross_entropy(wide, y, mask=mask).sum())
+    return torch.stack(sums).sum(0)
 
 
 def agreement(student: Logits, teacher: Logits, mask: Mask = None) -> Scores:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from sklearn.metrics import accuracy_score
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -16,6 +17,11 @@ from fkd.ensemble import stack
 from fkd.model import functional
 from fkd.teachers import Teacher
 
+SCORES: list[Callable[..., Tensor]] = [
+    evaluate.accuracy,
+    evaluate.calibration_error,
+    evaluate.cross_entropy,
+]
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
 
 
@@ -56,6 +62,37 @@ def test_calibration_error_is_the_bins_written_out():
     assert both.tolist() == pytest.approx([expected] * 2, abs=1e-5)
 
 
+def test_cross_entropy_is_torchs_for_every_member():
+    logits = _logits(3, 50, 4).double()
+    labels = torch.randint(4, (50,), generator=torch.Generator().manual_seed(1))
+    soft = _logits(50, 4).flip(0).softmax(-1).double()
+    for target in (labels, soft):
+        expected = torch.stack([F.cross_entropy(x, target) for x in logits])
+        torch.testing.assert_close(
+            evaluate.cross_entropy(logits, target), expected, rtol=1e-12, atol=1e-12
+        )
+    impossible = torch.tensor([[0.0, -torch.inf, 0.0]])  # of which the label has no share
+    right = evaluate.cross_entropy(impossible, torch.tensor([[0.5, 0.0, 0.5]]))
+    assert right.item() == pytest.approx(np.log(2))
+    assert evaluate.cross_entropy(impossible, torch.tensor([1])) == torch.inf
+    assert evaluate.cross_entropy(impossible.log(), torch.tensor([0])).isnan()
+
+
+def test_the_loss_of_many_examples_is_that_of_some_at_a_time(monkeypatch):
+    logits, labels = _logits(2, 50, 4), torch.arange(50) % 4
+    whole = evaluate.cross_entropy(logits, labels, labels > 0)
+    monkeypatch.setattr(evaluate, "SOME", 7)
+    torch.testing.assert_close(evaluate.cross_entropy(logits, labels, labels > 0), whole)
+
+
+def test_correct_says_where_each_member_is_right():
+    logits, labels, mask = _pixels()
+    expected = (logits.argmax(-1) == labels) & mask
+    assert torch.equal(evaluate.correct(logits, labels, mask), expected)
+    soft = _logits(5, 3, 2, 4).flip(0)
+    assert torch.equal(evaluate.correct(logits, soft), logits.argmax(-1) == soft.argmax(-1))
+
+
 def _pixels() -> tuple[Tensor, Tensor, Tensor]:
     """Logits [members, examples, height, width, classes], labels and a mask of pixels."""
     labels = torch.randint(4, (5, 3, 2), generator=torch.Generator().manual_seed(1))
@@ -75,6 +112,9 @@ def test_scores_of_pixels_are_those_of_the_pixels_kept():
     rows = torch.stack([evaluate.calibration_error(x[mask], labels[mask]) for x in logits])
     torch.testing.assert_close(evaluate.calibration_error(logits, labels, mask=mask), rows)
     torch.testing.assert_close(evaluate.calibration_error(logits, ignored), rows)
+    rows = torch.stack([F.cross_entropy(x[mask], labels[mask]) for x in logits])
+    torch.testing.assert_close(evaluate.cross_entropy(logits, labels, mask), rows)
+    torch.testing.assert_close(evaluate.cross_entropy(logits, ignored), rows)
 
 
 @pytest.mark.parametrize("score", [evaluate.accuracy, evaluate.calibration_error])
@@ -116,7 +156,7 @@ def test_logits_of_nan_are_wrong_however_many_classes_there_are(classes):
 
 
 @pytest.mark.plain
-@pytest.mark.parametrize("score", [evaluate.accuracy, evaluate.calibration_error])
+@pytest.mark.parametrize("score", SCORES)
 def test_a_label_that_is_no_class_is_refused_where_it_counts(score):
     logits, labels = _logits(4, 3), torch.tensor([0, 1, 2, 3])
     with pytest.raises(ValueError, match=r"labels must lie in \[0, 3\).*be -100, but one is 3"):
@@ -130,8 +170,7 @@ def test_a_label_that_is_no_class_is_refused_where_it_counts(score):
 
 def test_scores_are_mapped_over_members():
     logits, labels = _logits(3, 4, 2), torch.tensor([0, 1, 1, 0])
-    scores: list[Callable[..., torch.Tensor]] = [evaluate.accuracy, evaluate.calibration_error]
-    for score in scores:
+    for score in SCORES:
         mapped = torch.func.vmap(score, in_dims=(0, None))(logits, labels)
         torch.testing.assert_close(mapped, score(logits, labels))
 
@@ -145,12 +184,12 @@ def test_calibration_is_computed_in_float32(dtype):
 
 def test_a_score_of_nothing_is_nan():
     logits, labels = _logits(3, 4, 2), torch.full((4,), -100)
-    for score in (evaluate.accuracy, evaluate.calibration_error):
+    for score in SCORES:
         assert score(logits, labels).isnan().tolist() == [True] * 3
 
 
 @pytest.mark.plain
-@pytest.mark.parametrize("score", [evaluate.accuracy, evaluate.calibration_error])
+@pytest.mark.parametrize("score", SCORES)
 def test_labels_and_masks_that_do_not_fit_are_refused(score):
     logits, labels, mask = _pixels()
     soft = torch.zeros(5, 3, 2, 3)

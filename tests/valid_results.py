@@ -119,6 +119,8 @@ EVALUATE = {
     "evaluate.calibration_error": Call(
         evaluate.calibration_error, {"logits": _OF_SCORE, "bins": whole(5), **SCORED}
     ),
+    "evaluate.correct": Call(evaluate.correct, {"logits": _OF_SCORE, **SCORED}),
+    "evaluate.cross_entropy": Call(evaluate.cross_entropy, {"logits": _OF_SCORE, **SCORED}),
     "evaluate.predict": Call(
         evaluate.predict,
         {"ask": function(ask), "source": one(SOURCE), "names": NAMES, "batch_size": _SIZE},

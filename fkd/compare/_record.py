@@ -5,13 +5,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from fkd import evaluate
 from fkd.compare._accord import Accord
 from fkd.compare._finite import not_finite
-from fkd.compare.results import Curves
+from fkd.compare.results import Curves, bits, of_bits
 from fkd.compare.sweep import Setting, describe
 from fkd.data import Source
 from fkd.distillation import State
@@ -24,22 +25,30 @@ NOW_AND_THEN = 1.0  # seconds between two waits for a GPU, of which one costs no
 
 
 class Marks(NamedTuple):
-    """What an exam says of each member: numbers by name, and what of it is not finite, or ""."""
+    """What an exam says of each member: numbers by name, what of it is not finite, or "", and in
+    `bits` which examples it was right about, or None where they are not kept."""
 
     metrics: dict[str, list[float]]
     broken: list[str]
+    answers: list[str | None]
 
     def rows(self) -> list[Any]:
         """A row of each member, in JSON's types."""
         columns = zip(*self.metrics.values(), strict=True)
         numbers = [dict(zip(self.metrics, row, strict=True)) for row in columns]
-        return [[what, row] for what, row in zip(self.broken, numbers, strict=True)]
+        return list(map(list, zip(self.broken, self.answers, numbers, strict=True)))
 
 
 def marks_of(rows: Sequence[Any]) -> Marks:
     """The marks of those members that these rows are of."""
-    metrics = {name: [row[name] for _, row in rows] for name in rows[0][1]}
-    return Marks(metrics, [what for what, _ in rows])
+    broken, answers, numbers = map(list, zip(*rows, strict=True))
+    return Marks({name: [row[name] for row in numbers] for name in numbers[0]}, broken, answers)
+
+
+def answers_of(each: Sequence[str | None], examples: int) -> np.ndarray | None:
+    """The answers of members, bool [members, examples]; None where they were not kept."""
+    known = [of_bits(answers, (examples,)) for answers in each if answers is not None]
+    return np.stack(known) if known else None
 
 
 @dataclass(frozen=True)
@@ -52,17 +61,23 @@ class Exam:
     teacher: Tensor | None = None
 
     def measure(self, model: Model, state: State) -> Marks:
-        """Accuracy, and beside a teacher agreement and calibration; and who is not finite."""
+        """Accuracy, and beside a teacher agreement, calibration, loss and every answer; and who is
+        not finite."""
         logits = evaluate.predict_members(model, state, self.source)
         metrics = {f"{self.split}_accuracy": evaluate.accuracy(logits, self.labels)}
+        answers: list[str | None] = [None] * len(logits)
         if self.teacher is not None:
             metrics["teacher_agreement"] = evaluate.agreement(logits, self.teacher)
             metrics["calibration_error"] = evaluate.calibration_error(logits, self.labels)
+            metrics[f"{self.split}_loss"] = evaluate.cross_entropy(logits, self.labels)
+            right = evaluate.correct(logits, self.labels)
+            if right.ndim == 2:  # one answer an example
+                answers = [bits(row) for row in right.cpu().numpy()]
         broken = not_finite(model, state, logits)
         if isinstance(state.optimizer, AverageState):
             logits = evaluate.predict_members(model, state, self.source, average=True)
             metrics[f"{self.split}_accuracy_of_average"] = evaluate.accuracy(logits, self.labels)
-        return Marks(as_lists(metrics), broken)
+        return Marks(as_lists(metrics), broken, answers)
 
 
 def as_lists(metrics: Mapping[str, Tensor]) -> dict[str, list[float]]:
@@ -81,8 +96,8 @@ class Record:
     `own` are this rank's members, or None where every rank has all of them. `state` is that of
     these after the last step; all else is of all members, and the same on every rank but for the
     seconds. Of each member, at the end of the last epoch, `diverged` holds the first step, counted
-    from 0 over the run, whose loss was not finite, or -1, and `broken` what of the student itself
-    is not finite, or "".
+    from 0 over the run, whose loss was not finite, or -1, `broken` what of the student itself is
+    not finite, or "", and `answers` which examples it was right about, as `Marks` holds them.
     """
 
     model: Model
@@ -94,6 +109,7 @@ class Record:
     seconds: dict[str, float] = field(default_factory=_no_seconds)
     diverged: list[int] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
+    answers: list[str | None] = field(default_factory=list)
 
     def end_epoch(self, name: str, at: At, exam: Exam, accord: Accord) -> None:
         """Put the end of an epoch, of the students of that name, into the curves."""
@@ -103,9 +119,9 @@ class Record:
         self.broken = [""] * len(self.diverged)
         if not self.hopeless:
             marks = exam.measure(self.model, at.states[name])
-            own = Marks(as_lists(at.metrics[name]) | marks.metrics, marks.broken)
+            own = marks._replace(metrics=as_lists(at.metrics[name]) | marks.metrics)
             marks = marks_of(self.of_all(f"{where}: marks", own.rows(), accord))
-            self.broken = marks.broken
+            self.broken, self.answers = marks.broken, marks.answers
             for key, values in marks.metrics.items():
                 self.curves.setdefault(key, []).append(values)
         self.seconds["evaluation"] += time.perf_counter() - begin
@@ -136,6 +152,12 @@ class Record:
         """Whether each member is: its losses, and the student itself after the last update."""
         both = zip(self.diverged, self.broken, strict=True)
         return [step < 0 and not what for step, what in both]
+
+    def tested(self, marks: Marks) -> list[float | None]:
+        """The accuracy of each member in a test after the last epoch; None of one that is not
+        finite."""
+        each = zip(marks.metrics["test_accuracy"], self.finite, marks.broken, strict=True)
+        return [value if fine and not broken else None for value, fine, broken in each]
 
     def why_diverged(self, steps_per_epoch: int) -> str | None:
         """Where no setting can be chosen, which member was the first to diverge, and when."""

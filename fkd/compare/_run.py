@@ -9,7 +9,7 @@ from fkd import evaluate
 from fkd.compare import sweep
 from fkd.compare._accord import Accord
 from fkd.compare._forecast import Cost, Pace, cost_of, left_of
-from fkd.compare._record import Exam, Record, marks_of, timed
+from fkd.compare._record import Exam, Record, answers_of, marks_of, timed
 from fkd.compare._standing import Saved, Standing
 from fkd.compare._task import Candidates, Task, teacher_candidates
 from fkd.compare.environment import peak_memory
@@ -229,7 +229,7 @@ class Run:
         if reason := record.why_diverged(task.steps):
             return Failure("diverged", reason)
         assert record.state is not None
-        curves, choice = record.curves, None
+        curves, choice, answers = record.curves, None, record.answers
         chosen = slice(0, len(record.broken))
         if task.validation and record.grid[0]:
             accuracy = curves["validation_accuracy"][-1]
@@ -243,13 +243,19 @@ class Run:
             curves = {key: [row[chosen] for row in curve] for key, curve in curves.items()}
         state, held = record.part(chosen)
         if task.validation:
-            here = held.start < held.stop  # a setting may lie on other ranks altogether
-            rows = test.measure(record.model, state).rows() if here else []
-            tested = marks_of(record.of_all(f"{name}: the test", rows, self.accord))
+            # All are tested, after the choice: it tells what the choice was worth.
+            rows = test.measure(record.model, record.state).rows()
+            every = record.of_all(f"{name}: the test", rows, self.accord)
+            if choice:
+                choice = sweep.with_tests(choice, record.tested(marks_of(every)))
+            tested = marks_of(every[chosen])
             if any(tested.broken):
                 return Failure("diverged", record.why_broken(tested.broken, chosen.start))
             curves = curves | {key: [row] for key, row in tested.metrics.items()}
-        return MethodResults(list(record.seeds), curves, record.seconds, choice), state, held
+            answers = tested.answers
+        known = answers_of(answers, test.source.examples)
+        one = MethodResults(list(record.seeds), curves, record.seconds, choice, known)
+        return one, state, held
 
     def _train(
         self,

@@ -18,7 +18,7 @@ from fkd.train import At, Students
 
 ALONE = Mesh()  # one process
 # What a record holds beside the students themselves.
-MEASURED = ("curves", "seconds", "diverged", "broken")
+MEASURED = ("curves", "seconds", "diverged", "broken", "answers")
 # What all files of one moment say alike.
 MOMENT = ("names", "epoch", "step", "steps", "members", "metrics")
 
@@ -96,6 +96,7 @@ class _Measured:
     seconds: dict[str, float]
     diverged: list[int]
     broken: list[str]
+    answers: list[str | None]
 
 
 class Saved:

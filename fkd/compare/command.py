@@ -12,7 +12,7 @@ from rich.console import Console
 
 from fkd import checkpoint
 from fkd._imported import imported
-from fkd.compare import table
+from fkd.compare import conclusions, table
 from fkd.compare._accord import Accord
 from fkd.compare._compiled_cache import keep_compiled
 from fkd.compare._console import (
@@ -167,6 +167,7 @@ def _show(comparison: Comparison, folder: Path, console: Console, errors: Consol
         errors.print(f"compare: the results cannot be written: {error}", markup=False)
         code = 1
     table.show(console, table.table(results))
+    console.print(conclusions.sentence(results), markup=False, highlight=False)
     for line in table.choices(results):
         console.print(line, markup=False, highlight=False)
     console.print(table.caption(results))

@@ -4,28 +4,33 @@ Seeds pair methods: differences are taken between students with the same seed. S
 accuracy lie in [0, 1] and are told in points, 100 times as much.
 """
 
+import warnings
 from collections.abc import Sequence
-from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
 
-from fkd.compare.results import Results
-from fkd.ensemble import Seed
-from fkd.statistics import (
-    Bounds,
-    Choice,
-    Crossed,
-    Paired,
-    against_baseline,
-    best_set,
-    crossed,
-    holm,
-    interval,
-    paired,
-    setting_choice,
-    two_stage,
+from fkd.compare._difference import (
+    Difference,
+    in_one_stage,
+    in_two_stages,
+    surely_above,
+    without_rounding,
 )
+from fkd.compare._sentence import words
+from fkd.compare.results import MethodResults, Results
+from fkd.ensemble import Seed
+from fkd.statistics import Choice, Crossed, Paired, best_set, crossed, paired, setting_choice
+
+__all__ = [
+    "METRICS",
+    "Difference",
+    "best",
+    "differences",
+    "epochs",
+    "sentence",
+    "setting",
+    "variances",
+]
 
 # What is compared after the last epoch, and what people call it.
 METRICS = {
@@ -36,31 +41,6 @@ METRICS = {
 }
 LOWER_IS_BETTER = ("calibration_error", "test_loss")
 LARGEST = 1e100  # of numbers that statistics are taken of
-ROUNDING = 1e-6  # of what was computed in float32: differences that differ by less are the same
-
-
-class Difference(NamedTuple):
-    """By how much a method's mean is above the baseline's, in the metric's own unit.
-
-    `low` and `high` bound it by itself, `joint_low` and `joint_high` hold for all methods at once,
-    and `images` is on images like these. `p` is of the method by itself, `adjusted` and `holm` are
-    held against a level for all. What cannot be known is None; the mean of what is not all finite
-    is NaN.
-    """
-
-    mean: float
-    low: float | None = None
-    high: float | None = None
-    joint_low: float | None = None
-    joint_high: float | None = None
-    p: float | None = None
-    adjusted: float | None = None
-    holm: float | None = None
-    images: Bounds | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """By name, as results.json holds it."""
-        return self._asdict() | {"images": None if self.images is None else self.images._asdict()}
 
 
 def differences(
@@ -83,7 +63,7 @@ def differences(
     if results.baseline not in table:
         return {}
     base = table.pop(results.baseline)
-    found = {name: _same(values - base) for name, values in table.items()}
+    found = {name: without_rounding(values - base) for name, values in table.items()}
     told = {name: Difference(float("nan")) for name in found}
     usable = {name: values for name, values in found.items() if np.isfinite(values).all()}
     if not usable:
@@ -91,62 +71,16 @@ def differences(
     x = np.stack(list(usable.values()))
     if x.shape[1] < 2 or results.factorial:
         return told | {name: Difference(float(row.mean())) for name, row in usable.items()}
-    rows = _one_stage if results.pilot is None else _two_stages
-    told |= dict(zip(usable, rows(x, confidence, results.pilot or 0), strict=True))
+    if results.pilot is None:
+        rows = in_one_stage(x, confidence)
+    else:
+        rows = in_two_stages(x, results.pilot, confidence)
+    told |= dict(zip(usable, rows, strict=True))
     if metric == "test_accuracy":
         for name, one in _crossed(results, confidence).items():
             if name in usable:
-                told[name] = told[name]._replace(images=_no_surer(one.on_like_these, told[name]))
+                told[name] = told[name].on_images(one.on_like_these)
     return told
-
-
-def _one_stage(x: np.ndarray, confidence: float, pilot: int) -> list[Difference]:
-    """Of differences [methods, seeds] in one stage."""
-    many, varies = against_baseline(x, confidence), np.ptp(x, axis=1) > 0
-    own = [interval(row.tolist(), confidence) for row in x]
-    return [
-        Difference(
-            mean=one.mean,
-            low=one.low,
-            high=one.high,
-            joint_low=float(many.low[k]),
-            joint_high=float(many.high[k]),
-            p=float(many.p[k]) if varies[k] else None,
-            adjusted=float(many.adjusted[k]),
-            holm=float(many.holm[k]) if varies[k] else None,
-        )
-        for k, one in enumerate(own)
-    ]
-
-
-def _two_stages(x: np.ndarray, confidence: float, pilot: int) -> list[Difference]:
-    """Of differences [methods, seeds] whose first seeds were a pilot."""
-    own = two_stage(x, pilot, confidence)
-    joint = two_stage(x, pilot, 1 - (1 - confidence) / len(x))
-    varies, spread = np.ptp(x[:, :pilot], axis=1) > 0, x[:, :pilot].std(axis=1, ddof=1)
-    t = np.divide(own.mean * x.shape[1] ** 0.5, spread, out=np.zeros_like(spread), where=varies)
-    p = 2 * stats.t.sf(np.abs(t), pilot - 1)
-    adjusted = holm(p)
-    return [
-        Difference(
-            mean=float(own.mean[k]),
-            low=float(own.low[k]),
-            high=float(own.high[k]),
-            joint_low=float(joint.low[k]),
-            joint_high=float(joint.high[k]),
-            p=float(p[k]) if varies[k] else None,
-            adjusted=float(adjusted[k]),
-            holm=float(adjusted[k]) if varies[k] else None,
-        )
-        for k in range(len(x))
-    ]
-
-
-def _no_surer(bounds: Bounds, own: Difference) -> Bounds:
-    """Stein's interval may be the wider one, and the images' can be no surer than that."""
-    assert own.low is not None and own.high is not None
-    low, high = min(bounds.low, own.low), max(bounds.high, own.high)
-    return bounds._replace(low=low, high=high)
 
 
 def best(results: Results, metric: str = "test_accuracy", confidence: float = 0.95) -> list[str]:
@@ -168,9 +102,8 @@ def best(results: Results, metric: str = "test_accuracy", confidence: float = 0.
     if results.pilot is None:
         among = best_set(scores, confidence).among
         return [name for name, kept in zip(names, among, strict=True) if kept]
-    level = max(1 - 2 * (1 - confidence) / (len(names) - 1), 0.0)
     others = {name: np.delete(scores, k, axis=0) - scores[k] for k, name in enumerate(names)}
-    return [n for n, x in others.items() if two_stage(x, results.pilot, level).low.max() <= 0]
+    return [name for name, x in others.items() if not surely_above(x, results.pilot, confidence)]
 
 
 def variances(results: Results) -> dict[str, Crossed]:
@@ -188,20 +121,29 @@ def epochs(results: Results) -> dict[str, Paired | None]:
     """
     if results.baseline not in results.methods or results.factorial:
         return {}
-    gains = {name: _gain(results, name) for name in results.methods}
+    shared = _shared_seeds(results)
+    gains = {name: _gain(method, shared) for name, method in results.methods.items()}
     base = gains.pop(results.baseline)
     return {
-        name: None if gain is None or base is None else paired(gain, base)
+        name: None if gain is None or base is None else _paired(without_rounding(gain - base))
         for name, gain in gains.items()
     }
 
 
-def _gain(results: Results, name: str) -> list[float] | None:
-    method = results.methods[name]
-    if len(method.curves["test_accuracy"]) < 2:
+def _paired(differences: np.ndarray) -> Paired:
+    if len(differences) > 1 and np.ptp(differences) == 0:
+        mean = float(differences[0])
+        return Paired(mean, mean, mean, None)
+    return paired(differences.tolist(), [0.0] * len(differences))
+
+
+def _gain(method: MethodResults, seeds: Sequence[Seed]) -> np.ndarray | None:
+    """By how much each seed's best test accuracy is above its last."""
+    if len(method.curves["test_accuracy"]) < 2 or not seeds:
         return None
-    gain = np.subtract(method.best("test_accuracy"), method.last("test_accuracy"))
-    return gain.tolist() if _usable(gain) else None
+    best, last = method.best("test_accuracy"), method.last("test_accuracy")
+    gain = _of_seeds(method, best, seeds) - _of_seeds(method, last, seeds)
+    return gain if np.isfinite(gain).all() else None
 
 
 def setting(results: Results, method: str) -> Choice | None:
@@ -217,8 +159,7 @@ def setting(results: Results, method: str) -> Choice | None:
     kept = [
         (k, one.validation_accuracy, one.test_accuracy)
         for k, one in enumerate(swept.settings)
-        if one.test_accuracy is not None
-        and _usable(np.array([one.validation_accuracy, one.test_accuracy], dtype=float))
+        if one.test_accuracy is not None and _usable([one.validation_accuracy, one.test_accuracy])
     ]
     numbers = [k for k, _, _ in kept]
     if len(kept) < 2 or len(kept[0][1]) < 2 or swept.chosen not in numbers:
@@ -226,132 +167,31 @@ def setting(results: Results, method: str) -> Choice | None:
     validation, test = (np.array([row[i] for row in kept], dtype=float) for i in (1, 2))
     gap = validation - test
     optimism = float(gap[numbers.index(swept.chosen)].mean() - gap.mean())
-    return setting_choice(validation, test)._replace(chosen=swept.chosen, optimism_of_mean=optimism)
+    with warnings.catch_warnings(action="ignore"):  # SciPy's, of what is the same but for rounding
+        choice = setting_choice(validation, test)
+    return choice._replace(chosen=swept.chosen, optimism_of_mean=optimism)
 
 
 def sentence(results: Results) -> str:
     """What may be concluded about test accuracy, in words: for all methods at once, at 95 %."""
-    methods = list(results.methods)
-    if not methods:
-        return "No method has results, so nothing can be concluded."
-    if results.factorial:
-        return "The members share seeds, so no interval over them holds: see what varies instead."
-    parts = _against(results)
-    if len(methods) > 1 and results.seeds > 1:
-        parts += _of_best(results)
-    waiting = [
-        name
-        for name in results.config.get("methods", ())
-        if name not in results.methods and name not in results.failed
-    ]
-    if waiting:
-        parts.append(f"{_listed(waiting)} {_is(waiting)} not trained yet")
-    if results.failed:
-        parts.append(f"{_listed(list(results.failed))} failed")
-    return "; ".join(parts) + "."
-
-
-def _against(results: Results) -> list[str]:
-    """Who can be told from the baseline, and who cannot, in clauses."""
-    base, seeds = _listed([results.baseline]), results.seeds
-    if results.baseline not in results.methods:
-        return [f"{base}, from which differences are taken, has no results"]
-    if len(results.methods) == 1:
-        return [f"{base} has results alone, so there is nothing to tell it from"]
-    every = differences(results)
-    if seeds < 2:
-        return [f"one seed cannot tell {_listed(list(every))} from {base}"]
-    lost = [name for name, one in every.items() if not np.isfinite(one.mean)]
-    told = {name: one for name, one in every.items() if _is_told(one)}
-    ordered = sorted(told, key=lambda name: -told[name].mean)
-    above = [name for name in ordered if told[name].mean > 0]
-    below = [name for name in reversed(ordered) if told[name].mean < 0]
-    clauses, joint = [], " simultaneously" if len(every) - len(lost) > 1 else ""
-    for names, where in ((above, "above"), (below, "below")):
-        each = [_claim(name, told[name], f" {where} {base}", joint) for name in names[:1]]
-        each += [_short(name, told[name]) for name in names[1:]]
-        if each:
-            clauses.append(_joined(each))
-            joint = ""
-    rest = [name for name in every if name not in told and name not in lost]
-    if rest:
-        whole = len(rest) == len(every) > 1
-        who = "no method can" if whole else f"{_listed(rest)} cannot"
-        clauses.append(f"{who} be told from {base} by {seeds} seeds")
-    if lost:
-        clauses.append(f"the accuracy of {_listed(lost)} or {base} is not finite")
-    return clauses
-
-
-def _is_told(one: Difference) -> bool:
-    """Whether zero lies outside of the bounds that hold for all methods at once. Of differences
-    without a spread nothing is known, whatever their bounds."""
-    if one.p is None or one.joint_low is None or one.joint_high is None:
-        return False
-    return one.joint_low > 0 or one.joint_high < 0
-
-
-def _claim(name: str, one: Difference, where: str, joint: str) -> str:
-    """`dist is 2.4 points above ce, between 1.8 and 2.9 simultaneously`."""
-    who, (low, high) = _listed([name]), _away(one)
-    return f"{who} is {_points(one.mean)} points{where}, between {low} and {high}{joint}"
-
-
-def _short(name: str, one: Difference) -> str:
-    """`pkt 1.3 (0.8 to 1.8)`."""
-    low, high = _away(one)
-    return f"{_listed([name])} {_points(one.mean)} ({low} to {high})"
-
-
-def _away(one: Difference) -> list[str]:
-    """The bounds for all methods at once as distances from zero, the nearer first."""
-    assert one.joint_low is not None and one.joint_high is not None
-    return [_points(bound) for bound in sorted((one.joint_low, one.joint_high), key=abs)]
-
-
-def _joined(clauses: list[str]) -> str:
-    """The first, and others of its kind after it."""
-    first, *others = clauses
-    return f"{first}, and {_listed(others)}" if others else first
-
-
-def _of_best(results: Results) -> list[str]:
-    """Which methods cannot be told from the best, in a clause, if that says anything."""
-    names = best(results)
-    if len(names) == 1:
-        return [f"{_listed(names)} alone is the best"]
-    if not names or len(names) == len(results.methods):
-        return []
-    return [f"{_listed(names)} cannot be told from the best"]
-
-
-def _points(share: float) -> str:
-    """A share's size in points: to a tenth, or to one figure where that is less.
-
-    >>> _points(-0.0235), _points(0.00042)
-    ('2.4', '0.04')
-    """
-    points = 100 * abs(share)
-    return f"{points:.1f}" if points >= 0.1 or not points else f"{points:.1g}"
-
-
-def _is(names: Sequence[str]) -> str:
-    return "is" if len(names) == 1 else "are"
+    return words(results, differences(results), best(results))
 
 
 def _table(results: Results, metric: str) -> dict[str, np.ndarray]:
-    """A metric's numbers after the last epoch over the seeds that all methods have, by method; NaN
-    for what is too large to be reckoned with."""
+    """A metric's numbers after the last epoch over the seeds that all methods have, by method."""
     methods = {name: m for name, m in results.methods.items() if metric in m.curves}
     shared = _shared_seeds(results)
     if not shared:
         return {}
-    table = {}
-    for name, method in methods.items():
-        by_seed = dict(zip(method.seeds, method.last(metric), strict=True))
-        values = np.array([by_seed[seed] for seed in shared], dtype=float)
-        table[name] = np.where(np.abs(values) <= LARGEST, values, np.nan)
-    return table
+    return {name: _of_seeds(one, one.last(metric), shared) for name, one in methods.items()}
+
+
+def _of_seeds(method: MethodResults, values: Sequence[float], seeds: Sequence[Seed]) -> np.ndarray:
+    """The numbers of these seeds, of one for each seed that a method has; NaN for what is too large
+    to be reckoned with."""
+    by_seed = dict(zip(method.seeds, values, strict=True))
+    x = np.array([by_seed[seed] for seed in seeds], dtype=float)
+    return np.where(np.abs(x) <= LARGEST, x, np.nan)
 
 
 def _shared_seeds(results: Results) -> list[Seed]:
@@ -361,15 +201,9 @@ def _shared_seeds(results: Results) -> list[Seed]:
     return [seed for seed in each[0] if all(seed in seeds for seeds in each)] if each else []
 
 
-def _same(differences: np.ndarray) -> np.ndarray:
-    """Their mean in place of each where they differ by rounding alone."""
-    if np.ptp(differences) >= ROUNDING:
-        return differences
-    return np.full_like(differences, differences.mean())
-
-
-def _usable(values: np.ndarray) -> bool:
-    return bool((np.abs(values) <= LARGEST).all())
+def _usable(rows: Sequence[Sequence[float | None]]) -> bool:
+    """Whether no number is missing or too large."""
+    return bool((np.abs(np.array(rows, dtype=float)) <= LARGEST).all())
 
 
 def _crossed(results: Results, confidence: float) -> dict[str, Crossed]:
@@ -378,15 +212,8 @@ def _crossed(results: Results, confidence: float) -> dict[str, Crossed]:
     shared, answers = _shared_seeds(results), {}
     for name, method in results.methods.items():
         if method.answers is not None:
-            places = {seed: k for k, seed in enumerate(method.seeds)}
-            answers[name] = method.answers[[places[seed] for seed in shared]]
+            answers[name] = method.answers[[method.seeds.index(seed) for seed in shared]]
     base = answers.pop(results.baseline, None)
     if base is None or min(base.shape) < 2:
         return {}
     return {name: crossed(own, base, confidence) for name, own in answers.items()}
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Names in a line: `a`, `a and b`, `a, b and c`."""
-    *most, last = (" ".join(name.split()) for name in names)
-    return f"{', '.join(most)} and {last}" if most else last

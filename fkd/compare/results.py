@@ -117,8 +117,11 @@ class MethodResults:
         """Whether all is the same, and the answers bit for bit: arrays have no single truth."""
         if not isinstance(other, MethodResults):
             return NotImplemented
-        mine, theirs = ((m.seeds, m.curves, m.seconds, m.sweep) for m in (self, other))
-        return mine == theirs and bits(self.answers) == bits(other.answers)
+        return self._told() == other._told()
+
+    def _told(self) -> tuple[Any, ...]:
+        answers = None if self.answers is None else self.answers.tolist()
+        return self.seeds, self.curves, self.seconds, self.sweep, answers
 
     def last(self, metric: str) -> list[float]:
         """A metric after the last epoch, one number a seed."""
@@ -353,13 +356,13 @@ def _method(entry: dict[str, Any]) -> MethodResults:
     return MethodResults(seeds, curves, seconds, sweep, answers)
 
 
-def bits(answers: np.ndarray | None) -> str | None:
+def bits(answers: np.ndarray) -> str:
     """What is true and what is not, a bit each in the order of memory, in base64.
 
     >>> bits(np.array([[True, False, False], [False, False, True]]))
     'hA=='
     """
-    return None if answers is None else base64.b64encode(np.packbits(answers).tobytes()).decode()
+    return base64.b64encode(np.packbits(answers).tobytes()).decode()
 
 
 def of_bits(text: str, shape: tuple[int, ...]) -> np.ndarray:

@@ -89,8 +89,9 @@ class Comparison:
     the step (`Resident.augmented`): teacher and students read the same.
 
     `sweep` lists the values of each hyperparameter that is swept, each method over those that it
-    has. A method's best setting is chosen on a validation split, and alone is tested: `validation`
-    is the share of a resident training source that is held out for it, or a source of its own.
+    has. A method's best setting is chosen on a validation split, and has the results: `validation`
+    is the share of a resident training source that is held out for it, or a source of its own. Each
+    setting is tested once, after the choice, to tell what the choice was worth.
 
     The teacher's outputs are kept where they take no more than `teacher_memory` GiB and an example
     is the same whenever it is read; otherwise the teacher is asked about each batch. Differences

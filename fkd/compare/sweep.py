@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -65,6 +66,16 @@ def choose(
         for setting, *columns in zip(grid, by_setting, fine, strict=True)
     ]
     return SweepResults(rows, chosen)
+
+
+def with_tests(choice: SweepResults, accuracy: Sequence[float | None]) -> SweepResults:
+    """The choice with each member's accuracy on the test split, which it was made without."""
+    rows = np.array(accuracy, dtype=object).reshape(len(choice.settings), -1).tolist()
+    tested = [
+        replace(setting, test_accuracy=row)
+        for setting, row in zip(choice.settings, rows, strict=True)
+    ]
+    return SweepResults(tested, choice.chosen)
 
 
 def members_of(choice: SweepResults) -> slice:

@@ -1,10 +1,12 @@
-"""Results as a table: for a terminal, and as Markdown with what its figures are."""
+"""Results as tables: for a terminal, and as Markdown with what may be concluded and what the
+figures are."""
 
 import math
 import os
 import textwrap
+from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import NamedTuple
 
 from rich import box
 from rich.console import Console
@@ -12,69 +14,143 @@ from rich.table import Table
 from rich.text import Text
 
 from fkd.compare import conclusions, sweep
+from fkd.compare._caption import caption, caption_of_wide
 from fkd.compare.conclusions import Difference
 from fkd.compare.results import Results
-from fkd.statistics import Interval
+from fkd.statistics import Choice, Interval, interval
+
+__all__ = ["caption", "choices", "failures", "markdown", "others", "show", "table"]
 
 WIDEST = 10_000  # characters of a row, which is never cut
-BEST = (
-    "The best epoch is each seed's own on the test set, told for what choosing it there would add: "
-    "no conclusion rests on it."
-)
+# Beside accuracy: what heads a metric's column, by how much it is multiplied, and its places.
+OTHERS = {
+    "teacher_agreement": ("agreement %", 100, 2),
+    "calibration_error": ("calibration error %", 100, 2),
+    "test_loss": ("test loss, nats", 1, 4),
+}
+
+
+class Column(NamedTuple):
+    """What heads a column, and its cells by method."""
+
+    title: str
+    cells: Mapping[str, str]
 
 
 def table(results: Results, style: box.Box = box.SIMPLE_HEAD, wide: bool = False) -> Table:
     """A row a method: accuracy, how it differs from the baseline, agreement, seconds. Of one that
-    failed, it says how.
+    failed, it says how. A star stands with those that cannot be told from the best.
 
-    With `wide`, also the accuracy at each seed's best epoch, how far that is above the last one's,
-    and the accuracy of the running averages of weights, where they were kept.
+    With `wide`, also how it differs for all methods at once, and on images like these, where
+    answers were kept; the accuracy at each seed's best epoch, how far that is above the last one's,
+    and what it would add to the difference; and the accuracy of the running averages of weights,
+    where they were kept. The agreement stands in `others` then.
     """
-    # Without padding, four methods fit a terminal of 80 columns.
-    rows = Table(box=style, padding=0 if style is box.SIMPLE_HEAD else (0, 1))
+    accuracies = {name: results.accuracy(name) for name in results.methods}
     differences = conclusions.differences(results)
-    rows.add_column("method", no_wrap=True)
-    against = f"− {_name(results.baseline, style)}"
-    columns = ["accuracy %", "95 % interval", against, "95 % interval", "p", "agree", "s"]
-    averages = wide and any(results.average(name) for name in results.methods)
+    columns = [
+        Column("accuracy %", {name: _with_spread(x) for name, x in accuracies.items()}),
+        Column("95 % interval", {name: _range(x.low, x.high) for name, x in accuracies.items()}),
+        _stars(results, "test_accuracy"),
+        _means(results, differences),
+        Column("95 % interval", {k: _range(x.low, x.high, "+") for k, x in differences.items()}),
+        Column("p", {name: _p(x.p) for name, x in differences.items()}),
+    ]
     if wide:
-        columns += ["best epoch %", "best − last"]
-    if averages:
-        columns.append("average %")
-    for column in columns:
-        rows.add_column(Text(column), justify="right", no_wrap=True)
-    for name in results.methods:
-        cells = _cells(results, name, differences.get(name))
-        if wide:
-            best = results.best(name).mean
-            above = best - results.accuracy(name).mean
-            cells += [_percent(best), _percent(above, sign=True)]
-        if averages:
-            average = results.average(name)
-            cells.append(_percent(average.mean if average else None))
-        rows.add_row(_name(name, style), *cells)
+        columns += _at_once(differences) + _further(results, differences)
+    else:
+        each = {name: _number(results.agreement(name).mean) for name in results.methods}
+        columns.append(Column("agree", each))
+    seconds = {name: one.seconds for name, one in results.methods.items()}
+    columns.append(
+        Column("s", {name: f"{x['first_step'] + x['steps']:.1f}" for name, x in seconds.items()})
+    )
+    rows = _rows(results, columns, style)
     for name, failure in results.failed.items():
         rows.add_row(_name(name, style), failure.word)
     return rows
 
 
-def _cells(results: Results, name: str, difference: Difference | None) -> list[str]:
-    accuracy = results.accuracy(name)
-    spread = "" if accuracy.deviation is None else f" ± {_percent(accuracy.deviation)}"
-    middle, bounds, p = "", "", ""
-    if difference:
-        middle = _percent(difference.mean, sign=True)
-        bounds, p = _range(difference, sign=True), _p(difference.p)
-    seconds = results.methods[name].seconds
-    return [
-        _percent(accuracy.mean) + spread,
-        _range(accuracy),
-        middle,
-        bounds,
-        p,
-        _percent(results.agreement(name).mean),
-        f"{seconds['first_step'] + seconds['steps']:.1f}",
+def others(results: Results, style: box.Box = box.SIMPLE_HEAD) -> Table:
+    """A row a method: agreement with the teacher, calibration error and loss on the test set, and
+    how they differ from the baseline for all methods at once."""
+    columns = []
+    for metric, (title, factor, places) in OTHERS.items():
+        kept = {name: x for name, x in results.methods.items() if metric in x.curves}
+        if kept:
+            means = {name: interval(x.last(metric)).mean for name, x in kept.items()}
+            told = {name: _number(mean, "", factor, places) for name, mean in means.items()}
+            differences = conclusions.differences(results, metric)
+            columns += [
+                Column(title, told),
+                _stars(results, metric),
+                _means(results, differences, factor, places),
+                *_at_once(differences, factor, places),
+            ]
+    return _rows(results, columns, style)
+
+
+def _rows(results: Results, columns: Iterable[Column], style: box.Box) -> Table:
+    # Without padding, four methods fit a terminal of 80 columns.
+    rows = Table(box=style, padding=0 if style is box.SIMPLE_HEAD else (0, 1))
+    rows.add_column("method", no_wrap=True)
+    for column in columns:
+        rows.add_column(_name(column.title, style), justify="right", no_wrap=True)
+    for name in results.methods:
+        rows.add_row(_name(name, style), *(column.cells.get(name, "") for column in columns))
+    return rows
+
+
+def _means(
+    results: Results, differences: Mapping[str, Difference], factor: float = 100, places: int = 2
+) -> Column:
+    """The mean differences from the baseline."""
+    each = {name: _number(x.mean, "+", factor, places) for name, x in differences.items()}
+    return Column(f"− {results.baseline}", each)
+
+
+def _at_once(
+    differences: Mapping[str, Difference], factor: float = 100, places: int = 2
+) -> list[Column]:
+    """What holds of differences for all methods at once."""
+    each = {
+        name: _range(x.joint_low, x.joint_high, "+", factor, places)
+        for name, x in differences.items()
+    }
+    adjusted = {name: _p(x.adjusted) for name, x in differences.items()}
+    return [Column("95 % at once", each), Column("p at once", adjusted)]
+
+
+def _stars(results: Results, metric: str) -> Column:
+    """Which methods cannot be told from the best, where there are several."""
+    several = len(results.methods) > 1 and results.seeds > 1
+    return Column("*", dict.fromkeys(conclusions.best(results, metric) if several else (), "*"))
+
+
+def _further(results: Results, differences: Mapping[str, Difference]) -> list[Column]:
+    """On images like these, at the best epoch, and of running averages."""
+    columns = []
+    images = {name: x.images for name, x in differences.items() if x.images}
+    if images:
+        told = {name: _range(x.low, x.high, "+") for name, x in images.items()}
+        columns.append(Column("95 % on images like these", told))
+    best = {name: results.best(name).mean for name in results.methods}
+    above = {name: mean - results.accuracy(name).mean for name, mean in best.items()}
+    added = {
+        name: f"{_number(x.difference, '+')} {_range(x.low, x.high, '+')}"
+        for name, x in conclusions.epochs(results).items()
+        if x is not None
+    }
+    columns += [
+        Column("best epoch %", {name: _number(mean) for name, mean in best.items()}),
+        Column("best − last", {name: _number(mean, "+") for name, mean in above.items()}),
+        Column("best adds", added),
     ]
+    averages = {name: results.average(name) for name in results.methods}
+    if any(averages.values()):
+        told = {name: _number(x.mean if x else None) for name, x in averages.items()}
+        columns.append(Column("average %", told))
+    return columns
 
 
 def _name(name: str, style: box.Box) -> Text:
@@ -90,14 +166,24 @@ def show(console: Console, rows: Table) -> None:
 
 
 def markdown(results: Results) -> str:
-    """The content of table.md: the rows, who failed and why, what a sweep chose, the caption."""
+    """The content of table.md: what may be concluded, the rows, agreement and the like, who failed
+    and why, what a sweep chose, the caption."""
+    items = [f"- {line}" for line in [*failures(results), *choices(results)]]
+    parts = [
+        [conclusions.sentence(results)],
+        _lines(table(results, box.MARKDOWN, wide=True)),
+        _lines(others(results, box.MARKDOWN)) if results.methods else [],
+        items,
+        [f"{caption(results)} {caption_of_wide(results)}"],
+    ]
+    return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
+
+
+def _lines(rows: Table) -> list[str]:
     with open(os.devnull, "w", encoding="utf-8", errors="replace") as nowhere:
         console = Console(record=True, width=WIDEST, file=nowhere)
-        console.print(table(results, box.MARKDOWN, wide=True), markup=False)
-        rows = [line.strip() for line in console.export_text().splitlines() if line.strip()]
-    items = [f"- {line}" for line in [*failures(results), *choices(results)]]
-    lines = [*rows, "", *items, *([""] if items else []), f"{caption(results)} {BEST}"]
-    return "\n".join(lines) + "\n"
+        console.print(rows, markup=False)
+        return [line.strip() for line in console.export_text().splitlines() if line.strip()]
 
 
 def failures(results: Results) -> list[str]:
@@ -110,113 +196,47 @@ def failures(results: Results) -> list[str]:
 
 
 def choices(results: Results) -> list[str]:
-    """What a sweep chose for each method that it swept, in lines."""
-    swept = {name: method.sweep for name, method in results.methods.items() if method.sweep}
-    return [line for name, choice in swept.items() for line in sweep.tell(name, choice)]
+    """What a sweep chose for each method that it swept, and what that is worth, in lines."""
+    lines = []
+    for name, method in results.methods.items():
+        if method.sweep:
+            lines += sweep.tell(name, method.sweep)
+            if worth := conclusions.setting(results, name):
+                lines.append(f"{name}: {_worth(worth)}")
+    return lines
 
 
-def caption(results: Results) -> str:
-    """What the table's figures are, and where and when they were measured."""
-    config, where, data = results.config, results.environment, results.data
-    hardware = where["gpu"] if results.device == "cuda" else where["processor"]
-    state = "" if results.complete else "INCOMPLETE: a method failed or the run was stopped. "
-    teacher = results.teacher.accuracy if results.teacher else None
+def _worth(choice: Choice) -> str:
+    """What choosing a setting on validation is worth on the test set."""
+    worth, optimism = choice.worth, choice.optimism
     return (
-        f"{state}{data.name}: {data.train:,} training and {data.test:,} test {data.unit}; "
-        f"{len(config['seeds'])} seeds, {config['epochs']} epochs, batch {config['batch_size']}, "
-        f"{_optimizer(config)}, {config.get('precision', 'fp32')}{_augmented(config)}"
-        f"{_set(config)}; "
-        f"{_networks(config)}teacher {_percent(teacher)} %{_teacher_epochs(config)}. "
-        f"{_how_chosen(results)}"
-        "Test accuracy after the last epoch: mean ± deviation "
-        f"over seeds, Student's t interval; difference from {results.baseline} paired by seed "
-        f"(the same initial weights, {config['order']} order of batches), its interval and the "
-        "paired t-test's p, not corrected for the number of methods; agreement with the teacher "
-        "in %; training seconds of all students together, with compilation and without evaluation. "
-        f"{_compiling(results.seconds)}"
-        f"{where['date'][:10]}, {hardware}, {where['cores']} cores, torch {where['torch']}."
+        f"the setting that a seed alone would choose is {_number(worth.difference, '+')} "
+        f"points {_range(worth.low, worth.high, '+')} above the mean of all settings on the "
+        f"test set; validation tells {_number(optimism.difference, '+')} "
+        f"{_range(optimism.low, optimism.high, '+')} too much of it"
     )
 
 
-def _networks(config: dict[str, Any]) -> str:
-    """`student resnet20, teacher resnet56: `, where the command line chose them."""
-    if "student_model" not in config:
-        return ""
-    return f"student {config['student_model']}, teacher {config['teacher_model']}: "
+def _with_spread(accuracy: Interval) -> str:
+    """`55.00 ± 7.07`."""
+    spread = "" if accuracy.deviation is None else f" ± {_number(accuracy.deviation)}"
+    return _number(accuracy.mean) + spread
 
 
-def _teacher_epochs(config: dict[str, Any]) -> str:
-    epochs = config.get("teacher_epochs")
-    return f" after {epochs} epochs" if epochs and epochs != config["epochs"] else ""
-
-
-def _augmented(config: dict[str, Any]) -> str:
-    names = config.get("augment")
-    return f", augmented by {' and '.join(names)}" if names else ""
-
-
-def _set(config: dict[str, Any]) -> str:
-    """The methods' numbers that were set on the command line; an optimizer's is in its words."""
-    own = {name: value for name, value in config.get("set", {}).items() if "." in name}
-    return "".join(f", {name} {value:g}" for name, value in own.items())
-
-
-def _optimizer(config: dict[str, Any]) -> str:
-    """`Adam 0.001`; results that name no optimizer are from before there was a choice."""
-    swept = "lr" in config.get("sweep", {})
-    if "training" in config:  # the command line's own words
-        rate = f" {config['lr']:g}"
-        return config["training"].replace(rate, " at the swept rates" if swept else rate, 1)
-    name = config.get("optimizer", "Adam") or ("" if config["lr"] is None else "learning rate")
-    if swept:
-        return f"{name} at the swept rates"
-    if config["lr"] is None:
-        return name or "an optimizer of one's own"
-    return f"{name} {config['lr']:g}"
-
-
-def _compiling(seconds: dict[str, float]) -> str:
-    """What compilation cost, once a run that compiled is over."""
-    if "first_steps" not in seconds or "total" not in seconds:
-        return ""
-    return (
-        f"Of the run's {seconds['total']:.1f} seconds, {seconds['first_steps']:.1f} were the first "
-        "steps of its trainings, which compile; what is compiled is kept for the next run. "
-    )
-
-
-def _how_chosen(results: Results) -> str:
-    if not results.config.get("sweep"):
-        return ""
-    counts = ", ".join(
-        f"{name} {len(method.sweep.settings) if method.sweep else 1}"
-        for name, method in results.methods.items()
-    )
-    teacher = ""
-    if results.teacher and results.teacher.curves:  # it was trained here, at the plain rate
-        unswept = _optimizer(results.config | {"sweep": {}})
-        teacher = f" and the teacher ({unswept})"
-    data = results.data
-    split = f"a validation split of {data.validation:,} {data.unit}"
-    rest = "the whole training set"
-    if results.config.get("validation") is not None:
-        split, rest = f"{split}, held out of the training set", "the rest"
-    return (
-        f"Hyperparameters were chosen by mean accuracy over seeds on {split} "
-        f"(settings: {counts}); the students{teacher} were trained on {rest}. "
-    )
-
-
-def _percent(share: float | None, sign: bool = False) -> str:
-    if share is None or not math.isfinite(share):
+def _number(value: float | None, sign: str = "", factor: float = 100, places: int = 2) -> str:
+    """A share in percent, or another number so many times as large; `sign` may be `+`."""
+    if value is None or not math.isfinite(value):
         return "–"
-    return f"{100 * share:{'+' if sign else ''}.2f}"
+    return f"{factor * value:{sign}.{places}f}"
 
 
-def _range(bounds: Interval | Difference, sign: bool = False) -> str:
-    if bounds.low is None:
+def _range(
+    low: float | None, high: float | None, sign: str = "", factor: float = 100, places: int = 2
+) -> str:
+    if low is None or high is None:
         return "–"
-    return f"[{_percent(bounds.low, sign)}, {_percent(bounds.high, sign)}]"
+    ends = [_number(bound, sign, factor, places) for bound in (low, high)]
+    return f"[{', '.join(ends)}]"
 
 
 def _p(p: float | None) -> str:

@@ -96,8 +96,8 @@ def test_what_a_kill_left_of_the_beginning_is_no_run(tmp_path):
     [
         ("", "JSONDecodeError"),
         ("[]", "TypeError"),
-        ('{"format": 2}', "KeyError: 'identity'"),
-        ('{"format": 3, "identity": {}, "environment": {}}', "has format 3, and this version of"),
+        ('{"format": 3}', "KeyError: 'identity'"),
+        ('{"format": 4, "identity": {}, "environment": {}}', "has format 4, and this version of"),
     ],
 )
 def test_a_run_json_that_is_none_is_refused(text, told, tmp_path):

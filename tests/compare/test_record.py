@@ -1,15 +1,16 @@
-"""A student is finite when its parameters and its logits are after the last update."""
+"""What is kept of students: whether they are finite after the last update, their answers, loss."""
 
 import math
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
-from compare.small_comparisons import ALL, small, trained_elsewhere, vectors
-from torch import Tensor
+from compare.small_comparisons import ALL, EAGER, Narrow, small, trained_elsewhere, vectors
+from torch import Tensor, nn
 
-from fkd import methods, optim
-from fkd.compare import Results
+from fkd import checkpoint, methods, optim
+from fkd.compare import Results, compare
 from fkd.data import Data, Resident
 
 
@@ -71,3 +72,35 @@ def test_a_student_that_overflows_on_the_test_split_alone_is_no_result():
     failure = results.failed["ce"]
     assert failure.kind == "diverged"
     assert "logits not finite after the last update" in failure.reason
+
+
+def test_the_answers_and_the_loss_after_the_last_epoch_are_those_of_the_students(tmp_path):
+    results = small(data := vectors(), folder=tmp_path)
+    inputs, labels = data.test.inputs, data.test.targets["labels"]
+    for name, method in results.methods.items():
+        path, module = tmp_path / f"students-{name}.safetensors", Narrow().eval()
+        like = {key: leaf[None] for key, leaf in module.state_dict().items()}
+        logits = []
+        for k in range(2):
+            state = checkpoint.load_members(path, like, [k])
+            module.load_state_dict({key: leaf[0] for key, leaf in state.items()})
+            logits.append(module(inputs)["logits"].detach())
+        right = [(x.argmax(1) == labels).tolist() for x in logits]
+        assert method.answers is not None and method.answers.tolist() == right
+        losses = [nn.functional.cross_entropy(x, labels).item() for x in logits]
+        assert method.last("test_loss") == pytest.approx(losses, rel=1e-5)
+
+
+def test_of_labels_at_many_places_no_answers_are_kept():
+    class Places(Narrow):
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            return {"logits": super().forward(x)["logits"].unflatten(1, (1, 2))}
+
+    data, splits = vectors(), []
+    for split in (data.train, data.test):
+        labels = split.targets["labels"][:, None]
+        splits.append(Resident(split.inputs, {"labels": labels}, batch_size=10))
+    dense = Data(data.name, data.classes, *splits)
+    chosen = {"ce": ALL["ce"]}
+    one = compare(Places, Places, chosen, dense, seeds=[3], epochs=1, plan=EAGER).methods["ce"]
+    assert one.answers is None and np.isfinite(one.last("test_loss")).all()

@@ -86,16 +86,16 @@ def test_what_is_free_to_change_is_no_difference():
     ("text", "message"),
     [
         ("", r"run\.json cannot be read as a run's .JSONDecodeError"),
-        ('{"format": 2, "opti', "cannot be read as a run's .JSONDecodeError"),
+        ('{"format": 3, "opti', "cannot be read as a run's .JSONDecodeError"),
         ("[]", "cannot be read as a run's .TypeError"),
         ("{}", "cannot be read as a run's .KeyError: 'format'"),
-        ('{"format": 2}', "cannot be read as a run's .KeyError: 'options'"),
-        ('{"format": 3, "options": {}}', "has format 3, and this version of fkd reads 2"),
+        ('{"format": 3}', "cannot be read as a run's .KeyError: 'options'"),
+        ('{"format": 4, "options": {}}', "has format 4, and this version of fkd reads 3"),
         ('{"format": "x", "options": {}}', "has format 'x', and this version"),
         ("[" * 100_000, "cannot be read as a run's .RecursionError"),
-        ('{"format": 2, "options": []}', r"does not hold this version's options .they are \[\]"),
-        ('{"format": 2, "options": null}', "it was begun from Python.; go on with what began it"),
-        ('{"format": 2, "options": {}}', "dataset is missing; data is missing"),
+        ('{"format": 3, "options": []}', r"does not hold this version's options .they are \[\]"),
+        ('{"format": 3, "options": null}', "it was begun from Python.; go on with what began it"),
+        ('{"format": 3, "options": {}}', "dataset is missing; data is missing"),
     ],
 )
 def test_a_file_that_is_no_runs_is_refused(text, message, elsewhere):

@@ -176,6 +176,10 @@ def test_a_sweep_reports_the_best_setting_and_tests_it_alone(data, teacher_state
         assert method.sweep and len(method.sweep.settings) == settings
         for setting in method.sweep.settings:
             assert setting.diverged == (setting.hyper["lr"] == 1e30)
+            assert setting.test_accuracy and setting.diverged == (None in setting.test_accuracy)
+        assert method.sweep.best.test_accuracy == method.last("test_accuracy")
+        assert method.answers is not None and method.answers.shape == (2, 30)
+        np.testing.assert_allclose(method.answers.mean(1), method.last("test_accuracy"), atol=1e-7)
         best = method.sweep.best
         assert method.last("validation_accuracy") == best.validation_accuracy
         assert np.shape(method.curves["validation_accuracy"]) == (2, 2)
@@ -184,6 +188,8 @@ def test_a_sweep_reports_the_best_setting_and_tests_it_alone(data, teacher_state
         again = small(data, methods={name: ALL[name]}, sweep=alone, **options).methods[name]
         for metric, curve in again.curves.items():
             np.testing.assert_allclose(method.curves[metric], curve, rtol=1e-4, atol=1e-6)
+        assert again.answers is not None and np.array_equal(method.answers, again.answers)
+        assert again.sweep and again.sweep.best.test_accuracy == method.sweep.best.test_accuracy
 
 
 def test_a_method_that_has_no_swept_number_is_run_as_it_is(data, teacher_state):

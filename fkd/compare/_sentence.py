@@ -1,0 +1,96 @@
+"""What may be concluded, in one or two sentences."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from fkd.compare._difference import Difference
+from fkd.compare.results import Results
+
+
+def words(results: Results, differences: Mapping[str, Difference], best: Sequence[str]) -> str:
+    """The sentence of results whose methods differ like this from the baseline in accuracy, and of
+    which these cannot be told from the best."""
+    if not results.methods:
+        return "No method has results, so nothing can be concluded."
+    if results.factorial:
+        return "The members share seeds, so no interval over them holds: see what varies instead."
+    clauses = _against(results, differences)
+    among = len(best) < len(results.methods)  # where all are, it says nothing
+    if results.seeds > 1 and len(best) == 1 and among:
+        clauses.append(f"{listed(best)} alone is the best")
+    elif results.seeds > 1 and best and among:
+        clauses.append(f"{listed(best)} cannot be told from the best")
+    asked = results.config.get("methods", ())
+    if waiting := [x for x in asked if x not in results.methods and x not in results.failed]:
+        clauses.append(f"{listed(waiting)} {'are' if waiting[1:] else 'is'} not trained yet")
+    if results.failed:
+        clauses.append(f"{listed(list(results.failed))} failed")
+    return "; ".join(clauses) + "."
+
+
+def _against(results: Results, differences: Mapping[str, Difference]) -> list[str]:
+    """Who can be told from the baseline, and who cannot, in clauses."""
+    base, seeds = listed([results.baseline]), results.seeds
+    if results.baseline not in results.methods:
+        return [f"{base}, from which differences are taken, has no results"]
+    if not differences:
+        return [f"{base} alone has results, and there is nothing to tell it from"]
+    if seeds < 2:
+        return [f"One seed cannot tell {listed(list(differences))} from {base}"]
+    told = {name: one for name, one in differences.items() if one.told}
+    lost = [name for name, one in differences.items() if math.isnan(one.mean)]
+    rest = [name for name in differences if name not in told and name not in lost]
+    ordered = sorted(told, key=lambda name: -abs(told[name].mean))
+    joint = " simultaneously" if len(differences) - len(lost) > 1 else ""
+    clauses = []
+    for sign, where in ((1, "above"), (-1, "below")):
+        names = [name for name in ordered if sign * told[name].mean > 0]
+        if names:
+            one, (low, high) = told[names[0]], _bounds(told[names[0]])
+            who, others = listed(names[:1]), [_short(name, told[name]) for name in names[1:]]
+            clause = f"{who} is {_points(one.mean)} points {where} {base}, between {low} and {high}"
+            clauses.append(clause + joint + (f", and {_joined(others)}" if others else ""))
+            joint = ""
+    if rest:
+        whole = len(rest) == len(differences) > 1
+        who = "No method can" if whole else f"{listed(rest)} cannot"
+        clauses.append(f"{who} be told from {base} by {seeds} seeds")
+    if lost:
+        clauses.append(f"the accuracies of {listed(lost)} or {base} are not all finite")
+    return clauses
+
+
+def _short(name: str, one: Difference) -> str:
+    """`pkt 1.3 (0.8 to 1.8)`."""
+    low, high = _bounds(one)
+    return f"{listed([name])} {_points(one.mean)} ({low} to {high})"
+
+
+def _bounds(one: Difference) -> list[str]:
+    """The bounds for all methods at once by their distance from zero, the nearer first."""
+    assert one.joint_low is not None and one.joint_high is not None
+    return [_points(bound) for bound in sorted((one.joint_low, one.joint_high), key=abs)]
+
+
+def _points(share: float) -> str:
+    """A share's size in points: to a tenth, or to one figure where that is less.
+
+    >>> _points(-0.0235), _points(0.00042)
+    ('2.4', '0.04')
+    """
+    points = 100 * abs(share)
+    return f"{points:.1f}" if points >= 0.1 or not points else f"{points:.1g}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names, each in one line, in a line: `a`, `a and b`, `a, b and c`.
+
+    >>> listed(["kd", "a\\nb", "dist"])
+    'kd, a b and dist'
+    """
+    return _joined([" ".join(name.split()) for name in names])
+
+
+def _joined(parts: Sequence[str]) -> str:
+    *most, last = parts
+    return f"{', '.join(most)} and {last}" if most else last
