@@ -58,7 +58,7 @@ def sentence(variance: Variance, source: str) -> str:
     """Whether the paired intervals of seeds that share one level of a source are too narrow."""
     title, base = TITLES[source], variance.baseline
     if not variance.compared:
-        return f"No difference from {base} is known, so what one {title} hides is not either."
+        return f"No difference from {base} is known, and so not what one {title} hides in it."
     parts = {name: variance.of_difference(name)[source] for name in variance.compared}
     seen = [name for name, part in parts.items() if part.low > 0]
     if seen:

@@ -39,5 +39,5 @@ def test_without_a_difference_or_another_source_it_says_so():
     variance = by_order(normal(order=0.02))
     del variance.accuracy["ce"]
     assert variance_table.sentences(variance) == [
-        "No difference from ce is known, so what one order of batches hides is not either."
+        "No difference from ce is known, and so not what one order of batches hides in it."
     ]
