@@ -154,7 +154,9 @@ def _training(
     mesh: Mesh,
 ) -> Estimate:
     """The estimate of candidates that are trained side by side, so many of each."""
-    batch, test = task.recipe.batch, task.validation or task.data.test
+    batch = task.recipe.batch
+    # A sweep measures all students on both: after each epoch on the one, once on the other.
+    examined = max(x.examples for x in (task.data.test, task.validation) if x is not None)
     members = sum(count for _, count in group)
     plan = task.plan_of(members, epochs)
     here = batch if mesh.split is None else mesh.split.own(batch, task.data.train.batch_size)
@@ -169,7 +171,7 @@ def _training(
         states, step = states + count * size_of(state), max(step, at_once * alone)
         outputs_of_one = outputs_like(one.model, batch.inputs, train=False)
         of_example = sum(_of_example(x) for name, x in outputs_of_one.items() if name == "logits")
-        logits = max(logits, COPIES_OF_LOGITS * count * test.examples * of_example)
+        logits = max(logits, COPIES_OF_LOGITS * count * examined * of_example)
     reads = size_of((batch.inputs, [batch.targets[name] for name in (*task.own, *task.wanted)]))
     step += reads * (members if task.order == "own" else 1)
     data = _resident(task.data.train, task.data.test, task.validation)

@@ -17,7 +17,7 @@ from fkd.compare._difference import (
     without_rounding,
 )
 from fkd.compare._sentence import words
-from fkd.compare.results import MethodResults, Results
+from fkd.compare.results import LARGEST, MethodResults, Results
 from fkd.ensemble import Seed
 from fkd.statistics import Choice, Crossed, Paired, best_set, crossed, paired, setting_choice
 
@@ -40,7 +40,6 @@ METRICS = {
     "test_loss": "test loss",
 }
 LOWER_IS_BETTER = ("calibration_error", "test_loss")
-LARGEST = 1e100  # of numbers that statistics are taken of
 
 
 def differences(

@@ -90,7 +90,10 @@ def accuracy(results: Results) -> Figure:
         axes.tick_params(axis="y", length=0)
     left.set_zorder(1)  # reasons reach into the right panel
     left.patch.set_visible(False)
-    text = "Dots: seeds; bar and diamond: mean and its 95 % interval, cut at the frame"
+    text = (
+        "Dots: seeds; bar and diamond: mean and its 95 % interval; thin line: that of all methods "
+        "at once; cut at the frame"
+    )
     _note(figure, results, text)
     return figure
 
@@ -117,8 +120,10 @@ def _differences(axes: Axes, results: Results, names: Sequence[str]) -> None:
     for row, name in enumerate(names):
         if difference := differences.get(name):
             own, theirs = (results.methods[n].last("test_accuracy") for n in (name, base))
-            bounds = (difference.low, difference.high)
             values = percent(own) - percent(theirs)
+            joint = difference.joint_low, difference.joint_high
+            _line(axes, row, joint, colors[name], 1.0)
+            bounds = difference.low, difference.high
             _row(axes, row, values, difference.mean, bounds, colors[name])
     if not axes.collections:  # the baseline alone is paired with nothing
         axes.set_axis_off()
@@ -139,14 +144,19 @@ def _row(
     # The seeds stand at fixed heights, so that one seed can be followed from row to row.
     heights = row + np.linspace(-0.22, 0.22, len(values)) if len(values) > 1 else np.array([row])
     axes.scatter(values, heights, s=16, color=color, alpha=0.45, linewidths=0)
-    low, high = bounds
-    if low is not None and high is not None:
-        axes.plot(
-            percent([low, high]), [row, row], color=color, linewidth=2.5, solid_capstyle="butt"
-        )
+    _line(axes, row, bounds, color, 2.5)
     axes.scatter(
         percent([mean]), [row], s=42, marker="D", color=color, edgecolors="white", zorder=3
     )
+
+
+def _line(
+    axes: Axes, row: int, bounds: tuple[float | None, float | None], color: Any, width: float
+) -> None:
+    """An interval, where it is known."""
+    if None not in bounds:
+        style = {"color": color, "linewidth": width, "solid_capstyle": "butt"}
+        axes.plot(percent(bounds), [row, row], **style)
 
 
 def _reason(axes: Axes, row: int, reason: str, most: int) -> None:
@@ -270,11 +280,12 @@ def _colors(results: Results) -> dict[str, Any]:
 
 def _note(figure: Figure, results: Results, text: str) -> None:
     """What is drawn, below the panels, and who could not be."""
-    note = [f"{results.summary}. {text if results.methods else 'No method has results'}."]
+    width = int(13.5 * figure.get_figwidth())  # characters of this size
+    drawn = f"{results.summary}. {text if results.methods else 'No method has results'}."
+    note = [_drawable.lines(drawn, width, 3)]
     if results.failed:
         each = [f"{_drawable.name(name)} ({x.word})" for name, x in results.failed.items()]
         failed = ", ".join(text.replace(" ", "\xa0") for text in each)  # where no line is broken
-        width = int(13 * figure.get_figwidth())  # characters of this size
         note.append(_drawable.lines(f"Failed: {failed}", width, 3))
     figure.supxlabel("\n".join(note), fontsize=9, color=BASE)
 

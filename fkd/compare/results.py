@@ -31,6 +31,7 @@ __all__ = [
     "failure_of",
 ]
 
+LARGEST = 1e100  # of numbers that statistics are taken of
 # By metric: one list an epoch of one number a seed, which may be NaN or infinite.
 Curves = dict[str, list[list[float]]]
 
@@ -195,9 +196,11 @@ class Results:
             return Interval(float(np.mean(values)), None, None, None)
         with np.errstate(all="ignore"):  # what overflows is infinite, and no error
             told = interval(values)
-            if self.pilot is None:
-                return told
-            _, low, high = two_stage(np.array([values]), self.pilot)
+        if self.pilot is None:
+            return told
+        if max(map(abs, values)) > LARGEST:
+            return told._replace(low=None, high=None)
+        _, low, high = two_stage(np.array([values]), self.pilot)
         return told._replace(low=float(low[0]), high=float(high[0]))
 
     @property

@@ -98,8 +98,9 @@ def methods_of_any_numbers(draw: st.DrawFn, seeds: int, epochs: int) -> MethodRe
     curve = st.lists(row, min_size=epochs, max_size=epochs)
     metrics = ["loss", "test_accuracy", "teacher_agreement", "validation_accuracy"]
     curves = {metric: draw(curve) for metric in metrics}
-    if draw(st.booleans()):
-        curves["test_accuracy_of_average"] = draw(curve)
+    for metric in ("test_accuracy_of_average", "calibration_error", "test_loss"):
+        if draw(st.booleans()):
+            curves[metric] = draw(curve)
     seconds = {part: draw(NUMBERS) for part in ("first_step", "steps", "evaluation")}
     choice = None
     if draw(st.booleans()):
@@ -107,10 +108,13 @@ def methods_of_any_numbers(draw: st.DrawFn, seeds: int, epochs: int) -> MethodRe
         values = {name: draw(st.lists(NUMBERS, min_size=1, max_size=3)) for name in names}
         accuracy = st.lists(NUMBERS | st.none(), min_size=seeds, max_size=seeds)
         settings = [
-            SettingResults(hyper, draw(accuracy)) for hyper in sweep.settings(values, values)
+            SettingResults(hyper, draw(accuracy), draw(st.none() | accuracy))
+            for hyper in sweep.settings(values, values)
         ]
         choice = SweepResults(settings, draw(st.integers(0, len(settings) - 1)))
-    return MethodResults(list(range(seeds)), curves, seconds, choice)
+    bits = st.lists(st.booleans(), min_size=3 * seeds, max_size=3 * seeds)
+    answers = draw(st.none() | bits.map(lambda drawn: np.array(drawn).reshape(seeds, 3)))
+    return MethodResults(list(range(seeds)), curves, seconds, choice, answers)
 
 
 @st.composite
@@ -129,4 +133,5 @@ def results_of_any_numbers(draw: st.DrawFn) -> Results:
     results.teacher = draw(st.sampled_from([None, TeacherResults(accuracy, {"loss": curve})]))
     validation = draw(st.sampled_from([0, 100]))
     results.data = DataSummary("mine", 2, train=40, test=20, validation=validation)
+    results.pilot = draw(st.sampled_from([None, 2])) if seeds > 1 else None
     return results

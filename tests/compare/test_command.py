@@ -45,7 +45,7 @@ def test_a_whole_run_and_its_files(images, teacher, capsys):
     assert results["environment"]["torch"] == torch.__version__.partition("+")[0]
     assert results["seconds"]["total"] > results["seconds"]["data"] > 0
     table = (out / "table.md").read_text()
-    assert [line.split("|")[1].strip() for line in table.splitlines()[2:6]] == list(
+    assert [line.split("|")[1].strip() for line in table.splitlines()[4:8]] == list(
         results["methods"]
     )
     assert "batch 10, Adam 0.001, fp32; student lightnn, teacher deepnn: teacher" in table
@@ -58,6 +58,7 @@ def test_a_whole_run_and_its_files(images, teacher, capsys):
         "table.md",
     ]
     printed = capsys.readouterr().out
+    assert results["sentence"] in " ".join(printed.split())
     assert "Teacher DeepNN: 1,182,882 parameters" in printed
     assert "Student LightNN: 265,682 parameters" in printed
     assert "Shape of the student's feature map: (10, 16, 8, 8)" in printed

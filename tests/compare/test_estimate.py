@@ -90,6 +90,14 @@ def test_outputs_data_and_logits_by_hand():
     assert estimate.logits == 3 * 3 * 30 * 2 * 4  # copies, members, examples, classes, bytes
 
 
+def test_a_sweep_is_examined_on_the_larger_of_validation_and_test():
+    swept = {"sweep": {"lr": (0.1, 0.2)}, "teacher_state": trained_elsewhere()}
+    small = estimate_of(comparison(validation=0.5, **swept))  # 20 to validate on, 30 to test
+    own = vectors().train  # and 40
+    large = estimate_of(comparison(validation=own, **swept))
+    assert (small.logits, large.logits) == (3 * 6 * 30 * 2 * 4, 3 * 6 * 40 * 2 * 4)
+
+
 def test_what_autograd_keeps_by_hand():
     net = functional(lambda: torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Sigmoid()))
     batch = Batch(torch.ones(5, 4), {"labels": torch.zeros(5, dtype=torch.int64)})

@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from PIL import Image
 
 from fkd.compare import figures
+from fkd.compare._drawable import percent
+from fkd.compare.conclusions import differences
 from fkd.compare.results import DataSummary, Failure
 
 
@@ -42,6 +44,23 @@ def test_accuracies_and_differences_stand_at_their_places():
     assert np.allclose(right.collections[0].get_offsets(), [[10, 0.78], [10, 1.22]])
     assert [label.get_text() for label in left.get_yticklabels()] == ["ce", "kd"]
     assert "teacher 75.00 %" in left.get_title()
+
+
+def test_a_thin_line_holds_for_all_methods_at_once():
+    more = {"kd": method([0.5, 0.62, 0.55]), "hint": method([0.4, 0.52, 0.45])}
+    results = record({"ce": method([0.4, 0.5, 0.45])} | more)
+    _, right = figures.accuracy(results).axes
+    *bars, zero = right.lines
+    assert np.array_equal(np.asarray(zero.get_xdata()), [0, 0])
+    for row, one in enumerate(differences(results).values(), start=1):
+        joint, own = bars[2 * row - 2 : 2 * row]
+        assert np.array_equal(np.asarray(joint.get_ydata()), [row, row])
+        assert np.array_equal(np.asarray(own.get_ydata()), [row, row])
+        assert joint.get_linewidth() < own.get_linewidth()
+        np.testing.assert_allclose(
+            np.asarray(joint.get_xdata()), percent([one.joint_low, one.joint_high])
+        )
+        np.testing.assert_allclose(np.asarray(own.get_xdata()), percent([one.low, one.high]))
 
 
 def test_many_methods_stand_in_the_order_of_their_means():

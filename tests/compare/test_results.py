@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -119,6 +120,25 @@ def test_a_record_reads_itself_back(tmp_path):
     results.write(tmp_path)
     assert Results.read(tmp_path) == results
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["results.json", "table.md"]
+
+
+def test_answers_tests_of_settings_and_a_pilot_are_read_back(tmp_path):
+    results = swept({"lr": (1.0, 2.0)})
+    one = results.methods["kd"]
+    assert one.sweep
+    settings = [replace(setting, test_accuracy=[0.5, None]) for setting in one.sweep.settings]
+    answers = np.random.default_rng(0).random((2, 13)) < 0.5  # which fill no whole bytes
+    swept_and_tested = replace(one.sweep, settings=settings)
+    results.methods["kd"] = replace(one, sweep=swept_and_tested, answers=answers)
+    results.pilot = 2
+    results.write(tmp_path)
+    again = Results.read(tmp_path)
+    assert again == results and again.pilot == 2
+    back = again.methods["kd"].answers
+    assert back is not None and back.dtype == bool and np.array_equal(back, answers)
+    others = replace(results.methods["kd"], answers=~answers)
+    assert again.methods["kd"] != others != replace(others, answers=None)
+    assert again.methods["kd"] != 3
 
 
 def test_divergence_as_an_earlier_version_wrote_it_is_read(tmp_path):

@@ -39,6 +39,14 @@ def test_the_setting_with_the_most_right_is_chosen():
     assert choice.settings[2].validation_accuracy == [0.6, 0.6]
 
 
+def test_tests_of_all_members_stand_with_their_settings():
+    choice = sweep.choose(GRID, [0.5, 0.5, 0.9, 0.5, 0.6, 0.6], [True] * 6, 10)
+    told = sweep.with_tests(choice, [0.1, 0.2, 0.3, 0.4, 0.5, None])
+    assert [one.test_accuracy for one in told.settings] == [[0.1, 0.2], [0.3, 0.4], [0.5, None]]
+    assert told.chosen == choice.chosen
+    assert all(one.test_accuracy is None for one in choice.settings)
+
+
 def test_of_equals_the_first_is_chosen():
     # 0 + 7 and 3 + 4 of 10 examples, which as sums of float32 numbers are not equal
     accuracy = torch.tensor([0.1, 0.1, 0.0, 0.7, 0.3, 0.4]).tolist()
