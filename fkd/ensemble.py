@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,15 +16,54 @@ Order = Literal["shared", "own"]
 Tree = TypeVar("Tree")  # any pytree of tensors
 
 
+class Seeds(NamedTuple):
+    """A member's seed by what comes from it: its `init`ial weights, its own `order` of batches, and
+    its `dropout`, which stands for all that a student draws in its steps."""
+
+    init: int
+    order: int
+    dropout: int
+
+
+Seed = int | Seeds
+"""A member's seed: that of all that is random in it, or one of each source."""
+
+
+def seeds_of(where: str, seed: Seed) -> Seeds:
+    """A member's seeds by source: of a whole number that number for each.
+
+    Raises ValueError, which begins with `where`, for one outside [0, 2³²).
+
+    >>> seeds_of("mine", 3)
+    Seeds(init=3, order=3, dropout=3)
+    """
+    if not isinstance(seed, Seeds):
+        _check.seed(where, seed=seed)
+        return Seeds(seed, seed, seed)
+    for source, number in seed._asdict().items():
+        _check.seed(where, **{f"seed of {source}": number})
+    return seed
+
+
+def check_order(where: str, order: Order, seeds: Sequence[Seed]) -> None:
+    """Raise where a member has a seed of its own order, but all read one."""
+    if order == "shared" and any(isinstance(seed, Seeds) for seed in seeds):
+        raise ValueError(
+            f"{where}: order must be 'own' where members have a seed of it, but it is 'shared', "
+            "and all would read one; give order='own', or whole numbers for seeds"
+        )
+
+
 def ensemble(distillation: Distillation, *, order: Order = "shared") -> Distillation:
     """The same distillation for many members at once, each with a seed of its own.
 
-    `init(seeds, hyper)` takes a list of seeds, and for each hyperparameter named in `hyper` one
-    value a member. With `order="shared"` the members see one batch [batch, ...]; with "own" each
-    its own [members, batch, ...]. A member is the same student as when it is trained alone; where
-    those meet who work on one batch, they meet once for all members. How members lie on the
-    hardware is a matter of `fkd.execution`. Raises ValueError for what is no distillation; `init`
-    for no seeds, for those outside [0, 2³²), and where a number has not one value a member.
+    `init(seeds, hyper)` takes a list of seeds, whole numbers or `Seeds`, and for each
+    hyperparameter named in `hyper` one value a member. With `order="shared"` the members see one
+    batch [batch, ...]; with "own" each its own [members, batch, ...]. A member is the same student
+    as when it is trained alone; where those meet who work on one batch, they meet once for all
+    members. How members lie on the hardware is a matter of `fkd.execution`. Raises ValueError for
+    what is no distillation; `init` for no seeds, for those outside [0, 2³²), and where a number has
+    not one value a member.
 
     >>> from fkd import methods, optim
     >>> from fkd.data import Batch
@@ -50,7 +89,7 @@ def ensemble(distillation: Distillation, *, order: Order = "shared") -> Distilla
 
 def init(
     distillation: Distillation,
-    seeds: Sequence[int],
+    seeds: Sequence[Seed],
     hyper: Mapping[str, Sequence[float]] | None = None,
 ) -> State:
     """The members' states, stacked, from their seeds and one value a member of each number.
@@ -63,8 +102,7 @@ def init(
     _check.mapping("ensemble", hyper=hyper)
     if not seeds:
         raise ValueError("ensemble: no seeds were given; give at least one")
-    for seed in seeds:
-        _check.seed("ensemble", seed=seed)
+    by_source = [seeds_of("ensemble", seed) for seed in seeds]
     for name, values in hyper.items():
         _check.sequence("ensemble", **{f"hyperparameter {name!r}": values})
         if len(values) != len(seeds):
@@ -73,10 +111,11 @@ def init(
                 f"but there are {len(values)} values and {len(seeds)} seeds"
             )
     members = [
-        distillation.init(seed, {name: values[k] for name, values in hyper.items()})
-        for k, seed in enumerate(seeds)
+        distillation.init(seed.init, {name: values[k] for name, values in hyper.items()})
+        for k, seed in enumerate(by_source)
     ]
-    return stack(members)
+    state = stack(members)
+    return state._replace(key=state.key.new_tensor([seed.dropout for seed in by_source]))
 
 
 def size(state: State) -> int:

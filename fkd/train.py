@@ -14,7 +14,7 @@ from fkd import _check
 from fkd._random import Key
 from fkd.data import Batch, Source, steps_per_epoch
 from fkd.distillation import Distillation, State
-from fkd.ensemble import Order, ensemble, part, size, stack
+from fkd.ensemble import Order, Seed, check_order, ensemble, part, seeds_of, size, stack
 from fkd.execution import Advance, Plan, keep_freed, lay, runner, why_not_vmap
 from fkd.model import Tensors
 from fkd.teachers import Ask
@@ -24,12 +24,13 @@ from fkd.teachers import Ask
 class Students:
     """An ensemble to train: what one student is, the seeds, one value a member of each number.
 
-    Raises ValueError for what is no distillation, for no seeds and seeds outside [0, 2³²), and for
-    what is no mapping of numbers.
+    A seed is a whole number, or `fkd.ensemble.Seeds`, one of each source. Raises ValueError for
+    what is no distillation, for no seeds and seeds outside [0, 2³²), and for what is no mapping of
+    numbers.
     """
 
     distillation: Distillation
-    seeds: Sequence[int]
+    seeds: Sequence[Seed]
     hyper: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -38,7 +39,7 @@ class Students:
         if not self.seeds:
             raise ValueError("Students: there are no seeds; give at least one")
         for seed in self.seeds:
-            _check.seed("Students", seed=seed)
+            seeds_of("Students", seed)
         _check.mapping("Students", hyper=self.hyper)
 
 
@@ -97,8 +98,8 @@ def train(
     take goes on without it, with a warning.
 
     Raises ValueError for an argument of another kind, no students, epochs below one, an
-    `order_seed` outside [0, 2³²), a `start` that is of other students, and students that cannot run
-    as the plan demands.
+    `order_seed` outside [0, 2³²), members with a seed of their own order where the order is shared,
+    a `start` that is of other students, and students that cannot run as the plan demands.
     """
     _check.count("train", epochs=epochs)
     _check.seed("train", order_seed=order_seed)
@@ -115,6 +116,8 @@ def train(
     _check.known("train", "order", order, ("shared", "own"))
     if not students:
         raise ValueError("train: there are no students; give at least one ensemble")
+    for one in students.values():
+        check_order("train", order, one.seeds)
     steps = steps_per_epoch(source.examples, source.batch_size)
     if start is None:
         start = _begin(students, source, steps)
@@ -124,7 +127,8 @@ def train(
     members = sum(size(state) for state in start.states.values())
     seeds = [order_seed]
     if order == "own":
-        seeds = [seed for one in students.values() for seed in one.seeds]
+        every = [seed for one in students.values() for seed in one.seeds]
+        seeds = [seeds_of("train", seed).order for seed in every]
     asked = plan or Plan()
     plan = asked.settle(source.device, steps * epochs, members)
     plans = dict.fromkeys(students, plan)

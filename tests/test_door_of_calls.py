@@ -78,6 +78,7 @@ PACKAGES = (
 APART = {
     "compare.Progress": "a record that a comparison gives",
     "compare.Results": "a record that a comparison gives, and reads from its files",
+    "compare.Variance": "a record that comparisons give, and reads from its file",
     "data.Augmentation": "what Crop and its kin are made of",
     "data.Streamed": "with the loaders that it reads",
     "data.inputs_and_targets": "with the loaders that it reads",
@@ -98,6 +99,8 @@ APART = {
     "distributed.ShardedTeacher": "what sharded_teacher makes of its arguments",
     "distributed.sharded_teacher": "on several processes, in its own tests",
     "distillation.Parts": "what distill makes of its arguments",
+    "ensemble.check_order": "what train calls",
+    "ensemble.seeds_of": "what init and Students call",
     "export.save_onnx": "as exported, which it calls",
     "teachers.kept": "with the files that it keeps",
     "train.At": "a record that train gives",

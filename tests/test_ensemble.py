@@ -8,7 +8,7 @@ from torch import nn
 from fkd import methods, optim
 from fkd.data import Batch
 from fkd.distillation import distill, step
-from fkd.ensemble import ensemble, member, size
+from fkd.ensemble import Seeds, ensemble, member, size
 from fkd.model import functional
 
 
@@ -51,6 +51,14 @@ def test_own_order_gives_each_member_its_own_batch():
     for k, batch in enumerate((first, second)):
         alone, _ = step(one, one.init(k + 1), batch)
         assert_same(member(state, k), alone)
+
+
+def test_a_seed_of_each_source_gives_the_weights_of_one_and_the_dropout_of_another():
+    run = ensemble(rule(methods.kd() | methods.hint()))
+    plain = run.init([3, 5])
+    state = run.init([Seeds(init=3, order=9, dropout=5), Seeds(5, 5, 5)])
+    assert_same(member(state, 0), member(plain, 0)._replace(key=torch.tensor(5)))
+    assert_same(member(state, 1), member(plain, 1))
 
 
 def test_members_take_their_own_hyperparameters():

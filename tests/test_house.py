@@ -44,6 +44,8 @@ LATE = {
     ("fkd.compare.results", "fkd.compare.table"),
     ("fkd.compare.results", "fkd.compare.figures"),
     ("fkd.compare.results", "fkd.compare.conclusions"),
+    ("fkd.compare.variance", "fkd.compare.variance_table"),
+    ("fkd.compare.command", "fkd.compare.vary_command"),
 }
 
 

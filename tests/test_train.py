@@ -15,7 +15,7 @@ from fkd import methods, optim
 from fkd._random import Key
 from fkd.data import Batch, Crop, Flip, MixUp, Resident, chain
 from fkd.distillation import Distillation, Gradient, distill, step
-from fkd.ensemble import Order, member
+from fkd.ensemble import Order, Seeds, member
 from fkd.execution import Plan
 from fkd.execution._capture import Captured
 from fkd.model import functional
@@ -56,6 +56,27 @@ def test_training_is_the_steps_by_hand(order: Order):
     assert_same(member(ended[-1].states["kd"], 1), state)
     assert_same(torch.stack([at.metrics["kd"]["loss"][1] for at in ended]), torch.stack(means))
     assert sorted(ended[0].metrics["kd"]) == ["ce", "kd", "loss"]
+
+
+def test_a_member_has_its_weights_order_and_dropout_of_seeds_of_their_own():
+    one, data = rule(methods.kd() | methods.hint()), source()
+    seeds = [Seeds(7, 7, 7), Seeds(init=7, order=8, dropout=9)]
+    of_each = last(train({"kd": Students(one, seeds)}, data, epochs=2, plan=EAGER, order="own"))
+    of_one = last(train({"kd": Students(one, [7])}, data, epochs=2, plan=EAGER, order="own"))
+    # One number for all sources is that seed's student, bit for bit.
+    assert all(
+        torch.equal(*leaves)
+        for leaves in zip(
+            tree_leaves(member(of_each.states["kd"], 0)),
+            tree_leaves(member(of_one.states["kd"], 0)),
+            strict=True,
+        )
+    )
+    state = one.init(7)._replace(key=torch.tensor(9))
+    for epoch in range(2):
+        for rows in data.feeds(8, epoch):
+            state, _ = step(one, state, data.read(rows))
+    assert_same(member(of_each.states["kd"], 1), state)
 
 
 def copy_of(at: At) -> At:
@@ -282,3 +303,9 @@ def test_any_source_will_do():
     doubled = Resident(2 * source().inputs, source().targets, batch_size=4)
     theirs = last(train(students, doubled, epochs=1, plan=EAGER))
     assert_same(ours.states, theirs.states)
+
+
+@pytest.mark.plain
+def test_a_seed_of_the_order_is_refused_where_the_order_is_shared():
+    with pytest.raises(ValueError, match="order must be 'own' where members have a seed of it"):
+        train({"kd": Students(rule(), [Seeds(0, 1, 0)])}, source(), epochs=1)

@@ -46,6 +46,7 @@ from fkd import (
     compare,
     data,
     distributed,
+    ensemble,
     evaluate,
     execution,
     export,
@@ -220,7 +221,9 @@ _COMPARED = {
     "student": Argument(build, strangers("function", "class")),
     "methods": mapped(_METHODS, {"ce": {"ce": 3}}, {"kd": None}, {"hint": methods.hint()}),
     "data": one(WIDE),
-    "seeds": listed([0, 1], [-1], [2**32], [0, 0], [0.5], [True]),
+    "seeds": listed(
+        [0, 1], [-1], [2**32], [0, 0], [0.5], [True], [ensemble.Seeds(0, 1, 2)], [(0, 1, 2)]
+    ),
     "resolution": optional(number(50.0)),
     "max_seeds": whole(2, least=2, most=2**32),
     "epochs": whole(1),
@@ -274,5 +277,15 @@ _COMPARED = {
 COMPARE = {
     "compare.Comparison": Call(compare.Comparison, _COMPARED, nothing),
     "compare.compare": Call(compare.compare, _COMPARED, nothing),
+    "compare.Factorial": Call(
+        compare.Factorial,
+        {
+            "sources": listed(
+                ["init", "order"], [], ["init", "init"], ["mine"], ["init", None], ["rest"]
+            ),
+            "levels": whole(3, least=2, most=32),
+        },
+        lambda plan: plan.seeds,
+    ),
 }
 RESULTS = {**COMPARE, **EVALUATE, **EXPORT}

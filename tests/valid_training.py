@@ -43,7 +43,16 @@ from fkd import (
     train,
 )
 
-_SEEDS = listed([0, 1], [-1, 0], [0, 2**32], [0.0, 1.0], [True, False])
+_SEEDS = listed(
+    [0, 1],
+    [-1, 0],
+    [0, 2**32],
+    [0.0, 1.0],
+    [True, False],
+    [0, ensemble.Seeds(0, 0, -1)],
+    [ensemble.Seeds(0, 2**32, 0), 1],
+    [(0, 0, 0), 1],
+)
 _RUN, _MEMBERS = one(RUN), one(MEMBERS)
 _ORDER = choice("shared")
 _TREE = {"w": torch.arange(6.0).reshape(3, 2)}

@@ -15,10 +15,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fkd.compare.results import Results
     from fkd.compare.run import Comparison, Progress, compare
+    from fkd.compare.variance import Variance
+    from fkd.compare.vary import Factorial
 
-__all__ = ["Comparison", "Progress", "Results", "compare"]
+__all__ = ["Comparison", "Factorial", "Progress", "Results", "Variance", "compare"]
 
-_FILES = {"Comparison": "run", "Progress": "run", "Results": "results", "compare": "run"}
+_FILES = {
+    "Comparison": "run",
+    "Factorial": "vary",
+    "Progress": "run",
+    "Results": "results",
+    "Variance": "variance",
+    "compare": "run",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -5,15 +5,19 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from fkd import _check
+from fkd._random import Key
 from fkd.compare._stages import Resolution
-from fkd.compare._task import Build, SchedulesOf, Task
+from fkd.compare._task import Build, Candidates, SchedulesOf, Task
 from fkd.compare.results import DataSummary
 from fkd.data import Batch, Data, Mix, Source, Transform
 from fkd.distributed import Mesh
+from fkd.ensemble import Order, Seed, Seeds, check_order
 from fkd.execution import PRECISIONS, Plan
 from fkd.methods import Method
+from fkd.model import Model
 from fkd.optim import Optimizer
 from fkd.schedules import Schedule
 
@@ -86,12 +90,12 @@ METRICS = (
 
 def check_arguments(
     methods: Mapping[str, Method],
-    seeds: Sequence[int],
+    seeds: Sequence[Seed],
     epochs: int,
     teacher_seed: int,
     teacher_epochs: int | None,
     teacher_memory: float,
-    order: str,
+    order: Order,
 ) -> None:
     if not methods:
         raise ValueError("methods: there are none; give at least one")
@@ -105,6 +109,7 @@ def check_arguments(
     _check.plain("teacher_memory", teacher_memory=teacher_memory)
     _check.not_negative("teacher_memory", teacher_memory=teacher_memory)
     _check.known("order", "order", order, ("shared", "own"))
+    check_order("order", order, seeds)
 
 
 def check_names(name: str, method: Method) -> None:
@@ -121,12 +126,13 @@ def check_names(name: str, method: Method) -> None:
             raise ValueError(f"methods: {part!r} must be another name: it is a metric's")
 
 
-def check_seeds(where: str, seeds: Sequence[int]) -> None:
+def check_seeds(where: str, seeds: Sequence[Seed]) -> None:
     """Refuse seeds that are none, or not each of another student."""
     _check.sequence(where, seeds=seeds)
-    for seed in seeds:
-        _check.whole(where, seed=seed)
-    if not seeds or max(seeds) >= SEEDS or len(set(seeds)) != len(seeds):
+    numbers = [n for seed in seeds for n in (seed if isinstance(seed, Seeds) else (seed,))]
+    for number in numbers:
+        _check.whole(where, seed=number)
+    if not seeds or max(numbers) >= SEEDS or len(set(seeds)) != len(seeds):
         raise ValueError(
             f"{where}: there must be at least one, each once and from 0 to {SEEDS - 1}, but they "
             f"are {list(seeds)!r:.100}"
@@ -134,18 +140,25 @@ def check_seeds(where: str, seeds: Sequence[int]) -> None:
 
 
 def resolution_of(
-    points: float | None, max_seeds: int, seeds: Sequence[int], methods: Collection[str]
+    points: float | None, max_seeds: int, seeds: Sequence[Seed], methods: Collection[str]
 ) -> Resolution | None:
     """What is asked for, if anything is.
 
     Raises ValueError for points that are no number above zero, a pilot of one seed, one method
-    alone, and a bound below the pilot's seeds or above the seeds that there are.
+    alone, seeds that vary by their source, and a bound below the pilot's seeds or above the seeds
+    that there are.
     """
     _check.count("max_seeds", max_seeds=max_seeds)
     if points is None:
         return None
     _check.plain("resolution", resolution=points)
     _check.positive("resolution", resolution=points)
+    numbers = [seed for seed in seeds if not isinstance(seed, Seeds)]
+    if len(numbers) < len(seeds):
+        raise ValueError(
+            "resolution: it asks for as many more seeds as are needed, but the seeds of what varies "
+            "are laid out as a whole; leave it out"
+        )
     if len(methods) < 2:
         raise ValueError(
             "resolution: it is that of differences between methods, but there is one method, "
@@ -161,9 +174,9 @@ def resolution_of(
             f"max_seeds: it bounds the seeds of the pilot too, which are {len(seeds)}, but it is "
             f"{max_seeds}; give at least as many"
         )
-    if max(seeds) + max_seeds - len(seeds) >= SEEDS:
+    if max(numbers) + max_seeds - len(seeds) >= SEEDS:
         raise ValueError(
-            f"max_seeds: {max_seeds - len(seeds)} seeds beyond {max(seeds)} are not all below "
+            f"max_seeds: {max_seeds - len(seeds)} seeds beyond {max(numbers)} are not all below "
             f"{SEEDS}; give fewer, or lower seeds"
         )
     return Resolution(points, max_seeds)
@@ -188,6 +201,32 @@ def check_ranks(task: Task, mesh: Mesh) -> None:
             mesh.split.rows(task.data.train.batch_size)
         except ValueError as error:
             raise ValueError(f"batch_size: {error}") from error
+
+
+FEW = 8  # examples, and seeds, by which it is seen whether a network draws
+
+
+def check_dropout(task: Task, candidates: Mapping[str, Candidates]) -> None:
+    """Refuse members who differ in the seed of their dropout where no student draws anything."""
+    if len({seed.dropout for seed in task.seeds if isinstance(seed, Seeds)}) < 2:
+        return
+    inputs = tree_map(lambda leaf: leaf[:FEW].cpu(), task.recipe.batch.inputs)
+    if not any(_draws(one.model, inputs) for one in candidates.values()):
+        raise ValueError(
+            "dropout: no student draws random numbers in its steps, so that seeds of it change "
+            "nothing; leave it out, or take a network with dropout"
+        )
+
+
+def _draws(model: Model, inputs: Any) -> bool:
+    """Whether another key gives other outputs in training."""
+    state, zero = model.init(0), torch.tensor(0)
+    with torch.no_grad():
+        first, *others = (
+            model.apply(*state, inputs, train=True, key=Key(torch.tensor(seed), zero))[0]
+            for seed in range(FEW)
+        )
+    return any(not torch.equal(other[name], first[name]) for other in others for name in first)
 
 
 def hold_out(data: Data, validation: float | Source) -> tuple[Data, Source]:
@@ -229,7 +268,7 @@ def config(
         "dataset": task.data.name,
         "root": None,
         "methods": list(task.methods),
-        "seeds": list(task.seeds),
+        "seeds": [list(seed) if isinstance(seed, Seeds) else seed for seed in task.seeds],
         "epochs": task.epochs,
         "teacher_epochs": task.teacher_epochs if teacher_state is None else None,
         "batch_size": train.batch_size,
@@ -245,6 +284,7 @@ def config(
         "graph": plan.graph,
         "teacher_memory": teacher_memory,
         "order": task.order,
+        "teacher_seed": task.teacher_seed if teacher_state is None else None,
         "sweep": {name: list(values) for name, values in recipe.sweep.items()},
         "validation": validation if isinstance(validation, int | float) else None,
         "output": None,

@@ -7,6 +7,7 @@ from typing import Any
 
 from fkd.compare._console import console_on
 from fkd.compare.recipes import OPTIMIZERS, RECIPES, SCHEDULES
+from fkd.compare.vary import SOURCES
 from fkd.data import augmentations, datasets
 from fkd.execution import Plan
 from fkd.methods import METHODS
@@ -30,6 +31,9 @@ examples:
 
   With the same chance for each method, its best setting chosen on a validation split:
       %(prog)s --sweep lr=3e-4,1e-3,3e-3 kd.temperature=1,2,4,8
+
+  How much initial weights and the order of batches bring into each difference:
+      %(prog)s --vary init,order --levels 4
 
   On four processes, which share the students:
       torchrun --nproc-per-node 4 -m fkd.compare --seeds 16
@@ -73,6 +77,7 @@ def parser(recipe: str | None = None) -> argparse.ArgumentParser:
     _add_training(whole)
     _add_hardware(whole)
     _add_sweep(whole)
+    _add_vary(whole)
     _add_output(whole)
     if recipe is not None:
         whole.set_defaults(**RECIPES[recipe].options)
@@ -244,6 +249,17 @@ def _add_sweep(whole: argparse.ArgumentParser) -> None:
         "each method's best on a validation split (default: none)",
     )
     add("--validation", type=float, default=0.2, help="the share of the training set for --sweep")
+
+
+def _add_vary(whole: argparse.ArgumentParser) -> None:
+    add = whole.add_argument_group("what varies").add_argument
+    add(
+        "--vary",
+        metavar="SOURCE,SOURCE",
+        help=f"train every combination of levels of some sources of chance, {', '.join(SOURCES)}, "
+        "and tell the variance that each brings into the methods' accuracies and differences",
+    )
+    add("--levels", type=int, help="how many seeds each source of --vary has (default: 4)")
 
 
 def _add_output(whole: argparse.ArgumentParser) -> None:

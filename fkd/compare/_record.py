@@ -16,7 +16,7 @@ from fkd.compare.results import Curves, bits, of_bits
 from fkd.compare.sweep import Setting, describe
 from fkd.data import Source
 from fkd.distillation import State
-from fkd.ensemble import part
+from fkd.ensemble import Seed, part
 from fkd.model import Model
 from fkd.optim import AverageState
 from fkd.train import At
@@ -101,7 +101,7 @@ class Record:
     """
 
     model: Model
-    seeds: Sequence[int]
+    seeds: Sequence[Seed]
     grid: Sequence[Setting]
     own: slice | None = None
     state: State | None = None

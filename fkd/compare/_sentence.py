@@ -12,6 +12,8 @@ def words(results: Results, differences: Mapping[str, Difference], best: Sequenc
     which these cannot be told from the best."""
     if not results.methods:
         return "No method has results, so nothing can be concluded."
+    if results.factorial:
+        return "The members share seeds, so no interval over them holds: see what varies instead."
     clauses = _against(results, differences)
     among = len(best) < len(results.methods)  # where all are, it says nothing
     if results.seeds > 1 and len(best) == 1 and among:

@@ -12,7 +12,7 @@ from fkd.compare._stages import Resolution
 from fkd.compare.sweep import Setting, settings
 from fkd.data import Batch, Data, Resident, Source, steps_per_epoch
 from fkd.distillation import Distillation, distill
-from fkd.ensemble import Order
+from fkd.ensemble import Order, Seed
 from fkd.execution import Plan
 from fkd.methods import Context, Method
 from fkd.model import Model, Tensors, functional
@@ -97,7 +97,7 @@ class Task:
     validation: Source | None
     recipe: Recipe
     own: Mapping[str, Tensor]
-    seeds: Sequence[int]
+    seeds: Sequence[Seed]
     epochs: int
     teacher_seed: int
     teacher_epochs: int

@@ -28,6 +28,14 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     return tuple(range(numbers[0]))
 
 
+def parse_names(flag: str, text: str | None) -> tuple[str, ...]:
+    """`init,order` as these two; none where the option was not given."""
+    names = tuple(part.strip() for part in (text or "").split(",") if part.strip())
+    if text is not None and not names:
+        raise ValueError(f"{flag}: it takes names such as init,order, but got {text!r:.100}")
+    return names
+
+
 def parse_sweep(
     items: Sequence[str], flag: str = "--sweep", example: str = "lr=1e-4,3e-4"
 ) -> dict[str, tuple[float, ...]]:

@@ -7,6 +7,7 @@ from collections.abc import Generator, Sequence
 from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
 
@@ -33,7 +34,8 @@ from fkd.compare.environment import may_restart, new_folder, own_rank
 from fkd.compare.failure import RankError, failure_of
 from fkd.compare.options import Config, in_flags, parse
 from fkd.compare.report import command as report_command
-from fkd.compare.run import Comparison, Progress
+from fkd.compare.results import Results
+from fkd.compare.run import TEACHER_SEED, Comparison, Progress
 from fkd.data import Data, augmentations, built, datasets
 from fkd.distributed import Mesh, started
 
@@ -55,6 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with nothing_told() if rank else nullcontext():
             config = parse(words)
         with started(config.data_ranks) as mesh:
+            if config.factorial is not None:
+                from fkd.compare import vary_command  # which takes parts of this file
+
+                return vary_command.vary(config, mesh, console, errors, begin)
             return _compare(config, mesh, console, errors, begin)
     except ValueError as error:
         errors.print(f"compare: {in_flags(str(error))}", markup=False)
@@ -69,14 +75,39 @@ def _compare(config: Config, mesh: Mesh, console: Console, errors: Console, begi
     accord = Accord(mesh)
     try:
         with accord.together("the start"):
-            folder = _folder(config)
+            folder = named_folder(config)
             comparison = prepare(config, console, mesh)
-            made = str(folder or _new_folder(config)) if mesh.rank == 0 else ""
-            folder = Path(accord.share("the folder", made)[0])
+            folder = shared_folder(folder, config, accord)
             minutes = config.checkpoint_minutes
             training = comparison.run(folder, checkpoint_minutes=minutes, options=config.raw)
     except RankError as error:
-        return _failed(error, errors)
+        return failed(error, errors)
+    end = carry_out(comparison, training, console, errors, begin)
+    code, results = end.code, comparison.results
+    # Of a run that was cut short, what was finished.
+    if mesh.rank == 0 and (results.methods or results.failed):
+        code = _show(comparison, folder, console, errors) or code
+    return tell_end(end, code, results, folder, console, errors)
+
+
+class End(NamedTuple):
+    """How the training of all methods ended: the exit code of an error that ended all, whether by
+    it a rank was lost, and the number of the signal that stopped it."""
+
+    accord: Accord
+    code: int
+    lost: bool
+    signal: int | None
+
+
+def carry_out(
+    comparison: Comparison,
+    training: Generator[Progress],
+    console: Console,
+    errors: Console,
+    begin: float,
+) -> End:
+    """Train all there is to train, show how far it is, and tell what failed."""
     results, accord = comparison.results, comparison.accord
     # The library does not know of what went before it.
     before = time.perf_counter() - begin
@@ -92,33 +123,38 @@ def _compare(config: Config, mesh: Mesh, console: Console, errors: Console, begi
         errors.print(f"compare: {trouble}", markup=False)
     for name, failure in results.failed.items():
         errors.print(f"compare: {name}: {failure.reason}", markup=False)
-    code = 0 if error is None else _failed(error, errors)
+    code = 0 if error is None else failed(error, errors)
     results.seconds["total"] = results.seconds.get("total", 0.0) + before
-    # Of a run that was cut short, what was finished.
-    if mesh.rank == 0 and (results.methods or results.failed):
-        code = _show(comparison, folder, console, errors) or code
+    lost = isinstance(error, RankError) and error.lost
+    return End(accord, code, lost, accord.stop or stop.signal)
+
+
+def tell_end(
+    end: End, code: int, results: Results, folder: Path, console: Console, errors: Console
+) -> int:
+    """Tell where everything is, and how to go on where a signal came: the exit code, on which all
+    ranks agree."""
     if peak := results.environment.get("peak_memory"):
         console.print(f"Peak memory: {peak:.2f} GiB", highlight=False)
     console.print(f"Written to {folder}", soft_wrap=True)
     kinds = {failure.kind for failure in results.failed.values()}
     code = code or (0 if not kinds else 3 if kinds == {"diverged"} else 1)
-    number = accord.stop or stop.signal
-    if number is not None and number != PIPE:
-        name = signal.Signals(number).name
+    if end.signal is not None and end.signal != PIPE:
+        name = signal.Signals(end.signal).name
         text = f"stopped by {name}; to go on: python -m fkd.compare --resume {folder}"
         errors.print(f"compare: {text}", markup=False)
-        code = 128 + number
+        code = 128 + end.signal
     elif reader_gone(console):
         code = READER_GONE
-    if isinstance(error, RankError) and error.lost:
+    if end.lost:
         return code
     try:
-        return accord.share("the end", code)[0]  # when the first has written all there is
+        return end.accord.share("the end", code)[0]  # when the first has written all there is
     except RankError as lost:
-        return _failed(lost, errors)
+        return failed(lost, errors)
 
 
-def _failed(error: Exception, errors: Console) -> int:
+def failed(error: Exception, errors: Console) -> int:
     """Tell why nothing can be compared: the exit code."""
     failure = failure_of(error)
     if isinstance(error, RankError) and error.lost:
@@ -145,7 +181,12 @@ def _show(comparison: Comparison, folder: Path, console: Console, errors: Consol
     return code
 
 
-def prepare(config: Config, console: Console, mesh: Mesh | None = None) -> Comparison:
+def prepare(
+    config: Config,
+    console: Console,
+    mesh: Mesh | None = None,
+    teacher_seed: int = TEACHER_SEED,
+) -> Comparison:
     """The comparison that was asked for; raises ValueError for what makes no sense."""
     methods = {
         method_name(text): method(text, config.recipe, config.epochs) for text in config.methods
@@ -176,7 +217,7 @@ def prepare(config: Config, console: Console, mesh: Mesh | None = None) -> Compa
             student,
             methods,
             data,
-            seeds=config.seeds,
+            seeds=config.seeds if config.factorial is None else config.factorial.seeds,
             resolution=config.resolution,
             max_seeds=config.max_seeds,
             epochs=config.epochs,
@@ -188,10 +229,11 @@ def prepare(config: Config, console: Console, mesh: Mesh | None = None) -> Compa
             sweep=config.sweep,
             validation=config.validation,
             teacher_state=state,
+            teacher_seed=teacher_seed,
             teacher_epochs=config.teacher_epochs,
             teacher_memory=config.teacher_memory,
             baseline=BASELINE if BASELINE in methods else next(iter(methods)),
-            order=config.order,
+            order=config.order if config.factorial is None else "own",
             precision=config.precision,
             plan=config.plan,
             mesh=mesh,
@@ -227,7 +269,7 @@ def _read(config: Config) -> Data:
     return data.to(config.torch_device).batched(config.batch_size)
 
 
-def _folder(config: Config) -> Path | None:
+def named_folder(config: Config) -> Path | None:
     """The folder that was named, with its run held against the options; None where none was."""
     if config.resume is not None:
         return config.resume
@@ -247,6 +289,12 @@ def _folder(config: Config) -> Path | None:
                 "to go on with it, or give another folder"
             )
     return folder
+
+
+def shared_folder(folder: Path | None, config: Config, accord: Accord) -> Path:
+    """The folder that was named, or a new one, on every rank."""
+    made = str(folder or _new_folder(config)) if accord.mesh.rank == 0 else ""
+    return Path(accord.share("the folder", made)[0])
 
 
 def _new_folder(config: Config) -> Path:

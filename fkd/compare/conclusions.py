@@ -18,6 +18,7 @@ from fkd.compare._difference import (
 )
 from fkd.compare._sentence import words
 from fkd.compare.results import LARGEST, MethodResults, Results
+from fkd.ensemble import Seed
 from fkd.statistics import Choice, Crossed, Paired, best_set, crossed, paired, setting_choice
 
 __all__ = [
@@ -67,7 +68,7 @@ def differences(
     if not usable:
         return told
     x = np.stack(list(usable.values()))
-    if x.shape[1] < 2:
+    if x.shape[1] < 2 or results.factorial:
         return told | {name: Difference(float(row.mean())) for name, row in usable.items()}
     if results.pilot is None:
         rows = in_one_stage(x, confidence)
@@ -92,7 +93,7 @@ def best(results: Results, metric: str = "test_accuracy", confidence: float = 0.
     table = _table(results, metric)
     usable = {name: values for name, values in table.items() if np.isfinite(values).all()}
     names = list(usable)
-    if len(names) < 2 or len(usable[names[0]]) < 2:
+    if len(names) < 2 or len(usable[names[0]]) < 2 or results.factorial:
         return names
     scores = np.stack([usable[name] for name in names])
     if metric in LOWER_IS_BETTER:
@@ -117,7 +118,7 @@ def epochs(results: Results) -> dict[str, Paired | None]:
     None where the students were tested after the last epoch alone, and where numbers are not
     finite.
     """
-    if results.baseline not in results.methods:
+    if results.baseline not in results.methods or results.factorial:
         return {}
     shared = _shared_seeds(results)
     gains = {name: _gain(method, shared) for name, method in results.methods.items()}
@@ -135,7 +136,7 @@ def _paired(differences: np.ndarray) -> Paired:
     return paired(differences.tolist(), [0.0] * len(differences))
 
 
-def _gain(method: MethodResults, seeds: Sequence[int]) -> np.ndarray | None:
+def _gain(method: MethodResults, seeds: Sequence[Seed]) -> np.ndarray | None:
     """By how much each seed's best test accuracy is above its last."""
     if len(method.curves["test_accuracy"]) < 2 or not seeds:
         return None
@@ -184,7 +185,7 @@ def _table(results: Results, metric: str) -> dict[str, np.ndarray]:
     return {name: _of_seeds(one, one.last(metric), shared) for name, one in methods.items()}
 
 
-def _of_seeds(method: MethodResults, values: Sequence[float], seeds: Sequence[int]) -> np.ndarray:
+def _of_seeds(method: MethodResults, values: Sequence[float], seeds: Sequence[Seed]) -> np.ndarray:
     """The numbers of these seeds, of one for each seed that a method has; NaN for what is too large
     to be reckoned with."""
     by_seed = dict(zip(method.seeds, values, strict=True))
@@ -192,7 +193,7 @@ def _of_seeds(method: MethodResults, values: Sequence[float], seeds: Sequence[in
     return np.where(np.abs(x) <= LARGEST, x, np.nan)
 
 
-def _shared_seeds(results: Results) -> list[int]:
+def _shared_seeds(results: Results) -> list[Seed]:
     """The seeds that all methods have, in the order of the first method's: while new seeds join,
     one may have more than another."""
     each = [method.seeds for method in results.methods.values()]
@@ -205,6 +206,8 @@ def _usable(rows: Sequence[Sequence[float | None]]) -> bool:
 
 
 def _crossed(results: Results, confidence: float) -> dict[str, Crossed]:
+    if results.factorial:
+        return {}
     shared, answers = _shared_seeds(results), {}
     for name, method in results.methods.items():
         if method.answers is not None:

@@ -13,9 +13,10 @@ from fkd.compare._named import check_network, method_name
 from fkd.compare._parser import early, parser, read
 from fkd.compare._paths import file_to_read, folder_to_make, folder_to_read, path_of
 from fkd.compare._resume import in_json, resumed
-from fkd.compare._words import parse_layers, parse_seeds, parse_set, parse_sweep
+from fkd.compare._words import parse_layers, parse_names, parse_seeds, parse_set, parse_sweep
 from fkd.compare.environment import installed_memory
 from fkd.compare.recipes import MILESTONES, RECIPES, Training
+from fkd.compare.vary import TEACHER, Factorial
 from fkd.data import augmentations, datasets
 from fkd.ensemble import Order
 from fkd.execution import PRECISIONS, Compile, Layout, Plan
@@ -23,9 +24,11 @@ from fkd.methods import METHODS
 
 COMPILE: dict[str, Compile] = {"auto": "auto", "yes": "step", "no": "none"}
 MOST = 2**31 - 1  # of whatever is counted
+DEFAULT_SEEDS = tuple(range(8))
 LARGEST_SIDE = 2**16 - 1  # of an image in pixels, as of a JPEG
 # The library's arguments that have another name on the command line.
 FLAGS = {
+    "dropout": "--vary",
     "folder": "--output",
     "numbers": "--set",
     "plan": "--compile",
@@ -89,6 +92,8 @@ class Config:
     sweep: dict[str, tuple[float, ...]]
     validation: float
     output: str | None
+    vary: tuple[str, ...] = ()
+    levels: int | None = None
     resume: Path | None = None
     checkpoint_minutes: float = 5.0
     raw: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
@@ -147,6 +152,7 @@ class Config:
                 f"but it is {self.validation}"
             )
         _check.positive("--checkpoint-minutes", checkpoint_minutes=self.checkpoint_minutes)
+        self._check_vary()
         self._check_device()
         self._check_paths()
 
@@ -169,6 +175,45 @@ class Config:
                 f"{self.image_size} pixels takes {size:,.0f} GiB, and this machine has {have:,.0f};"
                 " choose a smaller size, or fewer images by --batch-size"
             )
+
+    def _check_vary(self) -> None:
+        if not self.vary:
+            if self.levels is not None:
+                raise ValueError("--levels: it goes with --vary; give both or neither")
+            return
+        try:
+            levels = self._factorial.levels
+        except ValueError as error:
+            raise ValueError(str(error).replace("Factorial", "--vary", 1)) from error
+        if self.seeds != DEFAULT_SEEDS:
+            raise ValueError(
+                f"--seeds: with --vary the levels say which there are: each source has {levels}, "
+                "from 0 on; leave --seeds out"
+            )
+        if self.sweep:
+            raise ValueError(
+                "--vary: it is of one setting of each method; leave --sweep out, and give numbers "
+                "by --set"
+            )
+        if self.resolution is not None:
+            raise ValueError(
+                "--vary: its members are laid out as a whole, and --resolution would add some; leave "
+                "one of them out"
+            )
+        if TEACHER in self.vary and self.teacher != "train":
+            raise ValueError(
+                f"--vary: teachers that vary are trained here, but --teacher gives {self.teacher}; "
+                "leave one of them out"
+            )
+
+    @property
+    def _factorial(self) -> Factorial:
+        return Factorial(self.vary, *[] if self.levels is None else [self.levels])
+
+    @property
+    def factorial(self) -> Factorial | None:
+        """What varies, where that was asked for."""
+        return self._factorial if self.vary else None
 
     def _check_paths(self) -> None:
         if self.root is not None:
@@ -201,6 +246,11 @@ class Config:
             del entry[name]
         if self.resolution is None:  # of a run that has one stage, nothing is told of a second
             del entry["resolution"], entry["max_seeds"]
+        if self.factorial is None:
+            del entry["vary"], entry["levels"]
+        else:  # the members' seeds are the comparison's to tell
+            del entry["seeds"]
+            entry |= {"levels": self.factorial.levels, "order": "own"}
         return in_json(entry)
 
     @property
@@ -258,6 +308,7 @@ def _config(raw: dict[str, Any], folder: Path | None) -> Config:
     for name in ("mean", "std", "milestones"):
         values[name] = None if values[name] is None else tuple(values[name])
     values["seeds"] = parse_seeds(values["seeds"])
+    values["vary"] = parse_names("--vary", values["vary"])
     values["sweep"] = parse_sweep(values["sweep"])
     values["set"] = parse_set(values["set"])
     values["layer"] = parse_layers("--layer", values["layer"])

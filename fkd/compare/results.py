@@ -16,6 +16,7 @@ from fkd import checkpoint
 from fkd.compare._json import with_nan, with_null
 from fkd.compare.environment import environment
 from fkd.compare.failure import Failure, failure_of
+from fkd.ensemble import Seed, Seeds
 from fkd.statistics import Interval, interval, two_stage
 
 __all__ = [
@@ -107,7 +108,7 @@ class MethodResults:
     own, as of dense labels, and in results from before they were kept.
     """
 
-    seeds: list[int]
+    seeds: list[Seed]
     curves: Curves
     seconds: dict[str, float]
     sweep: SweepResults | None = None
@@ -190,9 +191,11 @@ class Results:
 
     def _interval(self, values: Sequence[float]) -> Interval:
         """The interval of a mean, Stein's after a pilot; of values that are not all numbers there
-        is none."""
+        is none, nor of a factorial's."""
         if len(_numbers(values)) < len(values):
             return Interval(math.nan, None, None, None)
+        if self.factorial:
+            return Interval(float(np.mean(values)), None, None, None)
         with np.errstate(all="ignore"):  # what overflows is infinite, and no error
             told = interval(values)
         if self.pilot is None:
@@ -209,6 +212,13 @@ class Results:
             (len(method.seeds) for method in self.methods.values()),
             default=len(self.config["seeds"]),
         )
+
+    @property
+    def factorial(self) -> bool:
+        """Whether members have a seed of each source, and share some: they are no independent
+        draws, and no interval over them holds. What varies is told by `fkd.compare.Variance`."""
+        seeds = (seed for method in self.methods.values() for seed in method.seeds)
+        return any(isinstance(seed, Seeds) for seed in seeds)
 
     @property
     def summary(self) -> str:
@@ -345,7 +355,8 @@ def _method(entry: dict[str, Any]) -> MethodResults:
             for setting in entry["sweep"]["settings"]
         ]
         sweep = SweepResults(settings, entry["sweep"]["chosen"])
-    seeds = [row["seed"] for row in entry["seeds"]]
+    told = [row["seed"] for row in entry["seeds"]]
+    seeds = [Seeds(*seed) if isinstance(seed, list) else seed for seed in told]
     curves, seconds = with_nan(entry["curves"]), with_nan(entry["seconds"])
     answers = None
     if "answers" in entry:

@@ -4,7 +4,6 @@ A seed means the same initial weights under each method, and all members read th
 batches. The accuracy is that of the last epoch; no epoch is chosen on the test set.
 """
 
-import time
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from fkd import _check, optim
 from fkd.compare._accord import Accord
 from fkd.compare._asked import (
     check_arguments,
+    check_dropout,
     check_kinds,
     check_precision,
     check_ranks,
@@ -25,13 +25,13 @@ from fkd.compare._asked import (
     resolution_of,
     summary,
 )
+from fkd.compare._choices import choose_compiling, choose_live
 from fkd.compare._estimate import check_memory
 from fkd.compare._folder import RunFolder
 from fkd.compare._identity import identity
 from fkd.compare._keep import go_on, kept
 from fkd.compare._reading import (
     example_batch,
-    gibibytes,
     module_of,
     parameters,
     shapes,
@@ -55,31 +55,27 @@ from fkd.compare.environment import environment, idle_cores
 from fkd.compare.results import Results
 from fkd.data import Batch, Data, Mix, Source, Transform, steps_per_epoch
 from fkd.distributed import Mesh
-from fkd.ensemble import Order
-from fkd.execution import (
-    PAYS_FROM,
-    PRECISIONS,
-    Plan,
-    fast_in_bfloat16,
-    multiply_in,
-    why_not_compile,
-)
+from fkd.ensemble import Order, Seed
+from fkd.execution import PRECISIONS, Plan, fast_in_bfloat16, multiply_in
 from fkd.methods import Method
 from fkd.model import Tensors, functional, outputs_like
 from fkd.optim import Optimizer
 from fkd.schedules import Schedule
-from fkd.teachers import Teacher, reads_alike
+from fkd.teachers import Teacher
 
 __all__ = ["Comparison", "Progress", "compare"]
+
+TEACHER_SEED = 42
 
 
 class Comparison:
     """A comparison that is ready to run: all that can be refused is refused when it is made.
 
     `teacher` and `student` build the networks, `methods` is what is compared, by name, and `data`
-    has a batch size. Each method's students have the same `seeds`. `teacher_state` is the trained
-    teacher's state_dict; without one, the teacher is first trained here, on the labels, for
-    `teacher_epochs`, by default as many as the students.
+    has a batch size. Each method's students have the same `seeds`: whole numbers, or with
+    `order="own"` `fkd.ensemble.Seeds`, as `fkd.compare.Factorial` lays them out. `teacher_state` is
+    the trained teacher's state_dict; without one, the teacher is first trained here, on the labels,
+    for `teacher_epochs`, by default as many as the students.
 
     With a `resolution`, in points of accuracy, the seeds are those of a pilot. The next whole
     numbers join it, to as many in all, `max_seeds` at most, as let every method's difference from
@@ -120,7 +116,7 @@ class Comparison:
         methods: Mapping[str, Method],
         data: Data,
         *,
-        seeds: Sequence[int] = range(8),
+        seeds: Sequence[Seed] = range(8),
         resolution: float | None = None,
         max_seeds: int = 64,
         epochs: int = 10,
@@ -132,7 +128,7 @@ class Comparison:
         sweep: Mapping[str, Sequence[float]] | None = None,
         validation: float | Source = 0.2,
         teacher_state: Mapping[str, Tensor] | None = None,
-        teacher_seed: int = 42,
+        teacher_seed: int = TEACHER_SEED,
         teacher_epochs: int | None = None,
         teacher_memory: float = 4.0,
         baseline: str | None = None,
@@ -212,8 +208,11 @@ class Comparison:
             baseline = baseline or without_teacher(task.methods, task.own)
             _check.known("baseline", "method", baseline, task.methods)
             check_ranks(task, mesh)
-            task = self._choose_live(task, teacher_outputs, teacher_memory)
-            task = self._choose_compiling(task, teacher_state is not None, seconds)
+            check_dropout(task, candidates)
+            task, notes = choose_live(task, teacher_outputs, teacher_memory)
+            self.notes += notes
+            task, notes = choose_compiling(task, teacher_state is not None, self._accord, seconds)
+            self.notes += notes
             to_train = None if teacher_state is not None else teacher_candidates(task, context)
             self.notes += idle_cores(mesh.ranks) + check_memory(task, candidates, to_train, mesh)
             if dtype == torch.bfloat16 and not fast_in_bfloat16(device.type):
@@ -289,41 +288,6 @@ class Comparison:
         """What could not be written so far, for each time that it could not."""
         return self._run.troubles
 
-    def _choose_live(self, task: Task, outputs: Tensors, memory: float) -> Task:
-        """Whether the teacher's outputs are kept, or it is asked about each batch."""
-        targets = {name: outputs[name] for name in task.wanted}
-        size = gibibytes(targets, task.data.train.examples)
-        fixed = reads_alike(task.data.train)
-        if size <= memory and (fixed or not targets):
-            return task
-        why = "An example is read anew each time"
-        if size > memory:
-            why = f"The teacher's outputs would take {size:.3g} GiB, and may take {memory:g}"
-        self.notes.append(f"{why}: the teacher is asked about each batch instead")
-        return replace(task, live=True)
-
-    def _choose_compiling(self, task: Task, has_teacher: bool, seconds: dict[str, float]) -> Task:
-        """Ask the compiler whether it works, if a training is to compile."""
-        runs = [(task.members(names), task.epochs) for names in task.groups]
-        if not has_teacher:
-            runs.append((1, task.teacher_epochs))
-        if all(task.plan_of(*run).compile == "none" for run in runs):
-            if task.plan.compile == "auto":
-                most = task.steps * max(members * epochs for members, epochs in runs)
-                self.notes.append(
-                    f"Not compiled: no training takes more than {most:,} steps of a student, and "
-                    f"compiling pays from {PAYS_FROM:,} on"
-                )
-            return task
-        begin = time.perf_counter()
-        reasons = self._accord.share("the compiler", why_not_compile(task.data.train.device))
-        seconds["compiler_check"] = time.perf_counter() - begin
-        reason = next(filter(None, reasons), None)  # what one rank cannot, none does
-        if reason is None:
-            return task
-        self.notes.append(f"Compilation is not possible here, going on without: {reason}")
-        return replace(task, plan=replace(task.plan, compile="none"))
-
 
 def compare(
     teacher: Build,
@@ -331,7 +295,7 @@ def compare(
     methods: Mapping[str, Method],
     data: Data,
     *,
-    seeds: Sequence[int] = range(8),
+    seeds: Sequence[Seed] = range(8),
     resolution: float | None = None,
     max_seeds: int = 64,
     epochs: int = 10,
@@ -343,7 +307,7 @@ def compare(
     sweep: Mapping[str, Sequence[float]] | None = None,
     validation: float | Source = 0.2,
     teacher_state: Mapping[str, Tensor] | None = None,
-    teacher_seed: int = 42,
+    teacher_seed: int = TEACHER_SEED,
     teacher_epochs: int | None = None,
     teacher_memory: float = 4.0,
     baseline: str | None = None,

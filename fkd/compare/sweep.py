@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from fkd.compare.results import SettingResults, SweepResults
+from fkd.ensemble import Seed
 
 Setting = dict[str, float]  # a value by the name of each hyperparameter that is swept
 
@@ -23,8 +24,8 @@ def settings(swept: Mapping[str, Sequence[float]], names: Collection[str]) -> li
 
 
 def members(
-    grid: Sequence[Setting], seeds: Sequence[int]
-) -> tuple[list[int], dict[str, list[float]]]:
+    grid: Sequence[Setting], seeds: Sequence[Seed]
+) -> tuple[list[Seed], dict[str, list[float]]]:
     """The seeds and hyperparameters of all members: every seed of the first setting, and so on.
 
     >>> members([{"lr": 1.0}, {"lr": 2.0}], [7, 9])
