@@ -156,8 +156,8 @@ def resolution_of(
     numbers = [seed for seed in seeds if not isinstance(seed, Seeds)]
     if len(numbers) < len(seeds):
         raise ValueError(
-            "resolution: it asks for as many more seeds as are needed, but the seeds of what varies "
-            "are laid out as a whole; leave it out"
+            "resolution: it asks for more seeds as they are needed, but seeds by their source are "
+            "laid out as a whole; leave it out"
         )
     if len(methods) < 2:
         raise ValueError(

@@ -9,6 +9,7 @@ from fkd.compare._stages import duration, first_seeds, in_words, joined, needed
 from fkd.compare._task import Task
 from fkd.compare.failure import Failure
 from fkd.compare.results import MethodResults, Results
+from fkd.ensemble import Seed
 
 
 class Rounds:
@@ -29,7 +30,7 @@ class Rounds:
         known = self.results.methods | self.results.unfinished
         return {name: known[name] for name in self.task.methods if name in known}
 
-    def lacking(self, name: str, number: int = -1) -> list[int]:
+    def lacking(self, name: str, number: int = -1) -> list[Seed]:
         """The seeds of a method that are to be trained until the end of a round, by default of the
         last that is known; none of a method that failed."""
         if name in self.results.failed:
@@ -40,7 +41,7 @@ class Rounds:
         """Whether a method was trained to its end, as far as that is known, or failed."""
         return not self.lacking(name)
 
-    def have_ended(self, seeds: Mapping[str, list[int]]) -> bool:
+    def have_ended(self, seeds: Mapping[str, list[Seed]]) -> bool:
         """Whether a training of these seeds by method has ended for one of them."""
         known = self.results.methods
         return any(

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fkd.compare.results import MethodResults
+from fkd.ensemble import Seed
 from fkd.statistics import seeds_needed, two_stage
 
 CONFIDENCE = 0.95  # of all differences at once
@@ -33,13 +34,15 @@ class Needed(NamedTuple):
     differences: int
 
 
-def first_seeds(pilot: Sequence[int], count: int) -> list[int]:
+def first_seeds(pilot: Sequence[Seed], count: int) -> list[Seed]:
     """The first seeds of a run, those of the pilot and the next whole numbers after all of them.
 
     >>> first_seeds([3, 8, 5], 5)
     [3, 8, 5, 9, 10]
     """
-    more = max(pilot) + 1
+    if count <= len(pilot):
+        return [*pilot]
+    more = max(seed for seed in pilot if isinstance(seed, int)) + 1  # others nothing joins
     return [*pilot, *range(more, more + count - len(pilot))]
 
 

@@ -197,8 +197,8 @@ class Config:
             )
         if self.resolution is not None:
             raise ValueError(
-                "--vary: its members are laid out as a whole, and --resolution would add some; leave "
-                "one of them out"
+                "--vary: its members are laid out as a whole, and --resolution would add some; "
+                "leave one of them out"
             )
         if TEACHER in self.vary and self.teacher != "train":
             raise ValueError(

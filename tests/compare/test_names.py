@@ -16,6 +16,7 @@ COMMAND_LINE = {
     Path(f"compare/{name}.py")
     for name in ("_named", "_parser", "_resume", "_words", "command", "options")
 }
+COMMAND_LINE |= {Path(f"compare/report/{name}.py") for name in ("_again", "command")}
 RECIPES = Path("compare/recipes.py")  # the field's numbers of methods, as data
 FLAGS = [flag for flag in parser()._option_string_actions if flag.startswith("--")]
 FLAG = re.compile(rf"(?<![\w-])({'|'.join(FLAGS)})\b")
