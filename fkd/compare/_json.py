@@ -1,7 +1,10 @@
 """Numbers as JSON holds them, which has no word for NaN and infinity: both are null there."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
+
+from fkd.ensemble import Seed, Seeds
 
 
 def with_null(value: Any) -> Any:
@@ -28,3 +31,8 @@ def with_nan(value: Any) -> Any:
     if isinstance(value, list):
         return [with_nan(inner) for inner in value]
     return math.nan if value is None else value
+
+
+def with_seeds(told: Sequence[Any]) -> list[Seed]:
+    """Seeds as JSON has them: of those by their source it makes lists."""
+    return [Seeds(*seed) if isinstance(seed, list) else seed for seed in told]

@@ -19,7 +19,7 @@ from fkd.compare.failure import Failure, RankError, failure_of
 from fkd.compare.results import MethodResults, Results, TeacherResults
 from fkd.data import Source
 from fkd.distillation import State, student_of
-from fkd.ensemble import member, part
+from fkd.ensemble import Seed, member, part
 from fkd.methods import Context
 from fkd.teachers import Teacher, cached, module_of
 from fkd.train import Students, train
@@ -188,7 +188,7 @@ class Run:
         return task.recipe.students(task.student, task.methods[name], self.context, split)
 
     def _compare_alone(
-        self, where: str, seeds: Mapping[str, list[int]], source: Source, exam: Exam
+        self, where: str, seeds: Mapping[str, list[Seed]], source: Source, exam: Exam
     ) -> Generator[Progress]:
         """Compare methods so that one's fault is its own: those that were trained side by side are
         trained one by one where that fails, for whose fault it was shows alone, and where one has
@@ -214,7 +214,7 @@ class Run:
             yield from self._compare_alone(where, {name: seeds[name]}, source, exam)
 
     def _compare(
-        self, where: str, seeds: Mapping[str, list[int]], source: Source, test: Exam
+        self, where: str, seeds: Mapping[str, list[Seed]], source: Source, test: Exam
     ) -> Generator[Progress]:
         """Train these seeds of methods side by side, and put each into the results."""
         task = self.task
@@ -245,7 +245,7 @@ class Run:
         steps = task.epochs * task.steps
         yield self._between(what, steps, steps)
 
-    def _record(self, name: str, candidates: Candidates, seeds: Sequence[int]) -> Record:
+    def _record(self, name: str, candidates: Candidates, seeds: Sequence[Seed]) -> Record:
         """The record of new students of a method. Those that join others have the setting of a
         sweep that was chosen of these."""
         before, grid, mesh = self.results.methods.get(name), candidates.grid, self.accord.mesh

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from fkd import checkpoint
+from fkd.compare._json import with_seeds
 from fkd.compare._record import Record
 from fkd.distributed import Mesh
 from fkd.ensemble import ensemble, size
@@ -114,7 +115,7 @@ class Saved:
                     f"checkpoint {path}: it is of another moment than {paths[0].name}; remove them"
                 )
         self.about = abouts[0]  # rank 0's clock is taken
-        self.seeds: dict[str, list[int]] = self.about["seeds"]
+        self.seeds = {name: with_seeds(own) for name, own in self.about["seeds"].items()}
         self.own = {name: share(mesh, count) for name, count in self.about["members"].items()}
         self.tensors: Tensors = {}
         for name in self.seeds:

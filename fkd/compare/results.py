@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fkd import checkpoint
-from fkd.compare._json import with_nan, with_null
+from fkd.compare._json import with_nan, with_null, with_seeds
 from fkd.compare.environment import environment
 from fkd.compare.failure import Failure, failure_of
 from fkd.ensemble import Seed, Seeds
@@ -356,7 +356,7 @@ def _method(entry: dict[str, Any]) -> MethodResults:
         ]
         sweep = SweepResults(settings, entry["sweep"]["chosen"])
     told = [row["seed"] for row in entry["seeds"]]
-    seeds = [Seeds(*seed) if isinstance(seed, list) else seed for seed in told]
+    seeds = with_seeds(told)
     curves, seconds = with_nan(entry["curves"]), with_nan(entry["seconds"])
     answers = None
     if "answers" in entry:

@@ -75,6 +75,7 @@ def test_a_factorial_of_teachers_that_a_signal_stops_goes_on(images, monkeypatch
     assert command.main(["--resume", "out"]) == 0
     out = capsys.readouterr().out
     assert "teacher-42: the teacher is trained; ce, kd: ended" in " ".join(out.split())
+    assert "ce: ended; kd at epoch 1, step" in " ".join(out.split())
     again = Variance.read("out")
     for name in ("ce", "kd"):
         np.testing.assert_array_equal(again.accuracy[name], whole.accuracy[name])
