@@ -78,6 +78,7 @@ PACKAGES = (
 APART = {
     "compare.Progress": "a record that a comparison gives",
     "compare.Results": "a record that a comparison gives, and reads from its files",
+    "compare.Teachers": "a record that comparisons give, and reads from its file",
     "compare.Variance": "a record that comparisons give, and reads from its file",
     "data.Augmentation": "what Crop and its kin are made of",
     "data.Streamed": "with the loaders that it reads",

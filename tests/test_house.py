@@ -45,7 +45,9 @@ LATE = {
     ("fkd.compare.results", "fkd.compare.figures"),
     ("fkd.compare.results", "fkd.compare.conclusions"),
     ("fkd.compare.variance", "fkd.compare.variance_table"),
+    ("fkd.compare.teachers", "fkd.compare.teachers_table"),
     ("fkd.compare.command", "fkd.compare.vary_command"),
+    ("fkd.compare.command", "fkd.compare.teachers_command"),
 }
 
 

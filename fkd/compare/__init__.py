@@ -15,16 +15,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fkd.compare.results import Results
     from fkd.compare.run import Comparison, Progress, compare
+    from fkd.compare.teachers import Teachers
     from fkd.compare.variance import Variance
     from fkd.compare.vary import Factorial
 
-__all__ = ["Comparison", "Factorial", "Progress", "Results", "Variance", "compare"]
+__all__ = ["Comparison", "Factorial", "Progress", "Results", "Teachers", "Variance", "compare"]
 
 _FILES = {
     "Comparison": "run",
     "Factorial": "vary",
     "Progress": "run",
     "Results": "results",
+    "Teachers": "teachers",
     "Variance": "variance",
     "compare": "run",
 }

@@ -35,6 +35,9 @@ examples:
   How much initial weights and the order of batches bring into each difference:
       %(prog)s --vary init,order --levels 4
 
+  With four teachers, and what holds with teachers like these:
+      %(prog)s --teachers 4
+
   On four processes, which share the students:
       torchrun --nproc-per-node 4 -m fkd.compare --seeds 16
 
@@ -260,6 +263,13 @@ def _add_vary(whole: argparse.ArgumentParser) -> None:
         "and tell the variance that each brings into the methods' accuracies and differences",
     )
     add("--levels", type=int, help="how many seeds each source of --vary has (default: 4)")
+    add(
+        "--teachers",
+        type=int,
+        metavar="N",
+        help="do the comparison with each of N teachers, trained from seeds of their own, and tell "
+        "which differences hold with these teachers and which with teachers like these",
+    )
 
 
 def _add_output(whole: argparse.ArgumentParser) -> None:

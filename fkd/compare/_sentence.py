@@ -48,7 +48,7 @@ def _against(results: Results, differences: Mapping[str, Difference]) -> list[st
         if names:
             one, (low, high) = told[names[0]], _bounds(told[names[0]])
             who, others = listed(names[:1]), [_short(name, told[name]) for name in names[1:]]
-            clause = f"{who} is {_points(one.mean)} points {where} {base}, between {low} and {high}"
+            clause = f"{who} is {points(one.mean)} points {where} {base}, between {low} and {high}"
             clauses.append(clause + joint + (f", and {_joined(others)}" if others else ""))
             joint = ""
     if rest:
@@ -63,19 +63,19 @@ def _against(results: Results, differences: Mapping[str, Difference]) -> list[st
 def _short(name: str, one: Difference) -> str:
     """`pkt 1.3 (0.8 to 1.8)`."""
     low, high = _bounds(one)
-    return f"{listed([name])} {_points(one.mean)} ({low} to {high})"
+    return f"{listed([name])} {points(one.mean)} ({low} to {high})"
 
 
 def _bounds(one: Difference) -> list[str]:
     """The bounds for all methods at once by their distance from zero, the nearer first."""
     assert one.joint_low is not None and one.joint_high is not None
-    return [_points(bound) for bound in sorted((one.joint_low, one.joint_high), key=abs)]
+    return [points(bound) for bound in sorted((one.joint_low, one.joint_high), key=abs)]
 
 
-def _points(share: float) -> str:
+def points(share: float) -> str:
     """A share's size in points: to a tenth, or to one figure where that is less.
 
-    >>> _points(-0.0235), _points(0.00042)
+    >>> points(-0.0235), points(0.00042)
     ('2.4', '0.04')
     """
     points = 100 * abs(share)

@@ -57,10 +57,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with nothing_told() if rank else nullcontext():
             config = parse(words)
         with started(config.data_ranks) as mesh:
-            if config.factorial is not None:
-                from fkd.compare import vary_command  # which takes parts of this file
+            if config.factorial is not None or config.teachers is not None:
+                from fkd.compare import teachers_command, vary_command  # which take parts of this
 
-                return vary_command.vary(config, mesh, console, errors, begin)
+                of_several = vary_command.vary if config.vary else teachers_command.teachers
+                return of_several(config, mesh, console, errors, begin)
             return _compare(config, mesh, console, errors, begin)
     except ValueError as error:
         errors.print(f"compare: {in_flags(str(error))}", markup=False)

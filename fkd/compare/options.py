@@ -94,6 +94,7 @@ class Config:
     output: str | None
     vary: tuple[str, ...] = ()
     levels: int | None = None
+    teachers: int | None = None
     resume: Path | None = None
     checkpoint_minutes: float = 5.0
     raw: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
@@ -153,6 +154,7 @@ class Config:
             )
         _check.positive("--checkpoint-minutes", checkpoint_minutes=self.checkpoint_minutes)
         self._check_vary()
+        self._check_teachers()
         self._check_device()
         self._check_paths()
 
@@ -206,6 +208,30 @@ class Config:
                 "leave one of them out"
             )
 
+    def _check_teachers(self) -> None:
+        if self.teachers is None:
+            return
+        _check_count("--teachers", self.teachers, least=2)
+        if len(self.seeds) < 2:
+            raise ValueError(
+                "--seeds: --teachers tells what teachers change from what seeds do, but there is "
+                "one seed; give two or more"
+            )
+        for given, why in (
+            (
+                self.teacher != "train",
+                f"these are trained here, but --teacher gives {self.teacher}",
+            ),
+            (self.vary, "--vary has the source teacher for that"),
+            (self.sweep, "--sweep would choose another setting with each; give numbers by --set"),
+            (
+                self.resolution is not None,
+                "--resolution would take other seeds with each, and they must be the same with all",
+            ),
+        ):
+            if given:
+                raise ValueError(f"--teachers: {why}; leave one of them out")
+
     @property
     def _factorial(self) -> Factorial:
         return Factorial(self.vary, *[] if self.levels is None else [self.levels])
@@ -246,6 +272,8 @@ class Config:
             del entry[name]
         if self.resolution is None:  # of a run that has one stage, nothing is told of a second
             del entry["resolution"], entry["max_seeds"]
+        if self.teachers is None:
+            del entry["teachers"]
         if self.factorial is None:
             del entry["vary"], entry["levels"]
         else:  # the members' seeds are the comparison's to tell

@@ -67,7 +67,7 @@ def table(results: Results, style: box.Box = box.SIMPLE_HEAD, wide: bool = False
     )
     rows = _rows(results, columns, style)
     for name, failure in results.failed.items():
-        rows.add_row(_name(name, style), failure.word)
+        rows.add_row(cell(name, style), failure.word)
     return rows
 
 
@@ -95,9 +95,9 @@ def _rows(results: Results, columns: Iterable[Column], style: box.Box) -> Table:
     rows = Table(box=style, padding=0 if style is box.SIMPLE_HEAD else (0, 1))
     rows.add_column("method", no_wrap=True)
     for column in columns:
-        rows.add_column(_name(column.title, style), justify="right", no_wrap=True)
+        rows.add_column(cell(column.title, style), justify="right", no_wrap=True)
     for name in results.methods:
-        rows.add_row(_name(name, style), *(column.cells.get(name, "") for column in columns))
+        rows.add_row(cell(name, style), *(column.cells.get(name, "") for column in columns))
     return rows
 
 
@@ -153,7 +153,7 @@ def _further(results: Results, differences: Mapping[str, Difference]) -> list[Co
     return columns
 
 
-def _name(name: str, style: box.Box) -> Text:
+def cell(name: str, style: box.Box) -> Text:
     """A name in one line, whose brackets are no markup and whose bars part no columns."""
     line = " ".join(name.split())
     return Text(line.replace("|", "\\|") if style is box.MARKDOWN else line)
@@ -171,15 +171,15 @@ def markdown(results: Results) -> str:
     items = [f"- {line}" for line in [*failures(results), *choices(results)]]
     parts = [
         [conclusions.sentence(results)],
-        _lines(table(results, box.MARKDOWN, wide=True)),
-        _lines(others(results, box.MARKDOWN)) if results.methods else [],
+        lines_of(table(results, box.MARKDOWN, wide=True)),
+        lines_of(others(results, box.MARKDOWN)) if results.methods else [],
         items,
         [f"{caption(results)} {caption_of_wide(results)}"],
     ]
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
 
-def _lines(rows: Table) -> list[str]:
+def lines_of(rows: Table) -> list[str]:
     with open(os.devnull, "w", encoding="utf-8", errors="replace") as nowhere:
         console = Console(record=True, width=WIDEST, file=nowhere)
         console.print(rows, markup=False)
@@ -190,7 +190,7 @@ def failures(results: Results) -> list[str]:
     """Who failed and why, in lines; the whole reason stands in results.json."""
     short = partial(textwrap.shorten, width=300, placeholder=" …")
     return [
-        f"{_name(name, box.SQUARE)} failed: {short(failure.reason)}"
+        f"{cell(name, box.SQUARE)} failed: {short(failure.reason)}"
         for name, failure in results.failed.items()
     ]
 

@@ -134,8 +134,8 @@ class Variance:
     def to_json(self) -> dict[str, Any]:
         """The structure of variance.json, where None stands for a number that is not finite. Its
         `components` are in points squared and their `deviation` in points."""
-        told = {name: _in_points(self.of_method(name)) for name in self.accuracy}
-        differences = {name: _in_points(self.of_difference(name)) for name in self.compared}
+        told = {name: in_points(self.of_method(name)) for name in self.accuracy}
+        differences = {name: in_points(self.of_difference(name)) for name in self.compared}
         entry = {
             "sources": list(self.factorial.sources),
             "levels": self.factorial.levels,
@@ -224,7 +224,8 @@ def deviation(variance: float) -> float:
     return POINTS * math.sqrt(max(variance, 0.0))
 
 
-def _in_points(parts: dict[str, Component]) -> dict[str, dict[str, float]]:
+def in_points(parts: dict[str, Component]) -> dict[str, dict[str, float]]:
+    """Components of shares as a file tells them: in points squared, with their deviation in points."""
     return {
         source: {
             "variance": part.variance * POINTS**2,

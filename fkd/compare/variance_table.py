@@ -1,13 +1,11 @@
 """What varies, as a table and in sentences."""
 
-import os
+from collections.abc import Mapping
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from fkd.compare.table import WIDEST
+from fkd.compare.table import cell, lines_of
 from fkd.compare.variance import POINTS, SHARED, Variance, deviation
 from fkd.statistics import Component
 
@@ -16,26 +14,25 @@ TITLES = {"order": "order of batches", "teacher": "teacher"}
 
 
 def table(variance: Variance, style: box.Box = box.SIMPLE_HEAD) -> Table:
-    """A row for each source in each method's accuracy, and in each difference from the baseline:
-    the deviation in points and its interval, the variance in points squared and its interval."""
+    """A row for each source in each method's accuracy, and in each difference from the baseline."""
+    parts = {name: variance.of_method(name) for name in variance.accuracy}
+    base = variance.baseline
+    parts |= {f"{name} − {base}": variance.of_difference(name) for name in variance.compared}
+    return of_parts(parts, style)
+
+
+def of_parts(parts: Mapping[str, Mapping[str, Component]], style: box.Box) -> Table:
+    """A row for each source of variance in each of what varies: the deviation in points and its
+    interval, the variance in points squared and its interval."""
     rows = Table(box=style, padding=0 if style is box.SIMPLE_HEAD else (0, 1))
     rows.add_column("of", no_wrap=True)
     rows.add_column("source", no_wrap=True)
     for column in ("deviation", "95 % interval", "variance", "95 % interval"):
         rows.add_column(column, justify="right", no_wrap=True)
-    parts = {name: variance.of_method(name) for name in variance.accuracy}
-    base = variance.baseline
-    parts |= {f"{name} − {base}": variance.of_difference(name) for name in variance.compared}
     for what, components in parts.items():
         for source, component in components.items():
-            rows.add_row(_cell(what, style), source, *_cells(component))
+            rows.add_row(cell(what, style), source, *_cells(component))
     return rows
-
-
-def _cell(name: str, style: box.Box) -> Text:
-    """A name in one line, whose brackets are no markup and whose bars part no columns."""
-    line = " ".join(name.split())
-    return Text(line.replace("|", "\\|") if style is box.MARKDOWN else line)
 
 
 def _cells(part: Component) -> list[str]:
@@ -104,10 +101,7 @@ def caption(variance: Variance) -> str:
 
 def markdown(variance: Variance) -> str:
     """The content of variance.md: the rows, who failed, the sentences, the caption."""
-    with open(os.devnull, "w", encoding="utf-8", errors="replace") as nowhere:
-        console = Console(record=True, width=WIDEST, file=nowhere)
-        console.print(table(variance, box.MARKDOWN), markup=False)
-        rows = [line.strip() for line in console.export_text().splitlines() if line.strip()]
+    rows = lines_of(table(variance, box.MARKDOWN))
     failed = [f"{name} failed: {why.reason:.300}" for name, why in variance.failed.items()]
     items = [f"- {line}" for line in [*failed, *sentences(variance)]]
     lines = [*rows, "", *items, *([""] if items else []), caption(variance)]
