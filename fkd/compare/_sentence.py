@@ -78,8 +78,8 @@ def points(share: float) -> str:
     >>> points(-0.0235), points(0.00042)
     ('2.4', '0.04')
     """
-    points = 100 * abs(share)
-    return f"{points:.1f}" if points >= 0.1 or not points else f"{points:.1g}"
+    size = 100 * abs(share)
+    return f"{size:.1f}" if size >= 0.1 or not size else f"{size:.1g}"
 
 
 def listed(names: Sequence[str]) -> str:

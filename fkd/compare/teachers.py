@@ -74,8 +74,11 @@ class Teachers:
         first = runs[0]
         for run in runs:
             _check_alike(first, run)
-        seeds = [run.config.get("teacher_seed") for run in runs]
-        if None in seeds or len(set(seeds)) < len(seeds):
+        trained = [
+            run for run in runs if run.teacher and run.config.get("teacher_seed") is not None
+        ]
+        seeds = [int(run.config["teacher_seed"]) for run in trained]
+        if len(set(seeds)) < len(runs):
             raise ValueError(
                 "Teachers.of: each run's teacher must be trained there, from a seed of its own, "
                 f"but the seeds are {seeds!r:.100}; give each run another teacher_seed"
@@ -258,7 +261,11 @@ def _check_alike(first: Results, run: Results) -> None:
             "Teachers.of: without two seeds and more nothing is known of what they change, but "
             f"there is {len(seeds)}"
         )
-    waiting = [x for x in run.config.get("methods", ()) if x not in {**run.methods, **run.failed}]
+    ended = {*run.methods, *run.failed}
+    waiting = len(ended) < len(run.config.get("methods", ())) or ended != {
+        *first.methods,
+        *first.failed,
+    }
     if waiting or any(list(one.seeds) != list(seeds) for one in run.methods.values()):
         raise ValueError(
             "Teachers.of: each run must have ended, with the seeds that it was asked for, but one "

@@ -7,7 +7,7 @@ from fkd.compare import variance_table
 from fkd.compare._numbers import bounds, number
 from fkd.compare._sentence import listed, points
 from fkd.compare.table import cell, lines_of
-from fkd.compare.teachers import Over, Teachers, differs
+from fkd.compare.teachers import Teachers, differs
 from fkd.statistics import Bounds
 
 WORDS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
@@ -63,32 +63,36 @@ def sentence(record: Teachers) -> str:
         return "No method has results with every teacher, so nothing can be concluded."
     if not record.compared:
         return f"No difference from {base} is known with every teacher."
-    over = {name: record.over(name, 1 - 0.05 / len(record.compared)) for name in record.compared}
-    like, these = f"teachers like these {_count(record)}", "these very teachers"
-    seen = {name: one for name, one in over.items() if differs(one.on_like_these)}
-    rest = {name: one for name, one in over.items() if name not in seen}
-    told = [_clause(name, one, one.on_like_these, base, like) for name, one in seen.items()]
+    count = len(record.compared)
+    over = [(name, record.over(name, 1 - 0.05 / count)) for name in record.compared]
+    over.sort(key=lambda item: -abs(item[1].mean))
+    rest = [(name, one) for name, one in over if not differs(one.on_like_these)]
+    like, these = (
+        f"{base} with {which}" for which in (f"teachers like these {_count(record)}", "these alone")
+    )
+    joint = " simultaneously" if count > 1 else ""
+    told = [
+        _clause(name, one.mean, one.on_like_these, like) + joint
+        for name, one in over
+        if differs(one.on_like_these)
+    ]
     if rest:
-        told.append(f"{listed(list(rest))} cannot be told from {base} with {like}")
+        told.append(f"{listed([name for name, _ in rest])} cannot be told from {like}")
     told += [
-        _clause(name, one, one.on_these, base, these)
-        for name, one in rest.items()
+        _clause(name, one.mean, one.on_these, these) + joint
+        for name, one in rest
         if differs(one.on_these)
     ]
     if record.failed:
         told.append(f"{listed(list(record.failed))} failed")
-    joint = ", where all bounds hold simultaneously" if len(over) > 1 else ""
-    return "; ".join(told) + joint + "."
+    return "; ".join(told) + "."
 
 
-def _clause(name: str, over: Over, within: Bounds, base: str, where: str) -> str:
+def _clause(name: str, mean: float, within: Bounds, base: str) -> str:
     """`kd is 0.4 points above ce with teachers like these four, between 0.1 and 0.7`."""
-    side = "above" if over.mean > 0 else "below"
+    side = "above" if mean > 0 else "below"
     low, high = (points(bound) for bound in sorted((within.low, within.high), key=abs))
-    return (
-        f"{listed([name])} is {points(over.mean)} points {side} {base} with {where}, between {low} "
-        f"and {high}"
-    )
+    return f"{listed([name])} is {points(mean)} points {side} {base}, between {low} and {high}"
 
 
 def _count(record: Teachers) -> str:
@@ -103,8 +107,8 @@ def caption(record: Teachers) -> str:
     hardware = where["gpu"] if record.device == "cuda" else where["processor"]
     return (
         f"{data.name}: {data.train:,} training and {data.test:,} test {data.unit}; "
-        f"{len(record.teacher_seeds)} teachers, and with each the same {len(record.seeds)} seeds of "
-        f"each method, {config['epochs']} epochs, batch {config['batch_size']}, "
+        f"{len(record.teacher_seeds)} teachers, and with each the same {len(record.seeds)} seeds "
+        f"of each method, {config['epochs']} epochs, batch {config['batch_size']}, "
         f"{config.get('precision', 'fp32')}. Test accuracy in % after the last epoch, and its mean "
         f"difference from {record.baseline} in points with 95 % intervals, each of a method by "
         "itself: with these teachers, and with teachers like these, of whom they are draws as the "

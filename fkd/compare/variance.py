@@ -225,7 +225,7 @@ def deviation(variance: float) -> float:
 
 
 def in_points(parts: dict[str, Component]) -> dict[str, dict[str, float]]:
-    """Components of shares as a file tells them: in points squared, with their deviation in points."""
+    """Components of shares as a file tells them: in points squared; their deviation in points."""
     return {
         source: {
             "variance": part.variance * POINTS**2,

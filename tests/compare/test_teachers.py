@@ -11,7 +11,7 @@ from fkd.ensemble import Seeds
 
 
 def runs(accuracy: dict[str, np.ndarray]) -> list[Results]:
-    """The comparisons with each teacher, whose students have these accuracies, [teachers, seeds]."""
+    """The comparisons with each teacher whose students are so accurate, [teachers, seeds]."""
     made = []
     for teacher in range(len(next(iter(accuracy.values())))):
         rows = {name: method(values[teacher].tolist()) for name, values in accuracy.items()}
@@ -112,7 +112,7 @@ def test_runs_that_are_not_of_one_comparison_are_refused():
     for change, message in (
         ({"epochs": 3}, "they differ in epochs"),
         ({"teacher_seed": 42}, r"from a seed of its own, but the seeds are \[42, 42\]"),
-        ({"teacher_seed": None}, r"from a seed of its own, but the seeds are \[42, None\]"),
+        ({"teacher_seed": None}, r"from a seed of its own, but the seeds are \[42\]"),
     ):
         made = runs({"ce": BY_HAND, "kd": BY_HAND})
         made[1].config |= change

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("elsewhere")
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--teachers 1", "--teachers: teachers must be a whole number of at least 2"),
+        ("--teachers 1", "--teachers: teachers must lie in [2, "),
         ("--teachers 2 --seeds 3,", "--seeds: --teachers tells what teachers change from what"),
         ("--teachers 2 --teacher {}", "--teachers: these are trained here, but --teacher gives"),
         ("--teachers 2 --vary init", "--teachers: --vary has the source teacher for that"),
