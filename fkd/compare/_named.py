@@ -7,6 +7,7 @@ from typing import Any
 from fkd import _check
 from fkd._imported import imported
 from fkd.compare._task import Build
+from fkd.compare._words import name_of
 from fkd.compare.recipes import RECIPES
 from fkd.methods import METHODS, Method, Term
 from fkd.models import MODELS, features, named
@@ -18,11 +19,10 @@ def method_name(text: str) -> str:
     >>> method_name("mypackage.mymodule:my_method")
     'my-method'
     """
-    module, colon, function = text.partition(":")
-    if colon and module and function.isidentifier():
-        return function.replace("_", "-")
-    _check.known("--methods", "method", text, [*METHODS, "all", "mypackage.mymodule:function"])
-    return text
+    name = name_of(text)
+    if name == text:
+        _check.known("--methods", "method", text, [*METHODS, "all", "mypackage.mymodule:function"])
+    return name
 
 
 def method(text: str, recipe: str | None, epochs: int) -> Method:

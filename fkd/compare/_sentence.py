@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from fkd.compare._difference import Difference
+from fkd.compare._words import name_of
 from fkd.compare.results import Results
 
 
@@ -21,7 +22,8 @@ def words(results: Results, differences: Mapping[str, Difference], best: Sequenc
     elif results.seeds > 1 and best and among:
         clauses.append(f"{listed(best)} cannot be told from the best")
     asked = results.config.get("methods", ())
-    if waiting := [x for x in asked if x not in results.methods and x not in results.failed]:
+    ended = {*results.methods, *results.failed}
+    if waiting := [x for x in asked if x not in ended and name_of(x) not in ended]:
         clauses.append(f"{listed(waiting)} {'are' if waiting[1:] else 'is'} not trained yet")
     if results.failed:
         clauses.append(f"{listed(list(results.failed))} failed")

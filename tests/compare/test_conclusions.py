@@ -251,6 +251,9 @@ def test_the_sentence_says_what_may_not_be_said():
     results = of(ce=BASE, a=ALIKE)
     results.config["methods"] = ["ce", "a", "b\n|c", "d"]
     assert say(results) == "a cannot be told from ce by 6 seeds; b |c and d are not trained yet."
+    # A method of the user's own is asked for by where it is, and has results by its name.
+    results.config["methods"] = ["ce", "mypackage.mymodule:a"]
+    assert say(results) == "a cannot be told from ce by 6 seeds."
     results.methods = {}
     assert say(results) == "No method has results, so nothing can be concluded."
 
