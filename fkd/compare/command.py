@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             config = parse(words)
         with started(config.data_ranks) as mesh:
             if config.factorial is not None or config.teachers is not None:
-                from fkd.compare import teachers_command, vary_command  # which take parts of this
+                from fkd.compare import teachers_command, vary_command  # which take of this file
 
                 of_several = vary_command.vary if config.vary else teachers_command.teachers
                 return of_several(config, mesh, console, errors, begin)

@@ -261,12 +261,9 @@ def _check_alike(first: Results, run: Results) -> None:
             "Teachers.of: without two seeds and more nothing is known of what they change, but "
             f"there is {len(seeds)}"
         )
-    ended = {*run.methods, *run.failed}
-    waiting = len(ended) < len(run.config.get("methods", ())) or ended != {
-        *first.methods,
-        *first.failed,
-    }
-    if waiting or any(list(one.seeds) != list(seeds) for one in run.methods.values()):
+    ended, others = {*run.methods, *run.failed}, {*first.methods, *first.failed}
+    whole = len(ended) == len(run.config.get("methods", ended)) and ended == others
+    if not whole or any(list(one.seeds) != list(seeds) for one in run.methods.values()):
         raise ValueError(
             "Teachers.of: each run must have ended, with the seeds that it was asked for, but one "
             "has not; go on with it first"
