@@ -68,7 +68,11 @@ def shown(name: str, value: Any) -> str:
 
 def _as_written(name: str, value: Any) -> Any:
     """A value as the parser reads it; None where this version has no word for it."""
+    if name == "vary":
+        return ",".join(value) or None
     if name == "seeds":
+        if any(isinstance(seed, list) for seed in value):  # the levels of what varies say which
+            return None
         counted = value == list(range(len(value)))
         return f"{len(value)}" if counted else ",".join(map(str, value)) + "," * (len(value) == 1)
     if name in ("set", "sweep", "layer", "teacher_layer"):

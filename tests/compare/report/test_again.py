@@ -13,6 +13,9 @@ LINES = [
     "--recipe crd --teacher-model resnet56 --student-model resnet20 --set dkd.beta=2 kd.weight=0.5",
     "--sweep lr=3e-4,1e-3 kd.temperature=1,4 --validation 0.3 --order own --compile yes",
     "--dataset cifar100 --augment crop flip --mean 0.5,0.4,0.3 --std 1,1,1 --seeds 3,5,8",
+    "--resolution 0.5 --max-seeds 40 --methods ce kd",
+    "--vary init,dropout --levels 3 --methods ce kd",
+    "--teachers 4 --seeds 3",
     "--optimizer sgd --nesterov --momentum 0.9 --schedule steps --milestones 0.5,0.75 --layer a=b",
 ]
 
@@ -25,6 +28,14 @@ def test_the_command_gives_the_same_options(line):
     words = shlex.split(told)
     assert words[:3] == ["python", "-m", "fkd.compare"]
     assert options.parse(words[3:]).asked == asked
+
+
+def test_seeds_that_levels_lay_out_are_not_told():
+    asked = options.parse(["--vary", "init,order", "--levels", "2"]).asked
+    run = asked | {"seeds": [[0, 0, 0], [0, 1, 0], [1, 0, 0], [1, 1, 0]]}
+    told = _again.command(run)
+    assert told is not None and "--seeds" not in told
+    assert options.parse(shlex.split(told)[3:]).asked == asked
 
 
 def test_a_path_is_told_by_its_last_name(tmp_path):
