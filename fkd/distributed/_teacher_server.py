@@ -248,11 +248,32 @@ async def _listen(
     started: "Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]",
 ) -> None:
     ended = asyncio.Event()
-    attend = partial(_attend, requests, terms)
-    server = await asyncio.start_server(attend, sock=listener, limit=AHEAD)
+    clients: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+    accept = partial(_accept, clients, requests, terms)
+    server = await asyncio.start_server(accept, sock=listener, limit=AHEAD)
     started.set_result((asyncio.get_running_loop(), ended))
     await ended.wait()
-    server.close()  # the conversations are cancelled when this ends
+    server.close()
+    writers = list(clients.values())
+    for conversation in clients:
+        conversation.cancel()
+    await asyncio.gather(*clients, return_exceptions=True)
+    for writer in writers:  # also of who came so late that no conversation had begun
+        writer.transport.abort()
+    await asyncio.sleep(0)  # in which the sockets are closed
+
+
+def _accept(
+    clients: dict[asyncio.Task[None], asyncio.StreamWriter],
+    requests: "queue.SimpleQueue[_Request]",
+    terms: _Terms,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+) -> None:
+    """Begin a conversation with a client, who is known until it has ended."""
+    conversation = asyncio.create_task(_attend(requests, terms, reader, writer))
+    clients[conversation] = writer
+    conversation.add_done_callback(clients.pop)
 
 
 async def _attend(

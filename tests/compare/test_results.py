@@ -51,19 +51,6 @@ def test_committed_results_are_read_and_written_as_they_are(path, tmp_path):
     results = Results.read(path.parent)
     results.write(tmp_path)
     again = json.loads((tmp_path / "results.json").read_text())
-    again["data"] = {name: again["data"][name] for name in entry["data"]}  # `unit` is new
-    assert again.pop("resumed") == entry.pop("resumed", 0)
-    for name, one in again["methods"].items():
-        before = entry["methods"][name]
-        if "best" not in before:  # results from before it was told
-            del one["best"]
-        told, before = one.pop("differences", None), before.pop("difference", None)
-        assert (told is None) == (before is None)
-        if told and before:  # as it was told before there were several
-            told = told["test_accuracy"]
-            mine = (told["mean"], told["low"], told["high"])
-            assert close(mine, (before["difference"], before["low"], before["high"]))
-    assert again.pop("sentence")
     assert close(again, entry)
     assert Results.read(tmp_path) == results
 
