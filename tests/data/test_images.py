@@ -83,9 +83,10 @@ def test_it_is_compiled_whole():
 
 @pytest.mark.slow
 def test_the_compiler_changes_no_pixel():
-    augment = chain(*ALL)
+    # Each once, for a graph of three operations takes three times as long to compile as of one.
+    augment = chain(*ALL[:4], RandAugment(operations=1))
     compiled = torch.compile(augment, fullgraph=True)
-    for step in range(5):
+    for step in range(15):
         assert torch.equal(compiled(IMAGES, key(step)), augment(IMAGES, key(step)))
 
 
