@@ -45,8 +45,9 @@ class EnsembleLayers(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.convolved: Convolved | None = None  # the last one
-        self.rectified: tuple[Tensor, Convolved] | None = None  # the last one's ReLU, and that one
+        # Of the last call alone, for any other may have written into a map that keeps its name.
+        self.convolved: Convolved | None = None
+        self.rectified: Convolved | None = None
 
     def __torch_function__(
         self,
@@ -55,45 +56,49 @@ class EnsembleLayers(TorchFunctionMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
+        convolved, self.convolved = self.convolved, None
+        rectified, self.rectified = self.rectified, None
         if func is F.conv2d:
             map, self.convolved = conv2d(*args, **(kwargs or {}))
             return map
         if func is F.relu:
-            return self._relu(*args, **(kwargs or {}))
+            return self._relu(convolved, *args, **(kwargs or {}))
         if func is F.max_pool2d:
-            return self._max_pool2d(*args, **(kwargs or {}))
+            return max_pool2d(rectified, *args, **(kwargs or {}))
         if func is F.batch_norm:
             return batch_norm(*args, **(kwargs or {}))
         if func is F.adaptive_avg_pool2d:
             return adaptive_avg_pool2d(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
 
-    def _relu(self, input: Tensor, inplace: bool = False) -> Tensor:
+    def _relu(self, convolved: Convolved | None, input: Tensor, inplace: bool = False) -> Tensor:
         outputs = F.relu(input, inplace)
-        if self.convolved is not None and input is self.convolved.map and not inplace:
-            self.rectified = outputs, self.convolved
+        if convolved is not None and input is convolved.map:
+            self.rectified = convolved._replace(map=outputs)
         return outputs
 
-    def _max_pool2d(
-        self,
-        input: Tensor,
-        kernel_size: Size,
-        stride: Size | None = None,
-        padding: Size = 0,
-        dilation: Size = 1,
-        ceil_mode: bool = False,
-        return_indices: bool = False,
-    ) -> Any:
-        step = kernel_size if stride is None or stride == [] else stride
-        halves = _same(kernel_size) == _same(step) == 2 and _same(padding) == 0
-        plain = halves and _same(dilation) == 1 and not ceil_mode and not return_indices
-        if plain and self.rectified is not None and input is self.rectified[0]:
-            from fkd.execution.convolution import member_conv2d_relu_pool
 
-            _, x, weight, bias, edge = self.rectified[1]
-            return member_conv2d_relu_pool(x, weight, bias, padding=edge)
-        rest: Any = (kernel_size, stride, padding, dilation, ceil_mode, return_indices)
-        return F.max_pool2d(input, *rest)
+def max_pool2d(
+    rectified: Convolved | None,
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """Max pooling; of what was convolved and rectified just before, in one kernel with both."""
+    step = kernel_size if stride is None or stride == [] else stride
+    halves = _same(kernel_size) == _same(step) == 2 and _same(padding) == 0
+    plain = halves and _same(dilation) == 1 and not ceil_mode and not return_indices
+    if plain and rectified is not None and input is rectified.map:
+        from fkd.execution.convolution import member_conv2d_relu_pool
+
+        _, x, weight, bias, edge = rectified
+        return member_conv2d_relu_pool(x, weight, bias, padding=edge)
+    rest: Any = (kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+    return F.max_pool2d(input, *rest)
 
 
 def conv2d(

@@ -120,7 +120,19 @@ def of_an_earlier(x, weight):
     return F.max_pool2d(y, 2)
 
 
-@pytest.mark.parametrize("net", [first, by_layers, of_an_earlier])
+def added_to(x, weight):
+    y = F.conv2d(x, weight)
+    y += 3
+    return F.max_pool2d(F.relu(y), 2)
+
+
+def rectified_and_added_to(x, weight):
+    y = F.relu(F.conv2d(x, weight))
+    y -= 1
+    return F.max_pool2d(y, 2)
+
+
+@pytest.mark.parametrize("net", [first, by_layers])
 def test_convolution_relu_and_maximum_are_one_under_the_compiler(net, calls):
     weight = layer(4, 3, 3, 3)
     with EnsembleLayers():
@@ -131,7 +143,19 @@ def test_convolution_relu_and_maximum_are_one_under_the_compiler(net, calls):
     assert torch.equal(apart, net(X, weight)) and torch.equal(whole, apart)
 
 
-@pytest.mark.parametrize("net", [pooled_by_three, padded, halved, moved, of_another])
+@pytest.mark.parametrize(
+    "net",
+    [
+        pooled_by_three,
+        padded,
+        halved,
+        moved,
+        of_another,
+        of_an_earlier,
+        added_to,
+        rectified_and_added_to,
+    ],
+)
 def test_what_is_not_that_is_left_as_it_is(net, calls):
     weight = layer(4, 3, 3, 3)
     with EnsembleLayers():
