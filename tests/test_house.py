@@ -41,13 +41,13 @@ PARTS = [
 ]
 # Imports within a function that close a circle: a record loads what writes and draws it when asked.
 LATE = {
-    ("fkd.compare.results", "fkd.compare.table"),
-    ("fkd.compare.results", "fkd.compare.figures"),
+    ("fkd.compare.results", "fkd.compare.presentation.table"),
+    ("fkd.compare.results", "fkd.compare.presentation.figures"),
     ("fkd.compare.results", "fkd.compare.conclusions"),
-    ("fkd.compare.variance", "fkd.compare.variance_table"),
-    ("fkd.compare.teachers", "fkd.compare.teachers_table"),
-    ("fkd.compare.command", "fkd.compare.vary_command"),
-    ("fkd.compare.command", "fkd.compare.teachers_command"),
+    ("fkd.compare.variance", "fkd.compare.presentation.variance_table"),
+    ("fkd.compare.teachers", "fkd.compare.presentation.teachers_table"),
+    ("fkd.compare.command", "fkd.compare._command.vary"),
+    ("fkd.compare.command", "fkd.compare._command.teachers"),
 }
 
 

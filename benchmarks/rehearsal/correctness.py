@@ -40,7 +40,7 @@ from benchmarks.speed.rivals import MEAN, METHODS, STD
 from benchmarks.speed.sides import SHAPES
 from fkd import _check, execution, methods, optim
 from fkd.compare.environment import environment
-from fkd.compare.table import show
+from fkd.compare.presentation.table import show
 from fkd.data import Normalize, Resident
 from fkd.distillation import distill
 from fkd.ensemble import ensemble

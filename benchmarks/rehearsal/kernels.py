@@ -26,7 +26,7 @@ from benchmarks.speed.sides import Side
 from benchmarks.speed.timed import Run
 from fkd import _check
 from fkd.compare.environment import environment
-from fkd.compare.table import show
+from fkd.compare.presentation.table import show
 from fkd.execution import PRECISIONS
 from fkd.execution._plan import STEPS_PER_GRAPH
 

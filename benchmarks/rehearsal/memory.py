@@ -23,7 +23,7 @@ from benchmarks.speed.sides import Side
 from benchmarks.speed.timed import Process, SideFailed
 from fkd import _check
 from fkd.compare.environment import environment
-from fkd.compare.table import show
+from fkd.compare.presentation.table import show
 from fkd.execution import PRECISIONS, precisions
 from fkd.execution._plan import STEPS_PER_GRAPH
 

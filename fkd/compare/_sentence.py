@@ -3,8 +3,8 @@
 import math
 from collections.abc import Mapping, Sequence
 
+from fkd.compare._command.words import name_of
 from fkd.compare._difference import Difference
-from fkd.compare._words import name_of
 from fkd.compare.results import Results
 
 

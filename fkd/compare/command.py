@@ -13,10 +13,10 @@ from rich.console import Console
 
 from fkd import checkpoint
 from fkd._imported import imported
-from fkd.compare import conclusions, report, table
+from fkd.compare import conclusions, report
 from fkd.compare._accord import Accord
-from fkd.compare._compiled_cache import keep_compiled
-from fkd.compare._console import (
+from fkd.compare._command.compiled_cache import keep_compiled
+from fkd.compare._command.console import (
     PIPE,
     READER_GONE,
     Display,
@@ -25,14 +25,15 @@ from fkd.compare._console import (
     reader_gone,
     tell,
 )
-from fkd.compare._estimate import check_data
-from fkd.compare._named import method, method_name, network
-from fkd.compare._parser import BASELINE
-from fkd.compare._resume import differences, kept_options
-from fkd.compare._signals import Stop
+from fkd.compare._command.named import method, method_name, network
+from fkd.compare._command.options import Config, in_flags, parse
+from fkd.compare._command.parser import BASELINE
+from fkd.compare._command.resume import differences, kept_options
+from fkd.compare._command.signals import Stop
+from fkd.compare._setup.estimate import check_data
 from fkd.compare.environment import may_restart, new_folder, own_rank
 from fkd.compare.failure import RankError, failure_of
-from fkd.compare.options import Config, in_flags, parse
+from fkd.compare.presentation import table
 from fkd.compare.report import command as report_command
 from fkd.compare.results import Results
 from fkd.compare.run import TEACHER_SEED, Comparison, Progress
@@ -58,9 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             config = parse(words)
         with started(config.data_ranks) as mesh:
             if config.factorial is not None or config.teachers is not None:
-                from fkd.compare import teachers_command, vary_command  # which take of this file
+                from fkd.compare._command import teachers, vary  # which take of this file
 
-                of_several = vary_command.vary if config.vary else teachers_command.teachers
+                of_several = vary.vary if config.vary else teachers.teachers
                 return of_several(config, mesh, console, errors, begin)
             return _compare(config, mesh, console, errors, begin)
     except ValueError as error:

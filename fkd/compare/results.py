@@ -283,7 +283,7 @@ class Results:
 
         Raises OSError where the folder cannot be written.
         """
-        from fkd.compare import table  # rich is loaded only for this
+        from fkd.compare.presentation import table  # rich is loaded only for this
 
         text = json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n"
         _write(Path(folder) / "results.json", text)
@@ -312,7 +312,7 @@ class Results:
 
     def draw(self, folder: str | Path) -> None:
         """Draw accuracy.png, curves.png, and sweep-METHOD.png for each method that was swept."""
-        from fkd.compare import figures  # matplotlib is loaded only for this
+        from fkd.compare.presentation import figures  # matplotlib is loaded only for this
 
         figures.write(Path(folder), self)
 

@@ -197,7 +197,7 @@ class Teachers:
 
         Raises OSError where the folder cannot be written.
         """
-        from fkd.compare import teachers_table  # rich is loaded only for this
+        from fkd.compare.presentation import teachers_table  # rich is loaded only for this
 
         text = json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n"
         for name, content in ((FILE, text), ("teachers.md", teachers_table.markdown(self))):

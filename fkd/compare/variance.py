@@ -174,7 +174,7 @@ class Variance:
 
         Raises OSError where the folder cannot be written.
         """
-        from fkd.compare import variance_table  # rich is loaded only for this
+        from fkd.compare.presentation import variance_table  # rich is loaded only for this
 
         text = json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n"
         for name, content in ((FILE, text), ("variance.md", variance_table.markdown(self))):

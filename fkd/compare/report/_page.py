@@ -11,7 +11,8 @@ from markupsafe import Markup
 
 import fkd
 from fkd import _check
-from fkd.compare import conclusions, figures
+from fkd.compare import conclusions
+from fkd.compare.presentation import figures
 from fkd.compare.report import _again, _notes, _question, _runs, _svg, _tables
 from fkd.compare.report._pictures import pictures
 from fkd.compare.report._table import Table

@@ -1,6 +1,6 @@
 """What a run asked, in words."""
 
-from fkd.compare._numbers import number
+from fkd.compare.presentation._numbers import number
 from fkd.compare.report._words import line, listed
 from fkd.compare.results import Results
 
