@@ -39,6 +39,8 @@ PARTS = [
     "compare",
     "testing",
 ]
+# The folders of a comparison, in CONTRIBUTING's order: none imports from one that is below it.
+FOLDERS = ["_setup", "_job", "_store", "presentation", "_command", "report"]
 # Imports within a function that close a circle: a record loads what writes and draws it when asked.
 LATE = {
     ("fkd.compare.results", "fkd.compare.presentation.table"),
@@ -102,6 +104,21 @@ def test_imports_run_one_way(module):
         assert imported == "fkd" or PARTS.index(_part(imported)) <= own, (
             f"{module} imports {imported}, which stands below it"
         )
+
+
+def test_the_folders_of_a_comparison_are_those_of_contributing():
+    text = (ROOT / ".github" / "CONTRIBUTING.md").read_text()
+    told = text.partition("- **A comparison in folders.**")[2].partition("\n")[0]
+    assert re.findall(r"`(\w+)/`", told) == FOLDERS
+    assert {path.parent.name for path in (ROOT / "fkd/compare").glob("*/*.py")} == set(FOLDERS)
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_folder_of_a_comparison_imports_from_none_below_it(folder):
+    below = tuple(f"fkd.compare.{x}." for x in FOLDERS[FOLDERS.index(folder) + 1 :])
+    for module in SOURCES:
+        if module.startswith(f"fkd.compare.{folder}."):
+            assert not [name for name in _imports(module) if name.startswith(below)], module
 
 
 def test_no_imports_go_in_a_circle():
