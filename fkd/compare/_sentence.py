@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from fkd.compare._command.words import name_of
+from fkd._imported import name_of
 from fkd.compare._difference import Difference
 from fkd.compare.results import Results
 

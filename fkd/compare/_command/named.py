@@ -5,8 +5,7 @@ from functools import partial
 from typing import Any
 
 from fkd import _check
-from fkd._imported import imported
-from fkd.compare._command.words import name_of
+from fkd._imported import imported, name_of
 from fkd.compare._setup.task import Build
 from fkd.compare.recipes import RECIPES
 from fkd.methods import METHODS, Method, Term

@@ -10,17 +10,6 @@ from fkd import _check
 MOST_SEEDS = 2**20  # of a count, which stands for as many numbers
 
 
-def name_of(text: str) -> str:
-    """The name in the results of a method as the command line has it.
-
-    >>> name_of("mypackage.mymodule:my_method"), name_of("kd")
-    ('my-method', 'kd')
-    """
-    module, colon, function = text.partition(":")
-    own = colon and module and function.isidentifier()
-    return function.replace("_", "-") if own else text
-
-
 def parse_seeds(text: str) -> tuple[int, ...]:
     """`8` as the seeds 0 to 7, `3,5,8` as those three, `3,` as that one."""
     try:
