@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fkd.compare._command.parser import numbers, parser, read
-from fkd.compare._store.folder import FORMAT
+from fkd.compare._store.folder import run_in
 
 # The options on which no result depends: they may be others when a run goes on.
 FREE = ("checkpoint_minutes", "data_ranks")
@@ -41,31 +41,19 @@ def resumed(folder: Path, arguments: Sequence[str] | None) -> dict[str, Any]:
 def kept_options(where: str, folder: Path) -> dict[str, Any]:
     """The options in a folder's run.json; raises ValueError, which begins with `where`, for any
     other folder."""
-    path = folder / "run.json"
     if not folder.is_dir():
         raise ValueError(f"{where}: there is no folder {folder}; give the folder of a run")
-    if not path.is_file():
+    entry = run_in(folder, where)
+    if entry is None:
         raise ValueError(
             f"{where}: {folder} holds no run, for it has no run.json; give the folder of a run"
         )
-    try:
-        entry = json.loads(path.read_text(encoding="utf-8"))
-        version, then = entry["format"], entry["options"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(
-            f"{where}: {path} cannot be read as a run's ({type(error).__name__}: {error}); "
-            "start a new run"
-        ) from error
-    if version != FORMAT:
-        raise ValueError(
-            f"{where}: {path} has format {version!r:.20}, and this version of fkd reads {FORMAT}; "
-            "go on with the version that began it"
-        )
+    then = entry["options"]
     wrong = _wrong(then)
     if wrong:
         raise ValueError(
-            f"{where}: {path} does not hold this version's options ({'; '.join(wrong)}); go on "
-            "with what began it"
+            f"{where}: {folder / 'run.json'} does not hold this version's options "
+            f"({'; '.join(wrong)}); go on with what began it"
         )
     return then
 

@@ -277,25 +277,25 @@ def _is_of_a_beginning(path: Path) -> bool:
     return path.name == ".lock" or path.match(".run.json.*.fkd-partial")
 
 
-def run_in(path: Path) -> dict[str, Any] | None:
-    """What run.json says; None where there is none.
+def run_in(path: Path, where: str = "folder") -> dict[str, Any] | None:
+    """What run.json says: `options`, `identity` and `environment`; None where there is none.
 
-    Raises ValueError for one that is torn, or of a newer version.
+    Raises ValueError, which begins with `where`, for one that is torn, or of a newer version.
     """
     file = path / "run.json"
     if not file.exists():
         return None
     try:
         entry = json.loads(file.read_text(encoding="utf-8"))
-        version, _, _ = entry["format"], entry["identity"], entry["environment"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        version, *_ = (entry[key] for key in ("format", "options", "identity", "environment"))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(
-            f"folder: {file} cannot be read as a run's ({type(error).__name__}: {error}); give "
-            "another folder"
+            f"{where}: {file} cannot be read as a run's ({type(error).__name__}: {error}); start "
+            "a new run, in another folder"
         ) from error
     if version != FORMAT:
         raise ValueError(
-            f"folder: {file} has format {version!r:.20}, and this version of fkd reads {FORMAT}; "
+            f"{where}: {file} has format {version!r:.20}, and this version of fkd reads {FORMAT}; "
             "go on with the version that began it"
         )
     return entry

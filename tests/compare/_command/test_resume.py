@@ -2,21 +2,27 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fkd.compare._command import options
-from fkd.compare._command.resume import FORMAT, differences
+from fkd.compare._command.resume import differences
+from fkd.compare._store.folder import FORMAT
 
 ASKED = ["--seeds", "3,5", "--epochs", "20", "--set", "kd.weight=0.5", "--sweep", "lr=1,2"]
+
+
+def run_json(raw: Any) -> str:
+    """What a run with these options writes of itself."""
+    return json.dumps({"format": FORMAT, "options": raw, "identity": {}, "environment": {}})
 
 
 def began(folder: Path, *arguments: str) -> options.Config:
     """What was asked of a run whose folder this is."""
     config = options.parse(arguments)
     folder.mkdir()
-    entry = {"format": FORMAT, "options": config.raw}
-    (folder / "run.json").write_text(json.dumps(entry), encoding="utf-8")
+    (folder / "run.json").write_text(run_json(config.raw), encoding="utf-8")
     return config
 
 
@@ -87,16 +93,9 @@ def test_what_is_free_to_change_is_no_difference():
     ("text", "message"),
     [
         ("", r"run\.json cannot be read as a run's .JSONDecodeError"),
-        ('{"format": 3, "opti', "cannot be read as a run's .JSONDecodeError"),
-        ("[]", "cannot be read as a run's .TypeError"),
-        ("{}", "cannot be read as a run's .KeyError: 'format'"),
-        ('{"format": 3}', "cannot be read as a run's .KeyError: 'options'"),
-        ('{"format": 4, "options": {}}', "has format 4, and this version of fkd reads 3"),
-        ('{"format": "x", "options": {}}', "has format 'x', and this version"),
-        ("[" * 100_000, "cannot be read as a run's .RecursionError"),
-        ('{"format": 3, "options": []}', r"does not hold this version's options .they are \[\]"),
-        ('{"format": 3, "options": null}', "it was begun from Python.; go on with what began it"),
-        ('{"format": 3, "options": {}}', "dataset is missing; data is missing"),
+        (run_json([]), r"does not hold this version's options .they are \[\]"),
+        (run_json(None), "it was begun from Python.; go on with what began it"),
+        (run_json({}), "dataset is missing; data is missing"),
     ],
 )
 def test_a_file_that_is_no_runs_is_refused(text, message, elsewhere):
@@ -123,7 +122,7 @@ def test_a_file_that_is_no_runs_is_refused(text, message, elsewhere):
 )
 def test_options_of_another_kind_are_refused_by_name(name, value, elsewhere):
     raw = options.parse([]).raw | {name: value}
-    (elsewhere / "run.json").write_text(json.dumps({"format": FORMAT, "options": raw}))
+    (elsewhere / "run.json").write_text(run_json(raw))
     with pytest.raises(ValueError, match=f"does not hold this version's options .{name} is "):
         options.parse(["--resume", "."])
 
@@ -143,9 +142,3 @@ def test_what_is_no_folder_of_a_run_is_refused(folder, message, elsewhere):
     (elsewhere / "file").touch()
     with pytest.raises(ValueError, match=f"^--resume: .*{message}"):
         options.parse(["--resume", folder])
-
-
-def test_bytes_that_are_no_text_are_refused(elsewhere):
-    (elsewhere / "run.json").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ValueError, match=r"cannot be read as a run's .UnicodeDecodeError"):
-        options.parse(["--resume", "."])

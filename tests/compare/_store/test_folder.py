@@ -12,6 +12,7 @@ from fkd.compare._store.folder import RunFolder, run_in
 
 ROOT = Path(__file__).parents[3]
 IDENTITY = {"config": {"epochs": 2, "seeds": (3, 5)}}
+REST = b'"options": null, "identity": {}, "environment": {}'  # of a run.json
 HOLDS = """
 import sys
 from fkd.compare._store.folder import RunFolder
@@ -94,17 +95,22 @@ def test_what_a_kill_left_of_the_beginning_is_no_run(tmp_path):
 @pytest.mark.parametrize(
     "text, told",
     [
-        ("", "JSONDecodeError"),
-        ("[]", "TypeError"),
-        ('{"format": 3}', "KeyError: 'identity'"),
-        ('{"format": 4, "identity": {}, "environment": {}}', "has format 4, and this version of"),
+        (b"", "JSONDecodeError"),
+        (b'{"format": 3, "opti', "JSONDecodeError"),
+        (b"\xff\xfe\x00", "UnicodeDecodeError"),
+        (b"[]", "TypeError"),
+        (b"[" * 100_000, "RecursionError"),
+        (b"{}", "KeyError: 'format'"),
+        (b'{"format": 3, "options": {}}', "KeyError: 'identity'"),
+        (b'{"format": 4, %s}' % REST, "has format 4, and this version of fkd reads 3"),
+        (b'{"format": "x", %s}' % REST, "has format 'x', and this version"),
     ],
 )
 def test_a_run_json_that_is_none_is_refused(text, told, tmp_path):
-    (tmp_path / "run.json").write_text(text)
+    (tmp_path / "run.json").write_bytes(text)
     with pytest.raises(ValueError, match=rf"^folder: .*run\.json .*{told}"):
         RunFolder(tmp_path, IDENTITY)
-    assert (tmp_path / "run.json").read_text() == text
+    assert (tmp_path / "run.json").read_bytes() == text
 
 
 def test_another_machine_is_told(tmp_path):
