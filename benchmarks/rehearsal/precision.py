@@ -20,8 +20,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks._output import new_folder
+from fkd.compare.presentation.table import show
 from fkd.compare.results import MethodResults, Results
-from fkd.compare.table import show
 from fkd.ensemble import Seed
 from fkd.statistics import paired
 
