@@ -47,7 +47,7 @@ RIGHT = {
     "--image-size": ["8", "64"],
     "--augment": ["crop", "flip"],
     "--batch-size": ["1", "32"],
-    "--order": ["shared", "own"],
+    "--order": ["auto", "shared", "own"],
     "--student-model": ["lightnn", "resnet8"],
     "--teacher": ["train", "file"],
     "--layer": ["a=b", "feature_map=layer3"],

@@ -58,7 +58,7 @@ WHOLE: dict[str, dict[str, Any]] = {
     "a live teacher": {"teacher_memory": 0.0} | TAUGHT,
     # Of three rounds, of which the last has fewer members than there are ranks.
     "two stages": {"resolution": 0.1, "max_seeds": 5} | TAUGHT,
-    "own orders": {"order": "own"} | TAUGHT,
+    "a shared order": {"order": "shared"} | TAUGHT,
     "a head with a memory": {"methods": {"crd": methods.crd(negatives=4), "ce": ALL["ce"]}}
     | TAUGHT,
     "a method that diverges": {

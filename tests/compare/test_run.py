@@ -109,7 +109,7 @@ def test_a_caller_who_stops_keeps_what_is_finished(data, teacher_state):
 
 def test_the_teacher_sees_each_example_once_or_each_batch_once_for_all(data, teacher_state):
     Wide.seen = 0
-    kept = small(data, teacher_state=teacher_state)
+    kept = small(data, teacher_state=teacher_state, order="shared")
     assert Wide.seen == 70  # 40 for training and 30 for testing
     Wide.seen = 0
     live = small(data, teacher_state=teacher_state, teacher_memory=0)
@@ -141,7 +141,7 @@ def test_of_examples_that_are_read_anew_no_answer_is_kept(data, teacher_state):
 def test_a_stream_is_compared_as_what_lies_in_memory(data):
     train, test = (DataLoader(TensorDataset(*examples(n, s)), 10) for n, s in ((40, 0), (30, 1)))
     streams = Data(data.name, data.classes, Streamed(train), Streamed(test))
-    mine, theirs = small(streams), small(data)
+    mine, theirs = small(streams), small(data, order="shared")
     assert mine.teacher and mine.teacher.live
     for name, method in theirs.methods.items():
         np.testing.assert_allclose(

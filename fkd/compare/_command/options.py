@@ -29,6 +29,7 @@ from fkd.execution import PRECISIONS, Compile, Layout, Plan
 from fkd.methods import METHODS
 
 COMPILE: dict[str, Compile] = {"auto": "auto", "yes": "step", "no": "none"}
+ORDER: dict[str, Order | None] = {"auto": None, "shared": "shared", "own": "own"}
 MOST = 2**31 - 1  # of whatever is counted
 DEFAULT_SEEDS = tuple(range(8))
 LARGEST_SIDE = 2**16 - 1  # of an image in pixels, as of a JPEG
@@ -63,7 +64,7 @@ class Config:
     std: tuple[float, ...] | None
     augment: tuple[str, ...]
     batch_size: int
-    order: Order
+    order: Order | None
     teacher_model: str
     student_model: str
     teacher: str
@@ -152,7 +153,6 @@ class Config:
         _check_count("--graph", self.graph, least=0)
         _check_count("--data-ranks", self.data_ranks)
         _check.not_negative("--teacher-memory", teacher_memory=self.teacher_memory)
-        _check.known("--order", "order", self.order, ("shared", "own"))
         if not 0 < self.validation < 1:
             raise ValueError(
                 "--validation: it is a share of the training set between 0 and 1, both excluded, "
@@ -276,6 +276,8 @@ class Config:
         entry = asdict(self)
         for name in ("resume", "checkpoint_minutes", "data_ranks", "raw"):
             del entry[name]
+        if self.order is None:  # the comparison's to choose, and to tell
+            del entry["order"]
         if self.resolution is None:  # of a run that has one stage, nothing is told of a second
             del entry["resolution"], entry["max_seeds"]
         if self.teachers is None:
@@ -337,6 +339,7 @@ def _config(raw: dict[str, Any], folder: Path | None) -> Config:
     values = dict(raw)
     names = [name for text in values["methods"] for name in (METHODS if text == "all" else [text])]
     _check.known("--compile", "choice", values["compile"], COMPILE)
+    _check.known("--order", "order", values["order"], ORDER)
     values["methods"] = tuple(names)
     values["augment"] = tuple(values["augment"])
     for name in ("mean", "std", "milestones"):
@@ -348,6 +351,7 @@ def _config(raw: dict[str, Any], folder: Path | None) -> Config:
     values["layer"] = parse_layers("--layer", values["layer"])
     values["teacher_layer"] = parse_layers("--teacher-layer", values["teacher_layer"])
     values["compile"] = COMPILE[values["compile"]]
+    values["order"] = ORDER[values["order"]]
     return Config(**values, resume=folder, raw=raw)
 
 

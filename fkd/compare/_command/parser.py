@@ -112,7 +112,12 @@ def _add_data(whole: argparse.ArgumentParser) -> None:
         + f"{' '.join([*augmentations.AUGMENTATIONS, *augmentations.MIXES])}",
     )
     add("--batch-size", type=int, default=128, help="the examples of a step")
-    add("--order", default="shared", help="whether members share their batches: shared or own")
+    add(
+        "--order",
+        default="auto",
+        help="of batches: each seed's own, or shared by all; auto is own where images and the "
+        "teacher's outputs are in memory",
+    )
 
 
 def _add_networks(whole: argparse.ArgumentParser) -> None:

@@ -95,7 +95,7 @@ def check_arguments(
     teacher_seed: int,
     teacher_epochs: int | None,
     teacher_memory: float,
-    order: Order,
+    order: Order | None,
 ) -> None:
     if not methods:
         raise ValueError("methods: there are none; give at least one")
@@ -108,8 +108,9 @@ def check_arguments(
         _check.count("teacher_epochs", teacher_epochs=teacher_epochs)
     _check.plain("teacher_memory", teacher_memory=teacher_memory)
     _check.not_negative("teacher_memory", teacher_memory=teacher_memory)
-    _check.known("order", "order", order, ("shared", "own"))
-    check_order("order", order, seeds)
+    if order is not None:
+        _check.known("order", "order", order, ("shared", "own"))
+        check_order("order", order, seeds)
 
 
 def check_names(name: str, method: Method) -> None:

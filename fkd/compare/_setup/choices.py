@@ -1,5 +1,6 @@
-"""What a comparison chooses before it runs: whether the teacher's outputs are kept, and whether to
-compile. Each choice comes with what a user should know of it."""
+"""What a comparison chooses before it runs: whether the teacher's outputs are kept, whether seeds
+share an order of batches, and whether to compile. Each choice comes with what a user should know
+of it."""
 
 import time
 from dataclasses import replace
@@ -7,6 +8,8 @@ from dataclasses import replace
 from fkd.compare._accord import Accord
 from fkd.compare._setup.reading import gibibytes
 from fkd.compare._setup.task import Task
+from fkd.data import Resident
+from fkd.ensemble import Order, Seeds
 from fkd.execution import PAYS_FROM, why_not_compile
 from fkd.model import Tensors
 from fkd.teachers import reads_alike
@@ -23,6 +26,26 @@ def choose_live(task: Task, outputs: Tensors, memory: float) -> tuple[Task, list
     if size > memory:
         why = f"The teacher's outputs would take {size:.3g} GiB, and may take {memory:g}"
     return replace(task, live=True), [f"{why}: the teacher is asked about each batch instead"]
+
+
+def choose_order(task: Task, order: Order | None) -> tuple[Task, list[str]]:
+    """Whether each seed reads batches in an order of its own, where nobody says.
+
+    It does where that costs little, for an interval over seeds of one order holds for that order
+    alone. But each order would read a streamed source anew, and ask a live teacher anew.
+    """
+    if order is not None:
+        return replace(task, order=order), []
+    if any(isinstance(seed, Seeds) for seed in task.seeds):
+        return replace(task, order="own"), []
+    if isinstance(task.data.train, Resident) and not task.live:
+        return replace(task, order="own"), []
+    what = "ask the teacher" if task.live else "read the data"
+    note = (
+        f"All seeds read one order of batches, for each of its own would {what} once a seed: what "
+        "is concluded is of this order"
+    )
+    return replace(task, order="shared"), [note]
 
 
 def choose_compiling(

@@ -224,7 +224,7 @@ def test_all_is_every_method():
         (["--graph", "-1"], "--graph: graph must lie in [0, 2147483647]"),
         (["--data-ranks", "0"], "--data-ranks: data_ranks must lie in [1, 2147483647]"),
         (["--layout", "rows"], "--layout: layout 'rows' is not known; choose from auto, vmap"),
-        (["--order", "any"], "--order: order 'any' is not known; choose from shared, own"),
+        (["--order", "any"], "--order: order 'any' is not known; choose from auto, shared, own"),
         (["--teacher-memory", "-1"], "--teacher-memory: teacher_memory must be zero or more"),
         (["--seeds", "0"], "--seeds: it takes a count above zero (8) or a list of seeds (3,5,8)"),
         (["--seeds", "-3"], "--seeds: it takes a count above zero"),

@@ -25,7 +25,7 @@ KINDS = {
     "a given teacher": {"teacher_state": trained_elsewhere()},
     "a sweep": {"sweep": {"lr": [0.001, 0.01]}},
     "a live teacher": {"teacher_memory": 0.0},
-    "own orders": {"order": "own"},
+    "a shared order": {"order": "shared"},
     "a running average": {"optimizer": averaged(optim.adam(0.01), decay=0.9)},
     "two stages": {
         "methods": {"ce": methods.ce(), "mine": MINE},
@@ -183,7 +183,7 @@ def test_what_has_ended_is_not_done_again(tmp_path, monkeypatch):
         ({"optimizer": optim.adam(0.02)}, "config.lr was 0.01, and is 0.02"),
         ({"optimizer": optim.sgd(0.01)}, "optimizer"),
         ({"teacher_state": trained_elsewhere()}, "config.teacher was 'train', and is 'given'"),
-        ({"order": "own"}, "config.order was 'shared', and is 'own'"),
+        ({"order": "shared"}, "config.order was 'own', and is 'shared'"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
 )
