@@ -46,6 +46,8 @@ LATE = {
     ("fkd.compare.results", "fkd.compare.conclusions"),
     ("fkd.compare.variance", "fkd.compare.variance_table"),
     ("fkd.compare.teachers", "fkd.compare.teachers_table"),
+    ("fkd.compare.variance", "fkd.compare.variance_figures"),
+    ("fkd.compare.teachers", "fkd.compare.teachers_figures"),
     ("fkd.compare.command", "fkd.compare.vary_command"),
     ("fkd.compare.command", "fkd.compare.teachers_command"),
 }

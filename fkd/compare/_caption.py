@@ -1,6 +1,7 @@
 """What a table's figures are, and where and when they were measured."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from fkd.compare.results import Results
@@ -8,8 +9,7 @@ from fkd.compare.results import Results
 
 def caption(results: Results) -> str:
     """What the table's figures are, and where and when they were measured."""
-    config, where, data = results.config, results.environment, results.data
-    hardware = where["gpu"] if results.device == "cuda" else where["processor"]
+    config, data = results.config, results.data
     state = "" if results.complete else "INCOMPLETE: a method failed or the run was stopped. "
     teacher = "–"
     if results.teacher and math.isfinite(results.teacher.accuracy):
@@ -31,8 +31,16 @@ def caption(results: Results) -> str:
         "itself; agreement with the teacher in %; training seconds of all students together, with "
         "compilation and without evaluation. "
         f"{_compiling(results.seconds)}"
-        f"{where['date'][:10]}, {hardware}, {where['cores']} cores, torch {where['torch']}."
+        f"{where_and_when(results.environment, results.device)}"
     )
+
+
+def where_and_when(environment: Mapping[str, Any], device: str) -> str:
+    """`2026-11-24, a processor, 2 cores, torch 2.14.1.`"""
+    on_gpu = device.startswith("cuda")  # which has a number behind it
+    hardware = environment["gpu" if on_gpu else "processor"]
+    cores, torch = environment["cores"], environment["torch"]
+    return f"{environment['date'][:10]}, {hardware}, {cores} cores, torch {torch}."
 
 
 def caption_of_wide(results: Results) -> str:

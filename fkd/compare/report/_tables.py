@@ -1,8 +1,8 @@
 """The tables of a run: accuracy and what else is compared, epochs, sweeps, variances, settings."""
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from fkd.compare import conclusions, sweep
 from fkd.compare._numbers import bounds, number, p_value
@@ -226,29 +226,60 @@ def _deviation(variance: float) -> str:
     return number(math.sqrt(variance)) if variance > 0 else "–"
 
 
-def settings(results: Results) -> Table:
+def unfinished(results: Results) -> Table | None:
+    """What was measured of methods that failed when new seeds were to join theirs; None where there
+    are none."""
+    known = results.methods | results.unfinished
+    base = known.get(results.baseline)
+    rows = []
+    for name, one in results.unfinished.items():
+        values, told = one.last("test_accuracy"), ["", ""]
+        if base is not None and name != results.baseline:
+            theirs = dict(zip(base.seeds, base.last("test_accuracy"), strict=True))
+            own = zip(one.seeds, values, strict=True)
+            gaps = [x - theirs[seed] for seed, x in own if seed in theirs]
+            told = _gap(gaps) if gaps else told
+        rows.append(Row(name, [f"{len(one.seeds)}", _mean(values, POINTS), *told]))
+    columns = [
+        Column("seeds"),
+        Column("accuracy %", ("accuracy",)),
+        Column(f"− {line(results.baseline)}, points", ("paired",)),
+        Column("95 % interval", ("alone",)),
+    ]
+    caption = "What was measured of them before: no conclusion rests on it"
+    return Table(caption, Column("method"), columns, rows).trimmed() if rows else None
+
+
+def _gap(gaps: Sequence[float]) -> list[str]:
+    mean, _, low, high = interval(gaps)
+    return [number(mean, "+"), bounds(low, high, "+")]
+
+
+def settings(config: Mapping[str, Any], baseline: str, parameters: Mapping[str, int]) -> Table:
     """All that was asked, option by option."""
     rows = [
         Row(name.replace("_", " "), [shown(name, value)])
-        for name, value in results.config.items()
+        for name, value in config.items()
         if name not in ("output", "device") and shown(name, value) not in EMPTY
     ]
-    rows += [Row("baseline", [results.baseline])]
-    for role, count in results.parameters.items():
+    rows += [Row("baseline", [baseline])]
+    for role, count in parameters.items():
         rows.append(Row(f"parameters of the {role}", [f"{count:,}"]))
     return Table("All that was asked", Column("setting"), [Column("value")], rows, True)
 
 
-def environment(results: Results) -> Table:
+def environment(
+    device: str, environment: Mapping[str, Any], seconds: Mapping[str, float], resumed: int = 0
+) -> Table:
     """Where and when it ran, and how long."""
-    rows = [Row("device", [results.device])]
-    for name, value in results.environment.items():
+    rows = [Row("device", [device])]
+    for name, value in environment.items():
         if value is not None:
             head = HARDWARE.get(name, name.replace("_", " "))
             told = f"{value:.2f} GiB" if name == "peak_memory" else f"{value}"
             rows.append(Row(head, [told]))
-    for name, seconds in results.seconds.items():
-        rows.append(Row(f"seconds: {name.replace('_', ' ')}", [f"{seconds:.1f}"]))
-    if results.resumed:
-        rows.append(Row("gone on with", [f"{results.resumed} times"]))
+    for name, spent in seconds.items():
+        rows.append(Row(f"seconds: {name.replace('_', ' ')}", [f"{spent:.1f}"]))
+    if resumed:
+        rows.append(Row("gone on with", [f"{resumed} times"]))
     return Table("Where and when it ran", Column("of"), [Column("value")], rows, True)
