@@ -1,10 +1,17 @@
 """What a table's figures are, and where and when they were measured."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
+from fkd.compare._difference import Difference
+from fkd.compare._numbers import p_value
 from fkd.compare.results import Results
+from fkd.statistics import against_baseline
+
+MARK = "†"
 
 
 def caption(results: Results) -> str:
@@ -57,6 +64,24 @@ def caption_of_wide(results: Results) -> str:
         "it. Agreement, calibration error and test loss after the last epoch are compared as "
         "accuracy is; of the last two the lowest is the best."
     )
+
+
+def why_at_odds(differences: Iterable[Difference], seeds: int) -> str:
+    """The footnote of the p-values that bear its mark; nothing where none does."""
+    if not any(one.at_odds for one in differences):
+        return ""
+    # Of differences that all point one way no flips but those of none and of all go as far.
+    least = float(against_baseline(np.ones((1, seeds))).adjusted[0])
+    return (
+        f"{MARK} The interval for all at once leaves out zero, and this p does not say so: the "
+        "interval rests on the normality of the differences, p on their symmetry alone, and flips "
+        f"of the signs of {seeds} seeds allow no p below {least:.3g}."
+    )
+
+
+def adjusted(one: Difference) -> str:
+    """The p-value for all at once, with a mark where the interval for all at once is at odds."""
+    return p_value(one.adjusted) + (f" {MARK}" if one.at_odds else "")
 
 
 def _networks(config: dict[str, Any]) -> str:

@@ -43,10 +43,11 @@ def part(key: str, name: str, variance: Variance) -> Part:
 
 def _which(variance: Variance) -> str:
     sources = listed([DRAWN[source] for source in variance.factorial.sources])
-    what = f"the accuracy of {listed(list(variance.accuracy)) or 'a student'}"
-    if variance.compared:
-        what += f", and the difference from {line(variance.baseline)},"
-    return f"By how much does {what} on {line(variance.data.name)} vary with {sources}?"
+    names = listed(list(variance.accuracy)) or "a student"
+    asked = f"How much does the accuracy of {names} on {line(variance.data.name)} vary with"
+    base = line(variance.baseline)
+    rest = f", and how much the difference from {base}" if variance.compared else ""
+    return f"{asked} {sources}{rest}?"
 
 
 def _students(variance: Variance) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fkd.compare import conclusions, sweep
+from fkd.compare._caption import adjusted, why_at_odds
 from fkd.compare._numbers import bounds, number, p_value
 from fkd.compare.conclusions import Difference
 from fkd.compare.report._again import shown
@@ -60,14 +61,15 @@ def accuracy(results: Results) -> Table:
     empty = [""] * (len(columns) - 1)
     rows += [Row(name, [failure.word, *empty]) for name, failure in results.failed.items()]
     caption = "Test accuracy after the last epoch" + _nobody(results, "test_accuracy")
-    return Table(caption, _methods(best), columns, rows).trimmed()
+    foot = why_at_odds(told.values(), results.seeds)
+    return Table(caption, _methods(best), columns, rows, foot=foot).trimmed()
 
 
 def _sure(one: Difference | None) -> list[str]:
     if one is None:
         return [""] * 4
     images = "–" if one.images is None else bounds(one.images.low, one.images.high, "+")
-    return [images, p_value(one.p), p_value(one.adjusted), p_value(one.holm)]
+    return [images, p_value(one.p), adjusted(one), p_value(one.holm)]
 
 
 def others(results: Results) -> list[Table]:
@@ -96,11 +98,12 @@ def _other(results: Results, metric: str) -> Table:
             cells = [
                 _mean(one.last(metric), unit),
                 *_difference_cells(difference, unit),
-                "" if difference is None else p_value(difference.adjusted),
+                "" if difference is None else adjusted(difference),
             ]
             rows.append(Row(method, cells, method in best))
     caption = f"{name.capitalize()} after the last epoch" + _nobody(results, metric)
-    return Table(caption, _methods(best), columns, rows).trimmed()
+    foot = why_at_odds(told.values(), results.seeds)
+    return Table(caption, _methods(best), columns, rows, foot=foot).trimmed()
 
 
 def _methods(best: Sequence[str]) -> Column:
