@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from fkd._imported import name_of
 from fkd.compare import _record_file
 from fkd.compare._json import with_nan, with_null, with_seeds
-from fkd.compare._words import name_of
 from fkd.compare.environment import environment
 from fkd.compare.failure import Failure, failure_of
 from fkd.ensemble import Seed, Seeds
@@ -294,7 +294,7 @@ class Results:
 
         Raises OSError where the folder cannot be written.
         """
-        from fkd.compare import table  # rich is loaded only for this
+        from fkd.compare.presentation import table  # rich is loaded only for this
 
         _record_file.write(Path(folder) / FILE, self.to_json())
         _record_file.write(Path(folder) / "table.md", table.markdown(self))
@@ -310,7 +310,7 @@ class Results:
 
     def draw(self, folder: str | Path) -> None:
         """Draw accuracy.png, curves.png, and sweep-METHOD.png for each method that was swept."""
-        from fkd.compare import figures  # matplotlib is loaded only for this
+        from fkd.compare.presentation import figures  # matplotlib is loaded only for this
 
         figures.write(Path(folder), self)
 

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from fkd import _check, optim
 from fkd.compare._accord import Accord
-from fkd.compare._asked import (
+from fkd.compare._job.course import TEACHER, Progress, Run
+from fkd.compare._setup.asked import (
     check_arguments,
     check_dropout,
     check_kinds,
@@ -25,20 +26,16 @@ from fkd.compare._asked import (
     resolution_of,
     summary,
 )
-from fkd.compare._choices import choose_compiling, choose_live
-from fkd.compare._estimate import check_memory
-from fkd.compare._folder import RunFolder
-from fkd.compare._identity import identity
-from fkd.compare._keep import go_on, kept
-from fkd.compare._reading import (
+from fkd.compare._setup.choices import choose_compiling, choose_live
+from fkd.compare._setup.estimate import check_memory
+from fkd.compare._setup.reading import (
     example_batch,
     module_of,
     parameters,
     shapes,
     teacher_of,
 )
-from fkd.compare._run import TEACHER, Progress, Run
-from fkd.compare._task import (
+from fkd.compare._setup.task import (
     Build,
     Network,
     Recipe,
@@ -51,6 +48,9 @@ from fkd.compare._task import (
     with_numbers,
     without_teacher,
 )
+from fkd.compare._store.folder import RunFolder
+from fkd.compare._store.identity import identity
+from fkd.compare._store.keep import go_on, kept
 from fkd.compare.environment import environment, idle_cores
 from fkd.compare.results import Results
 from fkd.data import Batch, Data, Mix, Source, Transform, steps_per_epoch

@@ -163,7 +163,7 @@ class Teachers(OverRuns):
 
         Raises OSError where the folder cannot be written.
         """
-        from fkd.compare import teachers_table  # rich is loaded only for this
+        from fkd.compare.presentation import teachers_table  # rich is loaded only for this
 
         _record_file.write(Path(folder) / FILE, self.to_json())
         _record_file.write(Path(folder) / "teachers.md", teachers_table.markdown(self))
@@ -179,7 +179,7 @@ class Teachers(OverRuns):
 
     def draw(self, folder: str | Path) -> None:
         """Draw teachers.png: each method's difference from the baseline with each teacher."""
-        from fkd.compare import teachers_figures  # matplotlib is loaded only for this
+        from fkd.compare.presentation import teachers_figures  # matplotlib is loaded only for this
 
         teachers_figures.write(Path(folder), self)
 

@@ -134,7 +134,7 @@ class Variance(OverRuns):
 
         Raises OSError where the folder cannot be written.
         """
-        from fkd.compare import variance_table  # rich is loaded only for this
+        from fkd.compare.presentation import variance_table  # rich is loaded only for this
 
         _record_file.write(Path(folder) / FILE, self.to_json())
         _record_file.write(Path(folder) / "variance.md", variance_table.markdown(self))
@@ -150,7 +150,7 @@ class Variance(OverRuns):
 
     def draw(self, folder: str | Path) -> None:
         """Draw variance.png: the deviation that each source brings."""
-        from fkd.compare import variance_figures  # matplotlib is loaded only for this
+        from fkd.compare.presentation import variance_figures  # matplotlib is loaded only for this
 
         variance_figures.write(Path(folder), self)
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fkd.compare import options
-from fkd.compare._parser import parser
+from fkd.compare._command import options
+from fkd.compare._command.parser import parser
 
 EXAMPLES = max(200, settings().max_examples)
 FLAGS = sorted(flag for flag in parser()._option_string_actions if flag.startswith("--"))

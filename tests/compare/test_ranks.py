@@ -16,7 +16,8 @@ from torch import nn
 
 from benchmarks._launched import launched
 from fkd import methods, optim
-from fkd.compare import Comparison, Results, _run
+from fkd.compare import Comparison, Results
+from fkd.compare._job import course
 from fkd.data import Data, Source
 from fkd.distributed import Mesh, started
 from fkd.execution import Plan
@@ -108,11 +109,11 @@ def checks() -> dict[str, Any]:
     with started(timeout=60) as mesh:
         for name, options in WHOLE.items():
             told[name] = [measured(small(vectors(), **options, mesh=m)) for m in (Mesh(), mesh)]
-        _run.train = failing
+        course.train = failing
         for name, memory in (("an error", 4.0), ("an error beside others", 0.0)):
             results = small(vectors(), methods=FAULTY, teacher_memory=memory, mesh=mesh, **TAUGHT)
             told[name] = measured(results)
-        _run.train = train
+        course.train = train
         told["the same without"] = measured(small(vectors(), **TAUGHT))
         told["few members"] = refusal(seeds=[3], mesh=mesh)
         told["a refusal"] = refusal_of_one(mesh)

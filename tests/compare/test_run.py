@@ -221,7 +221,7 @@ def test_nothing_is_trained_on_the_validation_split(data, monkeypatch):
         sources.append(source)
         return train(students, source, **options)
 
-    monkeypatch.setattr("fkd.compare._run.train", spy)
+    monkeypatch.setattr("fkd.compare._job.course.train", spy)
     comparison = Comparison(
         Wide, Narrow, {"ce": ALL["ce"]}, data, seeds=[0], epochs=1, sweep={"lr": (0.1, 0.2)}
     )
@@ -263,9 +263,9 @@ def test_layouts_agree(data, teacher_state):
 
 
 def test_what_compiles_is_told_while_it_lasts_and_afterwards(data, teacher_state, monkeypatch):
-    monkeypatch.setattr("fkd.compare._choices.why_not_compile", lambda device: None)
+    monkeypatch.setattr("fkd.compare._setup.choices.why_not_compile", lambda device: None)
     monkeypatch.setattr(  # as if it compiled
-        "fkd.compare._run.train",
+        "fkd.compare._job.course.train",
         lambda *students, plan, **options: train(*students, plan=EAGER, **options),
     )
     plan = Plan(compile="step")
@@ -281,7 +281,9 @@ def test_what_compiles_is_told_while_it_lasts_and_afterwards(data, teacher_state
 
 
 def test_without_a_compiler_it_goes_on_and_says_so(data, teacher_state, monkeypatch):
-    monkeypatch.setattr("fkd.compare._choices.why_not_compile", lambda device: "there is none")
+    monkeypatch.setattr(
+        "fkd.compare._setup.choices.why_not_compile", lambda device: "there is none"
+    )
     plan = Plan(compile="step")
     comparison = Comparison(Wide, Narrow, ALL, data, epochs=1, seeds=[0], plan=plan)
     note = "Compilation is not possible here, going on without: there is none"

@@ -5,8 +5,9 @@ import pytest
 from compare.comparison_records import method, record
 from scipy import stats
 
-from fkd.compare import Results, Teachers, teachers_table
+from fkd.compare import Results, Teachers
 from fkd.compare.failure import Failure
+from fkd.compare.presentation import teachers_table
 from fkd.ensemble import Seeds
 
 

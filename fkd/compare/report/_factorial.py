@@ -4,15 +4,15 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from fkd.compare import variance_figures, variance_table
-from fkd.compare._numbers import number
+from fkd.compare.presentation import variance_figures, variance_table
+from fkd.compare.presentation._numbers import number
+from fkd.compare.presentation.variance_table import DRAWN, SEEDS, TITLES
 from fkd.compare.report import _again, _question, _tables
 from fkd.compare.report._part import Part, Picture, Pictures, Section, drawn
 from fkd.compare.report._pictures import WIDTH
 from fkd.compare.report._table import Column, Row, Table
 from fkd.compare.report._words import line, listed
 from fkd.compare.variance import SHARED, Variance, deviation
-from fkd.compare.variance_table import DRAWN, SEEDS, TITLES
 from fkd.compare.vary import TEACHER
 from fkd.statistics import Component
 

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import fkd
 from fkd import _check
-from fkd.compare import figures
+from fkd.compare.presentation import figures
 from fkd.compare.report import _comparison, _factorial, _notes, _runs, _several_teachers, _svg
 from fkd.compare.report._part import Part
 from fkd.compare.report._records import Record

@@ -8,8 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from fkd.compare import _drawable, conclusions, sweep_figures
-from fkd.compare._drawable import percent
+from fkd.compare import conclusions
+from fkd.compare.presentation import _drawable, sweep_figures
+from fkd.compare.presentation._drawable import percent
 from fkd.compare.report._part import Picture
 from fkd.compare.report._svg import PAINTS
 from fkd.compare.report._words import line

@@ -1,7 +1,7 @@
 """What several teachers told, as a part of the page."""
 
-from fkd.compare import teachers_figures, teachers_table
-from fkd.compare._numbers import bounds, number
+from fkd.compare.presentation import teachers_figures, teachers_table
+from fkd.compare.presentation._numbers import bounds, number
 from fkd.compare.report import _again, _question, _tables
 from fkd.compare.report._factorial import of_parts
 from fkd.compare.report._part import Part, Picture, Pictures, Section, drawn

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from fkd.compare._console import READER_GONE, consoles, reader_gone
-from fkd.compare._parser import Format, Parser, read
-from fkd.compare._paths import path_of
+from fkd.compare._command.console import READER_GONE, consoles, reader_gone
+from fkd.compare._command.parser import Format, Parser, read
+from fkd.compare._command.paths import path_of
 from fkd.compare.report._file import write
 from fkd.compare.report._records import read as read_record
 
