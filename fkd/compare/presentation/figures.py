@@ -113,7 +113,7 @@ def _accuracies(axes: Axes, results: Results, names: Sequence[str]) -> None:
     for row, name in enumerate(names):
         values = percent(results.methods[name].last("test_accuracy"))
         mean, _, low, high = results.accuracy(name)
-        one_row(axes, row, values, mean, (low, high), colors[name])
+        _row(axes, row, values, mean, (low, high), colors[name])
     teacher = ""
     if results.teacher:
         teacher = f" (teacher {percent([results.teacher.accuracy])[0]:.2f} %)"
@@ -135,7 +135,7 @@ def _differences(axes: Axes, results: Results, names: Sequence[str]) -> None:
             joint = difference.joint_low, difference.joint_high
             bar(axes, row, joint, colors[name], 1.0)
             bounds = difference.low, difference.high
-            one_row(axes, row, values, difference.mean, bounds, colors[name])
+            _row(axes, row, values, difference.mean, bounds, colors[name])
     if not axes.collections:  # the baseline alone is paired with nothing
         axes.set_axis_off()
         return axes.set_in_layout(bool(results.failed))  # the reasons need its room
@@ -144,7 +144,7 @@ def _differences(axes: Axes, results: Results, names: Sequence[str]) -> None:
     axes.set_xlabel(f"difference from {_drawable.name(base)} with the same seed, points")
 
 
-def one_row(
+def _row(
     axes: Axes,
     row: int,
     values: np.ndarray,

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from fkd.compare.presentation import _drawable, figures
@@ -10,8 +11,8 @@ from fkd.compare.presentation.teachers_table import state
 from fkd.compare.teachers import Teachers
 
 TEXT = (
-    "Dots: teachers, each at its own height; diamond and thick bar: the mean over all and its 95 % "
-    "interval for these teachers; thin bar: for teachers like these, cut at the frame"
+    "Dots: teachers, each at its own height; upright line and thick bar: the mean over all and its "
+    "95 % interval for these teachers; thin bar: for teachers like these, cut at the frame"
 )
 
 
@@ -39,9 +40,13 @@ def draw(record: Teachers, width: float) -> Figure:
         teachers = percent(record.difference(name).mean(axis=1).tolist())
         color = f"C{row if len(names) < figures.FEW else 0}"
         figures.bar(axes, row, (like.low, like.high), color, 1.0)
-        figures.one_row(axes, row, teachers, mean, (these.low, these.high), color)
+        figures.bar(axes, row, (these.low, these.high), color, 6.0)
+        # Where teachers differ, the thick bar is narrow: what marks the mean must not hide it.
+        axes.scatter(percent([mean]), [row], s=250, marker="|", color=color, linewidths=1.5)
+        heights = row + np.linspace(-0.22, 0.22, len(teachers))
+        axes.scatter(teachers, heights, s=16, color=color, alpha=0.5, linewidths=0)
     figures.frame(axes)
-    axes.set_yticks(range(len(names)), [_drawable.lines(name, 18, 2) for name in names])
+    axes.set_yticks(range(len(names)), [_drawable.lines(name, 18, 3) for name in names])
     axes.set_ylim(max(len(names), 1) - 0.4, -0.6)
     axes.axvline(0, color=figures.FAINT, linewidth=1, zorder=0)
     axes.set_xlabel(f"above {_drawable.name(record.baseline)}, points")

@@ -93,10 +93,11 @@ def _frame(rows: Sequence[Row]) -> float:
 
 def _panel(axes: Axes, rows: Sequence[Row], most: int, frame: float) -> None:
     """The rows, with room for so many, from zero on; what goes beyond the frame is cut."""
-    axes.set_yticks(range(len(rows)), [row.label for row in rows])
-    for k, (row, label) in enumerate(zip(rows, axes.get_yticklabels(), strict=True)):
-        if row.part is None:
-            label.set_fontweight("bold")
+    axes.set_yticks(range(len(rows)), [row.label if row.part else "" for row in rows])
+    for k, row in enumerate(rows):
+        if row.part is None:  # within the panel, where there is room for any name
+            style = {"fontweight": "bold", "va": "center"}
+            axes.text(0.015, k, row.label, transform=axes.get_yaxis_transform(), **style)
         else:
             _source(axes, k, row.part, row.color, frame)
     axes.set_ylim(max(most, 1) - 0.4, -0.6)

@@ -10,7 +10,7 @@ from fkd.compare.presentation import teachers_figures
 def test_teachers_and_intervals_stand_at_their_places():
     record = above(BY_HAND)
     (axes,) = teachers_figures.draw(record, 5).axes
-    teachers, mean = (np.asarray(one.get_offsets())[:, 0] for one in axes.collections)
+    mean, teachers = (np.asarray(one.get_offsets())[:, 0] for one in axes.collections)
     np.testing.assert_allclose(teachers, [2, 6])  # by hand in tests of the record
     np.testing.assert_allclose(mean, [4])
     _, these, like = record.over("kd")

@@ -15,7 +15,7 @@ def test_deviations_and_intervals_stand_at_their_places():
     variance = by_order(BY_HAND)
     (axes,) = variance_figures.draw(variance_figures.of_difference(variance), 5).axes
     labels = [label.get_text() for label in axes.get_yticklabels()]
-    assert labels == ["kd", "init", "order", "rest"]
+    assert labels == ["", "init", "order", "rest"] and axes.texts[0].get_text() == "kd"
     dots = [one for one in axes.collections if len(one.get_paths()[0].vertices) > 10]
     places = [tuple(np.asarray(dot.get_offsets())[0]) for dot in dots]
     np.testing.assert_allclose(places, [((26 / 3) ** 0.5, 1), ((2 / 3) ** 0.5, 2), (1, 3)])
