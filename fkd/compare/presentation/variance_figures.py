@@ -14,7 +14,7 @@ from fkd.statistics import Component
 
 TEXT = (
     "Dot: the deviation that a source brings, hollow where it cannot be told from none; bar: its "
-    "95 % interval, and behind an arrow where that ends"
+    "95 % interval; an arrow: it goes on to the number beside"
 )
 REST = "rest"  # as `components` names what no source brings
 HEIGHT = 0.22  # inches of a row
@@ -96,7 +96,7 @@ def _panel(axes: Axes, rows: Sequence[Row], most: int, frame: float) -> None:
     axes.set_yticks(range(len(rows)), [row.label if row.part else "" for row in rows])
     for k, row in enumerate(rows):
         if row.part is None:  # within the panel, where there is room for any name
-            style = {"fontweight": "bold", "va": "center"}
+            style = {"fontweight": "bold", "va": "center", "color": figures.INK}
             axes.text(0.015, k, row.label, transform=axes.get_yaxis_transform(), **style)
         else:
             _source(axes, k, row.part, row.color, frame)

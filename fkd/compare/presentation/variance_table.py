@@ -60,10 +60,10 @@ def concluded(variance: Variance) -> list[str]:
     one level of a source hides."""
     if not variance.compared and not set(SHARED) & set(variance.factorial.sources):
         return [f"No difference from {listed([variance.baseline])} is known."]
-    return [*([seen(variance)] if variance.compared else []), *sentences(variance)]
+    return [*([which_vary(variance)] if variance.compared else []), *sentences(variance)]
 
 
-def seen(variance: Variance) -> str:
+def which_vary(variance: Variance) -> str:
     """Which source has a variance above zero in which method's difference from the baseline, with
     its deviation and the bounds of that."""
     parts = {name: variance.of_difference(name) for name in variance.compared}

@@ -1,6 +1,7 @@
 """What varies, as a part of the page."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -92,24 +93,19 @@ def _section(
     key: str, name: str, title: str, caption: str, head: str, parts: Parts, means: Mapping[str, str]
 ) -> Section:
     picture = Picture(variance_figures.draw(parts, WIDTH), caption, f"{variance_figures.TEXT}.")
-    first = Column(head)
-    table = of_parts(f"{caption}, and its 95 % interval", parts, first, means)
+    plain = of_parts(f"{caption}, and its 95 % interval", parts)
+    rows = [Row(row.head, [means[row.head], *row.cells]) for row in plain.rows]
+    table = replace(plain, columns=[Column(head), *plain.columns], rows=rows)
     return Section(name, title, [table, Pictures(drawn(f"{key}-{name}", [picture]))])
 
 
-def of_parts(
-    caption: str, parts: Parts, first: Column | None = None, firsts: Mapping[str, str] | None = None
-) -> Table:
-    """The deviation that each source brings into each of what varies, with its interval, beside a
-    first column of another kind."""
+def of_parts(caption: str, parts: Parts) -> Table:
+    """The deviation that each source brings into each of what varies, with its interval."""
     sources = list(next(iter(parts.values())))
     columns = [Column(source, ("component",)) for source in sources]
     rows = [
         Row(name, [_within(each[source]) for source in sources]) for name, each in parts.items()
     ]
-    if first is not None and firsts is not None:
-        columns = [first, *columns]
-        rows = [Row(row.head, [firsts[row.head], *row.cells]) for row in rows]
     return Table(caption, Column("of"), columns, rows)
 
 

@@ -272,15 +272,14 @@ def settings(config: Mapping[str, Any], baseline: str, parameters: Mapping[str, 
 
 
 def environment(
-    device: str, environment: Mapping[str, Any], seconds: Mapping[str, float], resumed: int = 0
+    device: str, told: Mapping[str, Any], seconds: Mapping[str, float], resumed: int = 0
 ) -> Table:
     """Where and when it ran, and how long."""
     rows = [Row("device", [device])]
-    for name, value in environment.items():
+    for name, value in told.items():
         if value is not None:
             head = HARDWARE.get(name, name.replace("_", " "))
-            told = f"{value:.2f} GiB" if name == "peak_memory" else f"{value}"
-            rows.append(Row(head, [told]))
+            rows.append(Row(head, [f"{value:.2f} GiB" if name == "peak_memory" else f"{value}"]))
     for name, spent in seconds.items():
         rows.append(Row(f"seconds: {name.replace('_', ' ')}", [f"{spent:.1f}"]))
     if resumed:
