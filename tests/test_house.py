@@ -47,7 +47,9 @@ LATE = {
     ("fkd.compare.results", "fkd.compare.presentation.figures"),
     ("fkd.compare.results", "fkd.compare.conclusions"),
     ("fkd.compare.variance", "fkd.compare.presentation.variance_table"),
+    ("fkd.compare.variance", "fkd.compare.presentation.variance_figures"),
     ("fkd.compare.teachers", "fkd.compare.presentation.teachers_table"),
+    ("fkd.compare.teachers", "fkd.compare.presentation.teachers_figures"),
     ("fkd.compare.command", "fkd.compare._command.vary"),
     ("fkd.compare.command", "fkd.compare._command.teachers"),
 }

@@ -37,6 +37,8 @@ from fkd.compare.presentation import table
 from fkd.compare.report import command as report_command
 from fkd.compare.results import Results
 from fkd.compare.run import TEACHER_SEED, Comparison, Progress
+from fkd.compare.teachers import Teachers
+from fkd.compare.variance import Variance
 from fkd.data import Data, augmentations, built, datasets
 from fkd.distributed import Mesh, started
 
@@ -167,20 +169,26 @@ def failed(error: Exception, errors: Console) -> int:
 
 def _show(comparison: Comparison, folder: Path, console: Console, errors: Console) -> int:
     """Write, draw and print what was measured; return 1 where it cannot be written."""
-    results, code = comparison.results, 0
-    try:
-        results.write(folder)
-        results.draw(folder)
-        report.write(folder / report_command.FILE, {folder.name: results})
-    except (OSError, ValueError) as error:  # the last of a file that is not fkd's
-        errors.print(f"compare: the results cannot be written: {error}", markup=False)
-        code = 1
+    results = comparison.results
+    code = write_all(results, folder, errors)
     table.show(console, table.table(results))
     console.print(conclusions.sentence(results), markup=False, highlight=False)
     for line in table.choices(results):
         console.print(line, markup=False, highlight=False)
     console.print(table.caption(results))
     return code
+
+
+def write_all(record: Results | Variance | Teachers, folder: Path, errors: Console) -> int:
+    """Write a record, its pictures and its report into a folder; return 1 where they cannot be."""
+    try:
+        record.write(folder)
+        record.draw(folder)
+        report.write(folder / report_command.FILE, {folder.name: record})
+    except (OSError, ValueError) as error:  # the last of a file that is not fkd's
+        errors.print(f"compare: the results cannot be written: {error}", markup=False)
+        return 1
+    return 0
 
 
 def prepare(

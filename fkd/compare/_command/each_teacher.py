@@ -21,13 +21,12 @@ from fkd.distributed import Mesh
 
 @dataclass(frozen=True)
 class Trained:
-    """The runs that were made for the teachers, one after the other, and how the last one ended;
-    `whole` says that each has ended, so that there is something to tell of all of them."""
+    """The runs that were made for the teachers, one after the other, and how the last one ended:
+    where it was stopped, or failed as a whole, there are none of the teachers behind it."""
 
     folder: Path
     runs: list[Results]
     end: command.End
-    whole: bool
 
 
 def train_each(
@@ -61,23 +60,18 @@ def train_each(
             )
             end = command.carry_out(comparison, training, console, errors, begin)
             runs.append(comparison.results)
-            if end.code or end.signal is not None or not _has_ended(comparison.results):
+            if end.code or end.signal is not None or comparison.results.waiting:
                 break
     finally:
         if place is not None:
             place.close()
     assert end is not None
-    whole = len(runs) == len(teacher_seeds) and _has_ended(runs[-1])
-    return Trained(folder, runs, end, whole)
+    return Trained(folder, runs, end)
 
 
 def _name(config: Config, seed: int) -> str:
     """The folder of a teacher's students."""
     return f"teacher-{seed}" if config.teacher_file is None else "teacher-given"
-
-
-def _has_ended(results: Results) -> bool:
-    return len(results.methods) + len(results.failed) == len(results.config["methods"])
 
 
 def finish(
@@ -88,15 +82,12 @@ def finish(
     console: Console,
     errors: Console,
 ) -> int:
-    """Write and print what was measured over all teachers, on the rank that has a record of it, and
-    tell where everything is: the exit code, in which a failure with any teacher counts."""
+    """Write, draw and print what was measured over all teachers, on the rank that has a record of
+    it, if a method has ended with all of them, and tell where everything is: the exit code, in
+    which a failure with any teacher counts."""
     code = trained.end.code
-    if record is not None:
-        try:
-            record.write(trained.folder)
-        except OSError as error:
-            errors.print(f"compare: the results cannot be written: {error}", markup=False)
-            code = code or 1
+    if record is not None and (record.accuracy or record.failed):
+        code = command.write_all(record, trained.folder, errors) or code
         for one in tables:
             table.show(console, one)
         for line in lines:

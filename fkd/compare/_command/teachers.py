@@ -24,8 +24,9 @@ def teachers(config: Config, mesh: Mesh, console: Console, errors: Console, begi
         trained = train_each(config, seeds, mesh, console, errors, begin)
     except RankError as error:
         return command.failed(error, errors)
-    if mesh.rank or not trained.whole:
+    begun = [run for run in trained.runs if run.methods or run.failed]
+    if mesh.rank or len(begun) < 2:
         return finish(trained, None, [], [], console, errors)
-    record = Teachers.of(trained.runs)
+    record = Teachers.of(begun)
     tables, line = teachers_table.tables(record), teachers_table.sentence(record)
     return finish(trained, record, tables, [line], console, errors)

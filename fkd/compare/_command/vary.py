@@ -24,8 +24,10 @@ def vary(config: Config, mesh: Mesh, console: Console, errors: Console, begin: f
         trained = train_each(config, seeds, mesh, console, errors, begin)
     except RankError as error:
         return command.failed(error, errors)
-    if mesh.rank or not trained.whole:
+    if mesh.rank or len(trained.runs) < len(seeds):
         return finish(trained, None, [], [], console, errors)
     variance = Variance.of(factorial, trained.runs)
-    rows, lines = variance_table.table(variance), variance_table.sentences(variance)
+    rows, lines = variance_table.table(variance), variance_table.concluded(variance)
+    if not variance.whole:
+        lines.append(variance_table.state(variance).strip())
     return finish(trained, variance, [rows], lines, console, errors)

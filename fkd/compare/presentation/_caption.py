@@ -1,15 +1,22 @@
 """What a table's figures are, and where and when they were measured."""
 
 import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
+from fkd.compare._difference import Difference
+from fkd.compare.presentation._numbers import p_value
 from fkd.compare.results import Results
+from fkd.statistics import against_baseline
+
+MARK = "†"
 
 
 def caption(results: Results) -> str:
     """What the table's figures are, and where and when they were measured."""
-    config, where, data = results.config, results.environment, results.data
-    hardware = where["gpu"] if results.device == "cuda" else where["processor"]
+    config, data = results.config, results.data
     state = "" if results.complete else "INCOMPLETE: a method failed or the run was stopped. "
     teacher = "–"
     if results.teacher and math.isfinite(results.teacher.accuracy):
@@ -31,8 +38,16 @@ def caption(results: Results) -> str:
         "itself; agreement with the teacher in %; training seconds of all students together, with "
         "compilation and without evaluation. "
         f"{_compiling(results.seconds)}"
-        f"{where['date'][:10]}, {hardware}, {where['cores']} cores, torch {where['torch']}."
+        f"{where_and_when(results.environment, results.device)}"
     )
+
+
+def where_and_when(environment: Mapping[str, Any], device: str) -> str:
+    """`2026-11-24, a processor, 2 cores, torch 2.14.1.`"""
+    on_gpu = device.startswith("cuda")  # which has a number behind it
+    hardware = environment["gpu" if on_gpu else "processor"]
+    cores, torch = environment["cores"], environment["torch"]
+    return f"{environment['date'][:10]}, {hardware}, {cores} cores, torch {torch}."
 
 
 def caption_of_wide(results: Results) -> str:
@@ -49,6 +64,24 @@ def caption_of_wide(results: Results) -> str:
         "it. Agreement, calibration error and test loss after the last epoch are compared as "
         "accuracy is; of the last two the lowest is the best."
     )
+
+
+def why_at_odds(differences: Iterable[Difference], seeds: int) -> str:
+    """The footnote of the p-values that bear its mark; nothing where none does."""
+    if not any(one.at_odds for one in differences):
+        return ""
+    # Of differences that all point one way no flips but those of none and of all go as far.
+    least = float(against_baseline(np.ones((1, seeds))).adjusted[0])
+    return (
+        f"{MARK} The interval for all at once leaves out zero, and this p does not say so: the "
+        "interval rests on the normality of the differences, p on their symmetry alone, and flips "
+        f"of the signs of {seeds} seeds allow no p below {least:.3g}."
+    )
+
+
+def adjusted(one: Difference) -> str:
+    """The p-value for all at once, with a mark where the interval for all at once is at odds."""
+    return p_value(one.adjusted) + (f" {MARK}" if one.at_odds else "")
 
 
 def _networks(config: dict[str, Any]) -> str:

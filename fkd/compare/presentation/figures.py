@@ -5,7 +5,8 @@
 
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -46,18 +47,26 @@ def write(folder: Path, results: Results) -> None:
 
     Raises OSError where the folder cannot be written.
     """
-    with matplotlib.rc_context(STYLE), np.errstate(all="ignore"), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")  # of letters that the font has not
-        _save(accuracy(results), folder / "accuracy.png")
+    with drawing():
+        save(accuracy(results), folder / "accuracy.png")
         curves = curves_together if results.methods and _few(results) else curves_apart
-        _save(curves(results), folder / "curves.png")
+        save(curves(results), folder / "curves.png")
         for name, method in results.methods.items():
             if method.sweep and any(len(values) > 1 for values in method.sweep.axes.values()):
                 path = folder / f"sweep-{quote(name, safe='')}.png"
-                _save(sweep_figures.draw(results, name), path)
+                save(sweep_figures.draw(results, name), path)
 
 
-def _save(figure: Figure, path: Path) -> None:
+@contextmanager
+def drawing() -> Iterator[None]:
+    """The style of the pictures; what is not finite, or no letter of the font, is no error."""
+    with matplotlib.rc_context(STYLE), np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")
+        yield
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a picture, whole or not at all."""
     with checkpoint.whole(path) as temporary:
         figure.savefig(temporary, dpi=150, bbox_inches="tight", format="png")
 
@@ -86,7 +95,7 @@ def accuracy(results: Results) -> Figure:
     left.set_yticks(range(rows), labels)
     left.set_ylim(max(rows, 1) - 0.4, -0.6)
     for axes in (left, right):
-        _frame(axes)
+        frame(axes)
         axes.grid(axis="x")
         axes.tick_params(axis="y", length=0)
     left.set_zorder(1)  # reasons reach into the right panel
@@ -124,7 +133,7 @@ def _differences(axes: Axes, results: Results, names: Sequence[str]) -> None:
             pairs = min(len(own), len(theirs))  # while new seeds join, one may have more
             values = percent(own[:pairs]) - percent(theirs[:pairs])
             joint = difference.joint_low, difference.joint_high
-            _line(axes, row, joint, colors[name], 1.0)
+            bar(axes, row, joint, colors[name], 1.0)
             bounds = difference.low, difference.high
             _row(axes, row, values, difference.mean, bounds, colors[name])
     if not axes.collections:  # the baseline alone is paired with nothing
@@ -146,13 +155,13 @@ def _row(
     # The seeds stand at fixed heights, so that one seed can be followed from row to row.
     heights = row + np.linspace(-0.22, 0.22, len(values)) if len(values) > 1 else np.array([row])
     axes.scatter(values, heights, s=16, color=color, alpha=0.45, linewidths=0)
-    _line(axes, row, bounds, color, 2.5)
+    bar(axes, row, bounds, color, 2.5)
     axes.scatter(
         percent([mean]), [row], s=42, marker="D", color=color, edgecolors="white", zorder=3
     )
 
 
-def _line(
+def bar(
     axes: Axes, row: int, bounds: tuple[float | None, float | None], color: Any, width: float
 ) -> None:
     """An interval, where it is known."""
@@ -176,7 +185,7 @@ def _reason(axes: Axes, row: int, reason: str, most: int) -> None:
     text.set_in_layout(False)  # the panels do not make room for it
 
 
-def _frame(axes: Axes) -> None:
+def frame(axes: Axes) -> None:
     """Limit a panel to its seeds and half as much again on either side, if its bars go beyond."""
     places = [np.ma.getdata(dots.get_offsets())[:, 0] for dots in axes.collections]
     seeds = np.concatenate([np.empty(0), *places])  # of no seeds there is no frame

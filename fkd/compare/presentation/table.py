@@ -14,7 +14,7 @@ from rich.text import Text
 
 from fkd.compare import conclusions, sweep
 from fkd.compare.conclusions import Difference
-from fkd.compare.presentation._caption import caption, caption_of_wide
+from fkd.compare.presentation._caption import adjusted, caption, caption_of_wide, why_at_odds
 from fkd.compare.presentation._numbers import bounds, number, p_value
 from fkd.compare.results import Results
 from fkd.statistics import Choice, Interval, interval
@@ -117,8 +117,8 @@ def _at_once(
         name: bounds(x.joint_low, x.joint_high, "+", factor, places)
         for name, x in differences.items()
     }
-    adjusted = {name: p_value(x.adjusted) for name, x in differences.items()}
-    return [Column("95 % at once", each), Column("p at once", adjusted)]
+    sure = {name: adjusted(x) for name, x in differences.items()}
+    return [Column("95 % at once", each), Column("p at once", sure)]
 
 
 def _stars(results: Results, metric: str) -> Column:
@@ -166,13 +166,16 @@ def show(console: Console, rows: Table) -> None:
 
 
 def markdown(results: Results) -> str:
-    """The content of table.md: what may be concluded, the rows, agreement and the like, who failed
-    and why, what a sweep chose, the caption."""
+    """The content of table.md: what may be concluded, the rows, agreement and the like, a footnote
+    where interval and p-value are at odds, who failed and why, what a sweep chose, the caption."""
     items = [f"- {line}" for line in [*failures(results), *choices(results)]]
+    each = [conclusions.differences(results, metric) for metric in conclusions.METRICS]
+    footnote = why_at_odds([one for told in each for one in told.values()], results.seeds)
     parts = [
         [conclusions.sentence(results)],
         lines_of(table(results, box.MARKDOWN, wide=True)),
         lines_of(others(results, box.MARKDOWN)) if results.methods else [],
+        [footnote] if footnote else [],
         items,
         [f"{caption(results)} {caption_of_wide(results)}"],
     ]

@@ -3,8 +3,9 @@
 from rich import box
 from rich.table import Table
 
-from fkd.compare._sentence import listed, points
+from fkd.compare._sentence import listed, missing, points
 from fkd.compare.presentation import variance_table
+from fkd.compare.presentation._caption import where_and_when
 from fkd.compare.presentation._numbers import bounds, number
 from fkd.compare.presentation.table import cell, lines_of
 from fkd.compare.teachers import Teachers, differs
@@ -83,9 +84,15 @@ def sentence(record: Teachers) -> str:
         for name, one in rest
         if differs(one.on_these)
     ]
-    if record.failed:
-        told.append(f"{listed(list(record.failed))} failed")
-    return "; ".join(told) + "."
+    return "; ".join(told + lacking(record)) + "."
+
+
+def lacking(record: Teachers) -> list[str]:
+    """Which teachers and methods are not in the record, and why, in clauses."""
+    told = missing(record.waiting, list(record.failed), " with all teachers")
+    if record.teachers_asked > len(record.teacher_seeds):
+        told.append(f"{len(record.teacher_seeds)} of {record.teachers_asked} teachers have ended")
+    return told
 
 
 def _clause(name: str, mean: float, within: Bounds, base: str) -> str:
@@ -101,12 +108,16 @@ def _count(record: Teachers) -> str:
     return dict(enumerate(WORDS, start=2)).get(count, str(count))
 
 
+def state(record: Teachers) -> str:
+    """What is not whole, in front of all else."""
+    return "" if record.whole else f"INCOMPLETE: {'; '.join(lacking(record))}. "
+
+
 def caption(record: Teachers) -> str:
     """What the tables' figures are, and where and when they were measured."""
-    data, where, config = record.data, record.environment, record.config
-    hardware = where["gpu"] if record.device == "cuda" else where["processor"]
+    data, config = record.data, record.config
     return (
-        f"{data.name}: {data.train:,} training and {data.test:,} test {data.unit}; "
+        f"{state(record)}{data.name}: {data.train:,} training and {data.test:,} test {data.unit}; "
         f"{len(record.teacher_seeds)} teachers, and with each the same {len(record.seeds)} seeds "
         f"of each method, {config['epochs']} epochs, batch {config['batch_size']}, "
         f"{config.get('precision', 'fp32')}. Test accuracy in % after the last epoch, and its mean "
@@ -115,7 +126,7 @@ def caption(record: Teachers) -> str:
         "seeds are of seeds. What varies, by teacher, seed and the rest: the deviation in points "
         "and the variance in points squared; unbiased, so that a source without effect is below "
         "zero half of the time, and its deviation is told as 0. "
-        f"{where['date'][:10]}, {hardware}, {where['cores']} cores, torch {where['torch']}."
+        f"{where_and_when(record.environment, record.device)}"
     )
 
 

@@ -5,17 +5,26 @@ from collections.abc import Mapping
 from rich import box
 from rich.table import Table
 
+from fkd.compare._sentence import joined, listed, missing
+from fkd.compare.presentation._caption import where_and_when
 from fkd.compare.presentation.table import cell, lines_of
 from fkd.compare.variance import POINTS, SHARED, Variance, deviation
+from fkd.compare.vary import TEACHER
 from fkd.statistics import Component
 
 SEEDS = 8  # of the comparison whose intervals are told of
 TITLES = {"order": "order of batches", "teacher": "teacher"}
+DRAWN = {
+    "init": "the draw of initial weights",
+    "order": "the order of batches",
+    "dropout": "dropout",
+    "teacher": "the teacher",
+}
 
 
 def table(variance: Variance, style: box.Box = box.SIMPLE_HEAD) -> Table:
     """A row for each source in each method's accuracy, and in each difference from the baseline."""
-    parts = {name: variance.of_method(name) for name in variance.accuracy}
+    parts = {name: variance.of_method(name) for name in variance.finite}
     base = variance.baseline
     parts |= {f"{name} − {base}": variance.of_difference(name) for name in variance.compared}
     return of_parts(parts, style)
@@ -44,6 +53,38 @@ def _cells(part: Component) -> list[str]:
         f"{variance:.3f}",
         f"[{low:.3f}, {high:.3f}]",
     ]
+
+
+def concluded(variance: Variance) -> list[str]:
+    """What may be concluded, in sentences: which source is seen to vary which difference, and what
+    one level of a source hides."""
+    if not variance.compared and not set(SHARED) & set(variance.factorial.sources):
+        return [f"No difference from {listed([variance.baseline])} is known."]
+    return [*([which_vary(variance)] if variance.compared else []), *sentences(variance)]
+
+
+def which_vary(variance: Variance) -> str:
+    """Which source has a variance above zero in which method's difference from the baseline, with
+    its deviation and the bounds of that."""
+    parts = {name: variance.of_difference(name) for name in variance.compared}
+    clauses = []
+    for source in variance.factorial.sources:
+        found = [
+            f"{listed([name])} by a deviation of {_within(each[source])}"
+            for name, each in parts.items()
+            if each[source].low > 0
+        ]
+        what = DRAWN[source]
+        clauses.append(
+            f"{what} varies {joined(found)}" if found else f"{what} is not seen to vary any"
+        )
+    return f"In the difference from {listed([variance.baseline])}, {'; '.join(clauses)}."
+
+
+def _within(part: Component) -> str:
+    """The deviation: `0.26 points (0.11 to 1.05)`."""
+    low, high = deviation(part.low), deviation(part.high)
+    return f"{deviation(part.variance):.2f} points ({low:.2f} to {high:.2f})"
 
 
 def sentences(variance: Variance) -> list[str]:
@@ -83,26 +124,36 @@ def sentence(variance: Variance, source: str) -> str:
 
 def caption(variance: Variance) -> str:
     """What the table's figures are, and where and when they were measured."""
-    data, where, plan = variance.data, variance.environment, variance.factorial
-    config = variance.config
-    hardware = where["gpu"] if variance.device == "cuda" else where["processor"]
+    data, plan, config = variance.data, variance.factorial, variance.config
     members = len(plan.seeds) * len(plan.teacher_seeds(0))
     return (
-        f"{data.name}: {data.train:,} training and {data.test:,} test {data.unit}; "
+        f"{state(variance)}{data.name}: {data.train:,} training and {data.test:,} test "
+        f"{data.unit}; "
         f"{plan.levels} levels of {', '.join(plan.sources)}, {members} students of each method, "
         f"{config['epochs']} epochs, batch {config['batch_size']}, "
         f"{config.get('precision', 'fp32')}. Test accuracy after the last epoch: the deviation in "
         "points and the variance in points squared that each source brings, of a random effects "
         "model without interactions, which are in the rest; unbiased, so that a source without "
         "effect is below zero half of the time, and its deviation is told as 0. "
-        f"{where['date'][:10]}, {hardware}, {where['cores']} cores, torch {where['torch']}."
+        f"{where_and_when(variance.environment, variance.device)}"
     )
+
+
+def state(variance: Variance) -> str:
+    """What is not whole, in front of all else."""
+    return "" if variance.whole else f"INCOMPLETE: {'; '.join(lacking(variance))}. "
+
+
+def lacking(variance: Variance) -> list[str]:
+    """Which methods have no variances, and why, in clauses."""
+    where = " with all teachers" if TEACHER in variance.factorial.sources else ""
+    return missing(variance.waiting, list(variance.failed), where)
 
 
 def markdown(variance: Variance) -> str:
     """The content of variance.md: the rows, who failed, the sentences, the caption."""
     rows = lines_of(table(variance, box.MARKDOWN))
     failed = [f"{name} failed: {why.reason:.300}" for name, why in variance.failed.items()]
-    items = [f"- {line}" for line in [*failed, *sentences(variance)]]
+    items = [f"- {line}" for line in [*failed, *concluded(variance)]]
     lines = [*rows, "", *items, *([""] if items else []), caption(variance)]
     return "\n".join(lines) + "\n"

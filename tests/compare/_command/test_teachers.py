@@ -40,7 +40,8 @@ def test_several_teachers_that_a_signal_stops_go_on(images, monkeypatch, capsys)
     whole = Teachers.read("whole")
     assert whole.accuracy["kd"].shape == (2, 2) and whole.teacher_seeds == [42, 43]
     assert {path.name for path in Path("whole").iterdir()} == {
-        *(".lock", "run.json", "teachers.json", "teachers.md", "teacher-42", "teacher-43")
+        *(".lock", "run.json", "teacher-42", "teacher-43"),
+        *("teachers.json", "teachers.md", "teachers.png", "report.html"),
     }
     # The baseline's students ask no teacher, so with the same seeds they are the same.
     np.testing.assert_array_equal(*whole.accuracy["ce"])
@@ -66,10 +67,14 @@ def test_several_teachers_that_a_signal_stops_go_on(images, monkeypatch, capsys)
     assert command.main([*arguments, "out"]) == 143
     told = " ".join(capsys.readouterr().err.split())
     assert "stopped by SIGTERM; to go on: python -m fkd.compare --resume out" in told
-    assert not Path("out/teachers.json").exists()
+    part = Teachers.read("out")
+    assert list(part.accuracy) == ["ce"] and part.waiting == ["kd"]
+    text = Path("out/teachers.md").read_text()
+    assert "INCOMPLETE: kd is not trained yet with all teachers" in text
     monkeypatch.setattr(command.Comparison, "run", real)
     assert command.main(["--resume", "out"]) == 0
     again = Teachers.read("out")
+    assert again.whole
     for name in ("ce", "kd"):
         np.testing.assert_array_equal(again.accuracy[name], whole.accuracy[name])
     assert command.main([*arguments, "out", "--teachers", "3"]) == 2

@@ -50,7 +50,8 @@ def test_a_factorial_of_teachers_that_a_signal_stops_goes_on(images, monkeypatch
     whole = Variance.read("whole")
     assert whole.accuracy["kd"].shape == (2, 2)
     assert {path.name for path in Path("whole").iterdir()} == {
-        *(".lock", "run.json", "variance.json", "variance.md", "teacher-42", "teacher-43")
+        *(".lock", "run.json", "teacher-42", "teacher-43"),
+        *("variance.json", "variance.md", "variance.png", "report.html"),
     }
     assert "order of batches for all seeds" in capsys.readouterr().out
     real, runs = command.Comparison.run, []
@@ -70,13 +71,17 @@ def test_a_factorial_of_teachers_that_a_signal_stops_goes_on(images, monkeypatch
     assert command.main([*arguments, "out"]) == 143
     told = " ".join(capsys.readouterr().err.split())
     assert "stopped by SIGTERM; to go on: python -m fkd.compare --resume out" in told
-    assert not Path("out/variance.json").exists()
+    part = Variance.read("out")
+    assert list(part.accuracy) == ["ce"] and part.waiting == ["kd"]
+    page = Path("out/report.html").read_text()
+    assert "Incomplete: kd is not trained yet with all teachers." in page
     monkeypatch.setattr(command.Comparison, "run", real)
     assert command.main(["--resume", "out"]) == 0
     out = capsys.readouterr().out
     assert "teacher-42: the teacher is trained; ce, kd: ended" in " ".join(out.split())
     assert "ce: ended; kd at epoch 1, step" in " ".join(out.split())
     again = Variance.read("out")
+    assert again.whole
     for name in ("ce", "kd"):
         np.testing.assert_array_equal(again.accuracy[name], whole.accuracy[name])
         one, other = (Results.read(f"{path}/teacher-43").methods[name] for path in ("out", "whole"))

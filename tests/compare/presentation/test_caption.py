@@ -3,7 +3,14 @@
 import pytest
 from compare.comparison_records import method, record, swept
 
-from fkd.compare.presentation._caption import caption, caption_of_wide
+from fkd.compare._difference import Difference
+from fkd.compare.presentation._caption import (
+    adjusted,
+    caption,
+    caption_of_wide,
+    where_and_when,
+    why_at_odds,
+)
 
 
 def test_it_says_what_was_measured():
@@ -65,3 +72,21 @@ def test_intervals_after_a_pilot_are_called_steins():
     assert "Stein's interval with the deviation of the pilot" in caption(results)
     assert "3 seeds (2 of them a pilot), 2 epochs" in caption(results)
     assert "Bonferroni's on Stein's, and p adjusted for all by Holm" in caption_of_wide(results)
+
+
+def test_the_footnote_of_a_p_says_how_small_flips_of_few_seeds_allow_it_to_be():
+    at_odds = Difference(0.1, 0.05, 0.15, 0.01, 0.19, 0.001, adjusted=0.125)
+    plain = at_odds._replace(adjusted=0.04)
+    assert adjusted(at_odds) == "0.125 †" and adjusted(plain) == "0.040"
+    assert why_at_odds([plain], 4) == ""
+    for seeds, least in ((2, "0.5"), (4, "0.125"), (6, "0.0312"), (12, "0.000488")):
+        # of 2ⁿ flips two go as far: none and all
+        text = why_at_odds([plain, at_odds], seeds)
+        assert text.endswith(f"flips of the signs of {seeds} seeds allow no p below {least}.")
+        assert text.startswith("† The interval for all at once leaves out zero")
+
+
+def test_it_names_the_gpu_whatever_its_number():
+    where = {"date": "2026-11-27T04:40", "gpu": "a GPU", "processor": "one", "cores": 2, "torch": 2}
+    assert where_and_when(where, "cuda:0") == "2026-11-27, a GPU, 2 cores, torch 2."
+    assert where_and_when(where, "cpu") == "2026-11-27, one, 2 cores, torch 2."

@@ -11,6 +11,8 @@ from fkd.compare.conclusions import differences
 from fkd.compare.presentation import table
 from fkd.compare.results import Failure, Results
 
+GAPS = [0.019, 0.021, 0.020, 0.020]
+
 
 def cells(results: Results, which: int = 0) -> list[dict[str, str]]:
     """The rows of a table in table.md by what heads each column, where that is said once."""
@@ -163,3 +165,13 @@ def test_what_the_choice_of_a_setting_is_worth_is_told():
         "mean of all settings on the test set; validation tells -4.17 [-35.93, +27.60] too much of "
         "it"
     )
+
+
+def test_a_p_that_is_at_odds_with_its_interval_has_a_footnote():
+    base = [0.4, 0.5, 0.45, 0.41]
+    rows = {"ce": method(base), "kd": method([x + d for x, d in zip(base, GAPS, strict=True)])}
+    text = table.markdown(record(rows))
+    # accuracy, and in this record agreement and calibration, which are the same number
+    assert text.count("0.125 †") == 3 and text.count("\n† The interval for all at once") == 1
+    assert "flips of the signs of 4 seeds allow no p below 0.125." in text
+    assert "†" not in table.markdown(record({"ce": method(base), "kd": method(base[::-1])}))

@@ -35,6 +35,25 @@ def test_the_table_tells_points():
     assert [row.split("|")[5].strip() for row in rows] == ["8.667", "0.667", "1.000"]
 
 
+def test_it_says_which_source_is_seen_and_how_much():
+    variance = by_order(normal(order=0.02))
+    init, order = (variance.of_difference("kd")[source] for source in ("init", "order"))
+    assert init.low <= 0 < order.low
+    points = [100 * x**0.5 for x in (order.variance, order.low, order.high)]
+    told, _ = variance_table.concluded(variance)
+    assert told == (
+        "In the difference from ce, the draw of initial weights is not seen to vary any; the order "
+        "of batches varies kd by a deviation of {:.2f} points ({:.2f} to {:.2f}).".format(*points)
+    )
+
+
+def test_the_gpu_is_named_whatever_its_number():
+    variance = by_order(normal(order=0.02))
+    assert variance_table.caption(variance).endswith("2026-11-24, a processor, 2 cores, torch 2.")
+    variance.device, variance.environment = "cuda:0", variance.environment | {"gpu": "a GPU"}
+    assert variance_table.caption(variance).endswith("2026-11-24, a GPU, 2 cores, torch 2.")
+
+
 def test_without_a_difference_or_another_source_it_says_so():
     variance = by_order(normal(order=0.02))
     del variance.accuracy["ce"]
