@@ -96,8 +96,9 @@ def _panel(axes: Axes, rows: Sequence[Row], most: int, frame: float) -> None:
     axes.set_yticks(range(len(rows)), [row.label if row.part else "" for row in rows])
     for k, row in enumerate(rows):
         if row.part is None:  # within the panel, where there is room for any name
-            style = {"fontweight": "bold", "va": "center", "color": figures.INK}
-            axes.text(0.015, k, row.label, transform=axes.get_yaxis_transform(), **style)
+            place = axes.get_yaxis_transform()
+            text = axes.text(0.015, k, row.label, transform=place, va="center", color=figures.INK)
+            text.set_fontweight("bold")
         else:
             _source(axes, k, row.part, row.color, frame)
     axes.set_ylim(max(most, 1) - 0.4, -0.6)

@@ -16,8 +16,8 @@ def test_teachers_and_intervals_stand_at_their_places():
     _, these, like = record.over("kd")
     thin, thick, _ = axes.lines
     assert thin.get_linewidth() < thick.get_linewidth()
-    np.testing.assert_allclose(thin.get_xdata(), [100 * like.low, 100 * like.high])
-    np.testing.assert_allclose(thick.get_xdata(), [100 * these.low, 100 * these.high])
+    np.testing.assert_allclose(np.asarray(thin.get_xdata()), [100 * like.low, 100 * like.high])
+    np.testing.assert_allclose(np.asarray(thick.get_xdata()), [100 * these.low, 100 * these.high])
     assert [label.get_text() for label in axes.get_yticklabels()] == ["kd"]
 
 
