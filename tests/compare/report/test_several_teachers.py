@@ -38,9 +38,11 @@ def test_figures_by_hand():
 
 def test_beside_comparisons_these_alone_have_ranks():
     told, one = above(BY_HAND), record({"ce": method([0.4, 0.5]), "kd": method([0.5, 0.6])})
+    told.waiting = ["hint"]
     page = check(report.page({"teachers": told, "one": one}))
     assert page.headings[0][1] == "2 comparisons side by side"
     assert "Ranks over the runs" not in [title for _, title in page.headings]
+    assert page.text.count("Incomplete: hint is not trained yet") == 2  # side by side, and below
     page = check(report.page({"teachers": told, "one": one, "two": one}))
     assert "Ranks over the runs" in [title for _, title in page.headings]
     assert page.row("kd")[1:] == ["+10.00 [+10.00, +10.00]"] * 2
