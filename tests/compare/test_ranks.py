@@ -110,11 +110,12 @@ def checks() -> dict[str, Any]:
         for name, options in WHOLE.items():
             told[name] = [measured(small(vectors(), **options, mesh=m)) for m in (Mesh(), mesh)]
         course.train = failing
+        one = {"order": "shared"} | TAUGHT
         for name, memory in (("an error", 4.0), ("an error beside others", 0.0)):
-            results = small(vectors(), methods=FAULTY, teacher_memory=memory, mesh=mesh, **TAUGHT)
+            results = small(vectors(), methods=FAULTY, teacher_memory=memory, mesh=mesh, **one)
             told[name] = measured(results)
         course.train = train
-        told["the same without"] = measured(small(vectors(), **TAUGHT))
+        told["the same without"] = measured(small(vectors(), **one))
         told["few members"] = refusal(seeds=[3], mesh=mesh)
         told["a refusal"] = refusal_of_one(mesh)
         told["a teacher that diverges"] = refusal(optimizer=optim.adam(1e30), epochs=3, mesh=mesh)
