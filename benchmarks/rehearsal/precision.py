@@ -11,7 +11,7 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,14 @@ from fkd.ensemble import Seed
 from fkd.statistics import paired
 
 POINTS = 100.0
+Methods = Mapping[str, MethodResults]
 
 
-def rows(first: Results, second: Results) -> Iterator[dict[str, Any]]:
-    """Of each method that both have, the second's mean accuracy above the first's over the seeds in
-    common, in points, with Student's t interval at 95 %."""
-    for name, one in first.methods.items():
-        other = second.methods.get(name)
+def rows(first: Methods, second: Methods) -> Iterator[dict[str, Any]]:
+    """Of each method that both runs have, the second's mean accuracy above the first's over the
+    seeds in common, in points, with Student's t interval at 95 %."""
+    for name, one in first.items():
+        other = second.get(name)
         if other is None:
             continue
         of_first, of_second = by_seed(one), by_seed(other)
@@ -89,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "runs": [
             {"precision": run.config["precision"], "environment": run.environment} for run in both
         ],
-        "rows": list(rows(*both)),
+        "rows": list(rows(*(run.methods for run in both))),
     }
     (folder / "precision.json").write_text(json.dumps(results, indent=1) + "\n")
     show(Console(), table(results))

@@ -110,7 +110,7 @@ def checks() -> dict[str, Any]:
         for name, options in WHOLE.items():
             told[name] = [measured(small(vectors(), **options, mesh=m)) for m in (Mesh(), mesh)]
         course.train = failing
-        one = {"order": "shared"} | TAUGHT
+        one: dict[str, Any] = {"order": "shared"} | TAUGHT
         for name, memory in (("an error", 4.0), ("an error beside others", 0.0)):
             results = small(vectors(), methods=FAULTY, teacher_memory=memory, mesh=mesh, **one)
             told[name] = measured(results)

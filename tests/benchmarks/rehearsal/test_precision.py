@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from scipy import stats
@@ -13,13 +12,13 @@ from fkd.compare.results import MethodResults
 DIGITS = Path(__file__).parents[3] / "benchmarks" / "results" / "digits-cpu"
 
 
-def run(**accuracy: dict[int, float]) -> SimpleNamespace:
+def run(**accuracy: dict[int, float | None]) -> precision.Methods:
     """What a comparison has of methods, whose last epoch's accuracy this is by seed."""
-    methods = {}
+    methods: dict[str, MethodResults] = {}
     for name, by_seed in accuracy.items():
         curves = {"test_accuracy": [[0.5] * len(by_seed), list(by_seed.values())]}
         methods[name] = MethodResults(list(by_seed), curves, {})
-    return SimpleNamespace(methods=methods)
+    return methods
 
 
 def test_a_row_is_of_the_seeds_in_common():
