@@ -82,7 +82,7 @@ def _run(stage: Stage, log: Path, limit: float, variables: Mapping[str, str]) ->
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             cwd=ROOT,
-            env=os.environ | own | variables,
+            env={**os.environ, **own, **variables},
             start_new_session=True,  # so that what it starts ends with it
         )
         try:
