@@ -21,7 +21,7 @@ from fkd import evaluate, execution, optim
 from fkd.data import Normalize, Resident
 from fkd.distillation import distill
 from fkd.ensemble import ensemble
-from fkd.execution import PRECISIONS, Compile, Plan
+from fkd.execution import PRECISIONS, Compile, Layout, Plan
 from fkd.methods import METHODS
 from fkd.model import functional
 from fkd.models import DeepNN, LightNN
@@ -41,7 +41,7 @@ class Side:
     `loop` is one of LOOPS; `resident` images are on the device, others go through a DataLoader;
     `cached` outputs of the teacher are looked up, others are computed with each batch; `kept` is
     for the tutorial on a CPU, with fkd's setting of the C library, whose default takes page faults
-    at some steps and not at others. `compile` is of fkd's plan.
+    at some steps and not at others. `layout` and `compile` are of fkd's plan.
     """
 
     loop: str
@@ -52,6 +52,7 @@ class Side:
     cached: bool = True
     kept: bool = False
     device: str = "cpu"
+    layout: Layout = "auto"
     compile: Compile = "step"
 
     def __str__(self) -> str:
@@ -181,7 +182,8 @@ def fkd_side(side: Side) -> Run:
     rule = distill(student, method, optim.adam(1e-3), next(source.in_order(BATCH)))
     state = ensemble(rule).init(range(side.members))
     state = tree_map(lambda leaf: leaf.to(side.device), state)
-    plan = Plan(compile=side.compile).settle(torch.device(side.device), EXAMPLES, side.members)
+    plan = Plan(side.layout, compile=side.compile)
+    plan = plan.settle(torch.device(side.device), EXAMPLES, side.members)
     advance = execution.lay(rule, plan)
     take = execution.runner(lambda feed: advance(state, source.read(feed)), state, plan.graph)
     at_once = max(plan.graph, 1)

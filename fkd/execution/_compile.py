@@ -1,9 +1,9 @@
 """torch.compile: whether it pays, whether it works here, and one cache for each function."""
 
-import random
 import types
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -55,34 +55,68 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Compiled:
-    """A function under torch.compile, which tells in a line what the compiler cannot take.
+    """A pure function under torch.compile, which tells in a line what the compiler cannot take.
 
-    Then `eager`, which computes the same, takes its place from that call on, with a warning; where
-    there is none, the call raises ValueError. The compiler fails before anything has run.
+    The compiler runs it to see what it does, on tensors without contents; or reads its Python,
+    which takes several times longer, where that cannot be: where it reads a tensor beside its
+    inputs. Then `eager`, which computes the same, takes its place from that call on, with a
+    warning; where there is none, the call raises ValueError. The compiler fails before anything
+    has run.
     """
 
     def __init__(self, function: Callable[..., Any], eager: Callable[..., Any] | None = None):
-        self.run, self.eager = compiled(function), eager
+        self.function, self.eager = function, eager
+        self.run, self.is_read = _compiled_by_running(function), False
 
     def __call__(self, *inputs: Any) -> Any:
-        try:
-            return self.run(*inputs)
-        except Exception as error:
-            if self.run is self.eager or not _is_of_compiler(error):
-                raise
-            reason = _line(error)
-            if self.eager is None:
-                raise ValueError(
-                    f"lay: the step cannot be compiled: {reason}; use Plan(compile='none'), or "
-                    "'auto', which goes on without the compiler"
-                ) from error
+        while True:
+            try:
+                return self.run(*inputs)
+            except Exception as error:
+                if self.run is self.eager or not _is_of_compiler(error):
+                    raise
+                self._give_way(error)
+
+    def _give_way(self, error: Exception) -> None:
+        """Let the next way be taken; raises where there is none."""
+        if not self.is_read:
+            self.run, self.is_read = compiled(self.function), True
+            return
+        reason = _line(error)
+        if self.eager is None:
+            raise ValueError(
+                f"lay: the step cannot be compiled: {reason}; use Plan(compile='none'), or "
+                "'auto', which goes on without the compiler"
+            ) from error
         warnings.warn(
             f"the step cannot be compiled and goes on without: {reason}; "
             "Plan(compile='none') does not try",
-            stacklevel=2,
+            stacklevel=3,
         )
         self.run = self.eager
-        return self.run(*inputs)
+
+
+def _compiled_by_running(function: Callable[..., Any]) -> Callable[..., Any]:
+    from torch._dynamo import nonstrict_trace  # slow to import, and torch.compile does it too
+
+    return compiled(nonstrict_trace(partial(_run_by_compiler, function)))
+
+
+def _run_by_compiler(function: Callable[..., Any], *inputs: Any) -> Any:
+    """The function, which is told that a compiler runs it, as torch from 2.14 on does by itself.
+
+    A tensor beside its inputs would become a constant, and is an error instead.
+    """
+    from torch._subclasses.fake_tensor import fake_tensor_tls
+
+    before = torch.compiler._is_compiling_flag, fake_tensor_tls.allow_non_fake_inputs_override
+    torch.compiler._is_compiling_flag = True
+    fake_tensor_tls.allow_non_fake_inputs_override = False
+    try:
+        return function(*inputs)
+    finally:
+        torch.compiler._is_compiling_flag = before[0]
+        fake_tensor_tls.allow_non_fake_inputs_override = before[1]
 
 
 def _is_of_compiler(error: Exception) -> bool:
@@ -101,13 +135,12 @@ def _line(error: Exception) -> str:
 def why_not_compile(device: torch.device) -> str | None:
     """Why `torch.compile` cannot be used on a device, in a line, or None where it can.
 
-    It is found out by compiling a function that no cache can know; this takes a few seconds. Raises
-    ValueError for what is no torch.device.
+    It is found out by compiling a small function, which takes a few seconds, or a moment where the
+    compiler finds it among what it has kept here. Raises ValueError for what is no torch.device.
     """
     _check.kind("why_not_compile", torch.device, device=device)
-    number = random.random()
     try:
-        torch.compile(lambda x: (x * number).cos(), fullgraph=True)(torch.ones(8, device=device))
+        torch.compile(lambda x: (x * 0.4375).cos(), fullgraph=True)(torch.ones(8, device=device))
     except Exception as error:  # compilers fail in as many ways as there are compilers
         return _line(error)
     return None

@@ -38,15 +38,6 @@ class Branching(nn.Module):
         return x * 2 if x.mean() > 0 else x
 
 
-class Recurrent(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.lstm = nn.LSTM(3, 2, batch_first=True).double()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.lstm(x[:, None])[0][:, 0]
-
-
 def _examples() -> Batch:
     x = torch.randn(6, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     return Batch(x, {"labels": torch.tensor([0, 1] * 3)})
@@ -56,22 +47,17 @@ def _rule(build: Callable[[], nn.Module]) -> Distillation:
     return distill(functional(build), methods.ce(), optim.sgd(0.125), _examples())
 
 
-REASONS = {Branching: "Data-dependent branching", Recurrent: "wrap RNN, GRU, or LSTM"}
-
-
 @pytest.mark.plain
-@pytest.mark.parametrize(
-    ("build", "reduced"), [(Branching, False), (Branching, True), (Recurrent, False)]
-)
-def test_a_step_that_the_compiler_cannot_take_goes_on_without_it_where_it_may(build, reduced):
+@pytest.mark.parametrize("reduced", [False, True])
+def test_a_step_that_the_compiler_cannot_take_goes_on_without_it_where_it_may(reduced):
     torch._dynamo.reset()
-    one, plan = _rule(build), Plan("loop", compile="step", graph=0)
+    one, plan = _rule(Branching), Plan("loop", compile="step", graph=0)
     if reduced:
         one = one._replace(reduce=lambda gradient: gradient)
     state, expected = ensemble(one).init([0, 1]), ensemble(one).init([0, 1])
     advance = lay(one, plan, fall_back=True)
     plain = lay(one, Plan("loop", compile="none", graph=0))
-    with pytest.warns(UserWarning, match=f"goes on without: .*{REASONS[build]}"):
+    with pytest.warns(UserWarning, match="goes on without: .*Data-dependent branching"):
         metrics = advance(state, _examples())
     assert_same(metrics, plain(expected, _examples()))
     assert_same(advance(state, _examples()), plain(expected, _examples()))  # and warns no more
@@ -79,15 +65,52 @@ def test_a_step_that_the_compiler_cannot_take_goes_on_without_it_where_it_may(bu
 
 
 @pytest.mark.plain
-@pytest.mark.parametrize("build", REASONS)
-def test_compilation_by_demand_is_refused_with_the_reason(build):
+def test_compilation_by_demand_is_refused_with_the_reason():
     torch._dynamo.reset()
-    one = _rule(build)
+    one = _rule(Branching)
     advance = lay(one, Plan("loop", compile="step", graph=0))
     state, before = ensemble(one).init([0]), ensemble(one).init([0])
-    with pytest.raises(ValueError, match=rf"cannot be compiled: .*{REASONS[build]}.*; use Plan"):
+    with pytest.raises(ValueError, match=r"cannot be compiled: .*Data-dependent.*; use Plan"):
         advance(state, _examples())
     assert_same(state, before)
+
+
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lstm = nn.LSTM(3, 2, batch_first=True).double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.lstm(x[:, None])[0][:, 0]
+
+
+@pytest.mark.plain
+def test_the_compiler_runs_a_step_whose_python_it_cannot_read():
+    torch._dynamo.reset()
+    one, batch = _rule(Recurrent), _examples()
+    state, expected = ensemble(one).init([0, 1]), ensemble(one).init([0, 1])
+    advance = lay(one, Plan("loop", compile="step", graph=0))
+    plain = lay(one, Plan("loop", compile="none", graph=0))
+    for _ in range(2):
+        assert_same(advance(state, batch), plain(expected, batch))
+    assert_same(state, expected)
+
+
+@pytest.mark.plain
+def test_a_tensor_beside_the_inputs_is_read_anew_at_each_call():
+    torch._dynamo.reset()
+    factor, seen = torch.ones(()), []
+
+    def scaled(x: Tensor) -> Tensor:
+        if not torch.compiler.is_compiling():
+            seen.append(x)
+        return x * factor
+
+    function, x = Compiled(scaled), torch.arange(3.0)
+    assert torch.equal(function(x), x)
+    factor.fill_(2.0)
+    assert torch.equal(function(x), 2 * x)
+    assert function.is_read and not seen
 
 
 @pytest.mark.plain
