@@ -1,5 +1,6 @@
 """A teacher in another process says what it says here, dies with an error, and is found again."""
 
+import gc
 import os
 import signal
 import socket
@@ -262,6 +263,17 @@ def test_what_is_closed_has_no_more_answers():
     with pytest.raises(ValueError, match="it was closed"):
         ask(torch.ones(1))
     server.close()
+
+
+@pytest.mark.plain
+def test_a_server_that_ends_as_a_client_comes_leaves_no_socket_open():
+    for _ in range(200):
+        server = serve_teacher(lambda x: {"logits": x})
+        ask = RemoteTeacher(next(server).address)
+        ask.submit(torch.ones(1))
+        ask.close()
+        server.close()
+    gc.collect()  # an open socket warns, which is an error
 
 
 @pytest.mark.plain
