@@ -27,3 +27,14 @@ def imported(text: str) -> Any:
             f"{text} cannot be imported ({type(error).__name__}: {error}); write it as "
             "package.module:name, and start where `import package.module` works"
         ) from error
+
+
+def name_of(text: str) -> str:
+    """A method's name in results: its function's, with hyphens, where it is named by import path.
+
+    >>> name_of("mypackage.mymodule:my_method"), name_of("kd")
+    ('my-method', 'kd')
+    """
+    module, colon, function = text.partition(":")
+    own = colon and module and function.isidentifier()
+    return function.replace("_", "-") if own else text

@@ -39,15 +39,19 @@ PARTS = [
     "compare",
     "testing",
 ]
+# The folders of a comparison, in CONTRIBUTING's order: none imports from one that is below it.
+FOLDERS = ["_setup", "_job", "_store", "presentation", "_command", "report"]
 # Imports within a function that close a circle: a record loads what writes and draws it when asked.
 LATE = {
-    ("fkd.compare.results", "fkd.compare.table"),
-    ("fkd.compare.results", "fkd.compare.figures"),
+    ("fkd.compare.results", "fkd.compare.presentation.table"),
+    ("fkd.compare.results", "fkd.compare.presentation.figures"),
     ("fkd.compare.results", "fkd.compare.conclusions"),
-    ("fkd.compare.variance", "fkd.compare.variance_table"),
-    ("fkd.compare.teachers", "fkd.compare.teachers_table"),
-    ("fkd.compare.command", "fkd.compare.vary_command"),
-    ("fkd.compare.command", "fkd.compare.teachers_command"),
+    ("fkd.compare.variance", "fkd.compare.presentation.variance_table"),
+    ("fkd.compare.variance", "fkd.compare.presentation.variance_figures"),
+    ("fkd.compare.teachers", "fkd.compare.presentation.teachers_table"),
+    ("fkd.compare.teachers", "fkd.compare.presentation.teachers_figures"),
+    ("fkd.compare.command", "fkd.compare._command.vary"),
+    ("fkd.compare.command", "fkd.compare._command.teachers"),
 }
 
 
@@ -102,6 +106,21 @@ def test_imports_run_one_way(module):
         assert imported == "fkd" or PARTS.index(_part(imported)) <= own, (
             f"{module} imports {imported}, which stands below it"
         )
+
+
+def test_the_folders_of_a_comparison_are_those_of_contributing():
+    text = (ROOT / ".github" / "CONTRIBUTING.md").read_text()
+    told = text.partition("- **A comparison in folders.**")[2].partition("\n")[0]
+    assert re.findall(r"`(\w+)/`", told) == FOLDERS
+    assert {path.parent.name for path in (ROOT / "fkd/compare").glob("*/*.py")} == set(FOLDERS)
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_folder_of_a_comparison_imports_from_none_below_it(folder):
+    below = tuple(f"fkd.compare.{x}." for x in FOLDERS[FOLDERS.index(folder) + 1 :])
+    for module in SOURCES:
+        if module.startswith(f"fkd.compare.{folder}."):
+            assert not [name for name in _imports(module) if name.startswith(below)], module
 
 
 def test_no_imports_go_in_a_circle():

@@ -269,7 +269,7 @@ _COMPARED = {
     "teacher_epochs": optional(whole(1)),
     "teacher_memory": number(1.0),
     "baseline": optional(choice("ce")),
-    "order": choice("shared"),
+    "order": optional(choice("shared")),
     "precision": choice("fp32"),
     "plan": optional(one(execution.Plan(compile="none"))),
     "mesh": optional(one(distributed.Mesh())),

@@ -13,9 +13,9 @@ from rich.table import Table
 from benchmarks._output import new_folder
 from benchmarks.checkpoints.measure import Cost, measure
 from fkd import _check
-from fkd.compare._console import consoles
+from fkd.compare._command.console import consoles
 from fkd.compare.environment import environment
-from fkd.compare.table import show
+from fkd.compare.presentation.table import show
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:

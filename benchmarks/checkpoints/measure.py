@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from fkd import checkpoint, methods, optim
-from fkd.compare._record import Record
-from fkd.compare._saver import Saver
-from fkd.compare._standing import Standing
+from fkd.compare._job.record import Record
+from fkd.compare._job.standing import Standing
+from fkd.compare._store.saver import Saver
 from fkd.data import Batch, Resident
 from fkd.distillation import distill
 from fkd.execution import Compile, Plan

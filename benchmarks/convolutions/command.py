@@ -15,7 +15,7 @@ from benchmarks._output import new_folder
 from benchmarks.convolutions.candidates import CANDIDATES, LAYERS
 from benchmarks.convolutions.race import Case, race
 from fkd import _check
-from fkd.compare._console import consoles
+from fkd.compare._command.console import consoles
 from fkd.compare.environment import environment
 from fkd.execution import PRECISIONS, keep_freed, precisions
 

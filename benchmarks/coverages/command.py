@@ -13,9 +13,9 @@ from benchmarks._output import new_folder
 from benchmarks.coverages import simulate
 from benchmarks.coverages.simulate import KINDS, LEVEL, Rate
 from fkd import _check
-from fkd.compare._console import consoles
+from fkd.compare._command.console import consoles
 from fkd.compare.environment import environment
-from fkd.compare.table import show
+from fkd.compare.presentation.table import show
 
 SURE = 3.0  # standard errors above the level, and it does not hold
 

@@ -18,8 +18,8 @@ from benchmarks._forked import forked
 from benchmarks.crashes import kinds
 from benchmarks.crashes.kills import Kill, arm, drawn
 from fkd.compare import Progress
-from fkd.compare._run import TEACHER
-from fkd.compare._signals import Stop
+from fkd.compare._command.signals import Stop
+from fkd.compare._job.course import TEACHER
 
 LONGEST = 300  # seconds; an attempt that takes longer hangs
 BEFORE = "before the first step"

@@ -22,9 +22,9 @@ from benchmarks.crashes.kills import Kill
 from benchmarks.crashes.kinds import KINDS
 from benchmarks.crashes.lines import Line
 from fkd import _check
-from fkd.compare._console import consoles
+from fkd.compare._command.console import consoles
 from fkd.compare.environment import environment
-from fkd.compare.table import show
+from fkd.compare.presentation.table import show
 
 OFTEN, NEVER = 1e-9, 1e6  # minutes between checkpoints
 SHARE = 0.7  # of the attempts that have checkpoints often

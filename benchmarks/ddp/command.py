@@ -15,9 +15,9 @@ from benchmarks.ddp.ranks import Ranks, peak
 from benchmarks.speed import timed
 from benchmarks.speed.timed import Timing
 from fkd import _check
-from fkd.compare._console import consoles
+from fkd.compare._command.console import consoles
 from fkd.compare.environment import environment
-from fkd.compare.table import show
+from fkd.compare.presentation.table import show
 
 RANKS = 2
 CHECKED = 10  # steps after which losses are compared

@@ -24,9 +24,9 @@ from benchmarks.crashes.endings import Ending, differences, ending
 from benchmarks.elastic_runs.launch import OPTIONS, RESTARTS
 from benchmarks.elastic_runs.losses import LOSSES, Loss, Outcome, drawn, run
 from fkd import _check
-from fkd.compare._console import consoles
+from fkd.compare._command.console import consoles
 from fkd.compare.environment import environment
-from fkd.compare.table import show
+from fkd.compare.presentation.table import show
 
 MOST_TOLD = 5  # differences of one run
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from fkd.compare import Progress, command
-from fkd.compare._console import Display
+from fkd.compare._command.console import Display
 
 TOLD = "FKD_ELASTIC_TOLD"  # in the environment: the file for what it tells
 

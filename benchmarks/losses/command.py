@@ -14,7 +14,7 @@ from benchmarks.losses import torchdistill
 from benchmarks.losses.cases import BATCH, CLASSES, MAP
 from benchmarks.losses.measure import measure
 from fkd import _check, losses
-from fkd.compare._console import consoles
+from fkd.compare._command.console import consoles
 from fkd.compare.environment import environment
 
 

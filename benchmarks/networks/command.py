@@ -17,7 +17,7 @@ from benchmarks.speed.timed import Timing
 from benchmarks.speed.whole import IMAGES
 from fkd import _check
 from fkd.compare.environment import environment
-from fkd.compare.table import show
+from fkd.compare.presentation.table import show
 from fkd.data import steps_per_epoch
 from fkd.execution import PRECISIONS
 from fkd.models import MODELS

@@ -35,12 +35,13 @@ from rich.table import Table
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
+from benchmarks._cores import shared
 from benchmarks._output import new_folder
 from benchmarks.speed.rivals import MEAN, METHODS, STD
 from benchmarks.speed.sides import SHAPES
 from fkd import _check, execution, methods, optim
 from fkd.compare.environment import environment
-from fkd.compare.table import show
+from fkd.compare.presentation.table import show
 from fkd.data import Normalize, Resident
 from fkd.distillation import distill
 from fkd.ensemble import ensemble
@@ -196,7 +197,7 @@ def rows(
         )
     ]
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context) as pool:
+    with shared(processes), ProcessPoolExecutor(processes, context) as pool:
         futures = {task: pool.submit(trained, *task) for task in tasks}
         for part, name, way in tasks:
             if way is TRUTH:
@@ -249,8 +250,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     values = parse(arguments)
     folder = new_folder(values.output, "correctness")
     size = Size(values.device, values.members, values.batch, values.steps)
-    # Each process compiles by itself, so that helpers of its own would be too many.
-    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "2")
     entries: list[dict[str, Any]] = []
     whole = {"environment": environment(), "setting": asdict(size), "rows": entries}
     for entry in rows(size, values.methods, not values.no_compile, values.processes):

@@ -26,15 +26,16 @@ from benchmarks.speed.sides import Side
 from benchmarks.speed.timed import Run
 from fkd import _check
 from fkd.compare.environment import environment
-from fkd.compare.table import show
+from fkd.compare.presentation.table import show
 from fkd.execution import PRECISIONS
 from fkd.execution._plan import STEPS_PER_GRAPH
 
 SHOWN = 25
+OWN = ("convolve", "correlate", "lay_weights", "add_splits")  # fkd.execution.convolution's kernels
 # A kernel is of the first kind of which its name has a part.
 KINDS = {
     "fused by the compiler": ("triton_",),
-    "convolution": ("conv", "wgrad", "dgrad", "fprop", "implicit"),
+    "convolution": (*OWN, "conv", "wgrad", "dgrad", "fprop", "implicit"),
     "pooling": ("pool",),
     "matrix product": ("gemm", "gemv", "splitk", "nvjet", "cutlass", "bmm", "addmm", "linear"),
     "layout": ("nchw", "nhwc", "transpose"),

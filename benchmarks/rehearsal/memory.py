@@ -17,20 +17,21 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks._cores import shared
 from benchmarks._output import new_folder
 from benchmarks.speed import sides
 from benchmarks.speed.sides import Side
 from benchmarks.speed.timed import Process, SideFailed
 from fkd import _check
 from fkd.compare.environment import environment
-from fkd.compare.table import show
+from fkd.compare.presentation.table import show
 from fkd.execution import PRECISIONS, precisions
 from fkd.execution._plan import STEPS_PER_GRAPH
 
 
 def peaks(every: Sequence[Side], at_once: int) -> Iterator[dict[str, Any]]:
     """A row a side, in their order, so many measured at once."""
-    with ThreadPoolExecutor(at_once) as threads:
+    with shared(at_once), ThreadPoolExecutor(at_once) as threads:
         yield from threads.map(peak, every)
 
 

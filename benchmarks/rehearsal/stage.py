@@ -5,11 +5,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+
+from benchmarks._cores import share
 
 ROOT = Path(__file__).resolve().parents[2]
 GRACE = 5.0  # seconds that a process has from being told to end until it is killed
@@ -49,26 +51,29 @@ def run(stages: Sequence[Stage], folder: Path, seconds: float) -> Iterator[Outco
     end = time.monotonic() + seconds
     for timed, group in groupby(stages, lambda stage: stage.timed):
         if timed:
-            yield from (_within(stage, folder, end) for stage in group)
+            yield from (_within(stage, folder, end, {}) for stage in group)
             continue
         beside = list(group)
+        threads_of_each = share(len(beside))
         with ThreadPoolExecutor(len(beside)) as threads:
-            futures = [threads.submit(_within, stage, folder, end) for stage in beside]
+            futures = [
+                threads.submit(_within, stage, folder, end, threads_of_each) for stage in beside
+            ]
             yield from (future.result() for future in as_completed(futures))
 
 
-def _within(stage: Stage, folder: Path, end: float) -> Outcome:
+def _within(stage: Stage, folder: Path, end: float, variables: Mapping[str, str]) -> Outcome:
     limit = min(stage.seconds, end - time.monotonic())
     if stage.missing:
         return Outcome(stage.name, "left out", why=stage.missing)
     if limit <= 0:
         return Outcome(stage.name, "left out", why="no time is left")
-    return _run(stage, folder / f"{stage.name}.log", limit)
+    return _run(stage, folder / f"{stage.name}.log", limit, variables)
 
 
-def _run(stage: Stage, log: Path, limit: float) -> Outcome:
+def _run(stage: Stage, log: Path, limit: float, variables: Mapping[str, str]) -> Outcome:
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+    own = {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
     begin = time.monotonic()
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -77,7 +82,7 @@ def _run(stage: Stage, log: Path, limit: float) -> Outcome:
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             cwd=ROOT,
-            env=environment,
+            env={**os.environ, **own, **variables},
             start_new_session=True,  # so that what it starts ends with it
         )
         try:

@@ -21,9 +21,9 @@ from benchmarks.scalings.projection import measured_comparison, measured_step
 from benchmarks.scalings.sides import Side
 from benchmarks.scalings.tables import measured_table, paper_table
 from fkd import _check
-from fkd.compare._console import consoles
+from fkd.compare._command.console import consoles
 from fkd.compare.environment import environment
-from fkd.compare.table import show
+from fkd.compare.presentation.table import show
 from fkd.models import MODELS
 
 H100 = Path(__file__).resolve().parents[1] / "results" / "gpu-h100"

@@ -12,7 +12,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fkd.compare.figures import FAINT, STYLE
+from fkd.compare.presentation.figures import FAINT, STYLE
 
 # Of a line: its axis's shades and marker. A later line of the same axis is lighter.
 SHADES = {

@@ -12,7 +12,7 @@ from benchmarks._output import new_folder
 from benchmarks.speed import tables, timed
 from benchmarks.speed.comparison import GROUPS, PARTS, Comparison, Options, Results
 from fkd import _check
-from fkd.compare.table import show
+from fkd.compare.presentation.table import show
 from fkd.execution import PRECISIONS, precisions
 
 TABLES = {

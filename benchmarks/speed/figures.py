@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
-from fkd.compare.figures import FAINT, STYLE
+from fkd.compare.presentation.figures import FAINT, STYLE
 from fkd.execution import PRECISIONS
 
 Results = dict[str, Any]

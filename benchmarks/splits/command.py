@@ -11,9 +11,9 @@ from benchmarks._launched import launched
 from benchmarks._output import new_folder
 from benchmarks.splits.law import MESHES, PLANS, RANKS, errors
 from fkd import _check
-from fkd.compare._console import consoles
+from fkd.compare._command.console import consoles
 from fkd.compare.environment import environment
-from fkd.compare.table import show
+from fkd.compare.presentation.table import show
 from fkd.methods import METHODS
 
 BOUND = 1e-12

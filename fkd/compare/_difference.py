@@ -7,6 +7,7 @@ from scipy import stats
 
 from fkd.statistics import Bounds, against_baseline, holm, interval, two_stage
 
+LEVEL = 0.05  # that a p-value for all at once is held against
 ROUNDING = 1e-6  # of what was computed in float32: numbers that differ by less are the same
 
 
@@ -36,6 +37,12 @@ class Difference(NamedTuple):
         if self.p is None or self.joint_low is None or self.joint_high is None:
             return False
         return self.joint_low > 0 or self.joint_high < 0
+
+    @property
+    def at_odds(self) -> bool:
+        """Whether the bounds that hold for all at once tell the method from the baseline, and the
+        p-value that is adjusted for all does not."""
+        return self.told and self.adjusted is not None and self.adjusted > LEVEL
 
     def on_images(self, bounds: Bounds) -> "Difference":
         """With the interval on images like these, which is never surer than that by itself: of two

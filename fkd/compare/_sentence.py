@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping, Sequence
 
 from fkd.compare._difference import Difference
-from fkd.compare._words import name_of
 from fkd.compare.results import Results
 
 
@@ -21,13 +20,23 @@ def words(results: Results, differences: Mapping[str, Difference], best: Sequenc
         clauses.append(f"{listed(best)} alone is the best")
     elif results.seeds > 1 and best and among:
         clauses.append(f"{listed(best)} cannot be told from the best")
-    asked = results.config.get("methods", ())
-    ended = {*results.methods, *results.failed}
-    if waiting := [x for x in asked if x not in ended and name_of(x) not in ended]:
-        clauses.append(f"{listed(waiting)} {'are' if waiting[1:] else 'is'} not trained yet")
-    if results.failed:
-        clauses.append(f"{listed(list(results.failed))} failed")
+    clauses += missing(results.waiting, list(results.failed))
     return "; ".join(clauses) + "."
+
+
+def missing(waiting: Sequence[str], failed: Sequence[str], where: str = "") -> list[str]:
+    """Who has no results, and why, in clauses.
+
+    >>> missing(["at", "sp"], ["kd"], " with all teachers")
+    ['at and sp are not trained yet with all teachers', 'kd failed']
+    """
+    clauses = []
+    if waiting:
+        be = "are" if waiting[1:] else "is"
+        clauses.append(f"{listed(waiting)} {be} not trained yet{where}")
+    if failed:
+        clauses.append(f"{listed(failed)} failed")
+    return clauses
 
 
 def _against(results: Results, differences: Mapping[str, Difference]) -> list[str]:
@@ -51,7 +60,7 @@ def _against(results: Results, differences: Mapping[str, Difference]) -> list[st
             one, (low, high) = told[names[0]], _bounds(told[names[0]])
             who, others = listed(names[:1]), [_short(name, told[name]) for name in names[1:]]
             clause = f"{who} is {points(one.mean)} points {where} {base}, between {low} and {high}"
-            clauses.append(clause + joint + (f", and {_joined(others)}" if others else ""))
+            clauses.append(clause + joint + (f", and {joined(others)}" if others else ""))
             joint = ""
     if rest:
         whole = len(rest) == len(differences) > 1
@@ -90,9 +99,10 @@ def listed(names: Sequence[str]) -> str:
     >>> listed(["kd", "a\\nb", "dist"])
     'kd, a b and dist'
     """
-    return _joined([" ".join(name.split()) for name in names])
+    return joined([" ".join(name.split()) for name in names])
 
 
-def _joined(parts: Sequence[str]) -> str:
+def joined(parts: Sequence[str]) -> str:
+    """Parts in a line, as `listed` has names."""
     *most, last = parts
     return f"{', '.join(most)} and {last}" if most else last

@@ -13,10 +13,10 @@ from rich.console import Console
 
 from fkd import checkpoint
 from fkd._imported import imported
-from fkd.compare import conclusions, report, table
+from fkd.compare import conclusions, report
 from fkd.compare._accord import Accord
-from fkd.compare._compiled_cache import keep_compiled
-from fkd.compare._console import (
+from fkd.compare._command.compiled_cache import keep_compiled
+from fkd.compare._command.console import (
     PIPE,
     READER_GONE,
     Display,
@@ -25,17 +25,20 @@ from fkd.compare._console import (
     reader_gone,
     tell,
 )
-from fkd.compare._estimate import check_data
-from fkd.compare._named import method, method_name, network
-from fkd.compare._parser import BASELINE
-from fkd.compare._resume import differences, kept_options
-from fkd.compare._signals import Stop
+from fkd.compare._command.named import method, method_name, network
+from fkd.compare._command.options import Config, in_flags, parse
+from fkd.compare._command.parser import BASELINE
+from fkd.compare._command.resume import differences, kept_options
+from fkd.compare._command.signals import Stop
+from fkd.compare._setup.estimate import check_data
 from fkd.compare.environment import may_restart, new_folder, own_rank
 from fkd.compare.failure import RankError, failure_of
-from fkd.compare.options import Config, in_flags, parse
+from fkd.compare.presentation import table
 from fkd.compare.report import command as report_command
 from fkd.compare.results import Results
 from fkd.compare.run import TEACHER_SEED, Comparison, Progress
+from fkd.compare.teachers import Teachers
+from fkd.compare.variance import Variance
 from fkd.data import Data, augmentations, built, datasets
 from fkd.distributed import Mesh, started
 
@@ -58,9 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             config = parse(words)
         with started(config.data_ranks) as mesh:
             if config.factorial is not None or config.teachers is not None:
-                from fkd.compare import teachers_command, vary_command  # which take of this file
+                from fkd.compare._command import teachers, vary  # which take of this file
 
-                of_several = vary_command.vary if config.vary else teachers_command.teachers
+                of_several = vary.vary if config.vary else teachers.teachers
                 return of_several(config, mesh, console, errors, begin)
             return _compare(config, mesh, console, errors, begin)
     except ValueError as error:
@@ -166,20 +169,26 @@ def failed(error: Exception, errors: Console) -> int:
 
 def _show(comparison: Comparison, folder: Path, console: Console, errors: Console) -> int:
     """Write, draw and print what was measured; return 1 where it cannot be written."""
-    results, code = comparison.results, 0
-    try:
-        results.write(folder)
-        results.draw(folder)
-        report.write(folder / report_command.FILE, {folder.name: results})
-    except (OSError, ValueError) as error:  # the last of a file that is not fkd's
-        errors.print(f"compare: the results cannot be written: {error}", markup=False)
-        code = 1
+    results = comparison.results
+    code = write_all(results, folder, errors)
     table.show(console, table.table(results))
     console.print(conclusions.sentence(results), markup=False, highlight=False)
     for line in table.choices(results):
         console.print(line, markup=False, highlight=False)
     console.print(table.caption(results))
     return code
+
+
+def write_all(record: Results | Variance | Teachers, folder: Path, errors: Console) -> int:
+    """Write a record, its pictures and its report into a folder; return 1 where they cannot be."""
+    try:
+        record.write(folder)
+        record.draw(folder)
+        report.write(folder / report_command.FILE, {folder.name: record})
+    except (OSError, ValueError) as error:  # the last of a file that is not fkd's
+        errors.print(f"compare: the results cannot be written: {error}", markup=False)
+        return 1
+    return 0
 
 
 def prepare(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -12,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from fkd import checkpoint
+from fkd._imported import name_of
+from fkd.compare import _record_file
 from fkd.compare._json import with_nan, with_null, with_seeds
 from fkd.compare.environment import environment
 from fkd.compare.failure import Failure, failure_of
@@ -31,6 +31,7 @@ __all__ = [
     "failure_of",
 ]
 
+FILE = "results.json"
 LARGEST = 1e100  # of numbers that statistics are taken of
 # By metric: one list an epoch of one number a seed, which may be NaN or infinite.
 Curves = dict[str, list[list[float]]]
@@ -221,6 +222,16 @@ class Results:
         return any(isinstance(seed, Seeds) for seed in seeds)
 
     @property
+    def waiting(self) -> list[str]:
+        """The methods that were asked for and have neither results nor failed, by the names that
+        they go by."""
+        ended = {*self.methods, *self.failed}
+        asked = dict.fromkeys(
+            name if name in ended else name_of(name) for name in self.config.get("methods", ())
+        )
+        return [name for name in asked if name not in ended]
+
+    @property
     def summary(self) -> str:
         """`digits, 8 seeds, 10 epochs`."""
         return f"{self.data.name}, {self.seeds} seeds, {self.config['epochs']} epochs"
@@ -283,11 +294,10 @@ class Results:
 
         Raises OSError where the folder cannot be written.
         """
-        from fkd.compare import table  # rich is loaded only for this
+        from fkd.compare.presentation import table  # rich is loaded only for this
 
-        text = json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n"
-        _write(Path(folder) / "results.json", text)
-        _write(Path(folder) / "table.md", table.markdown(self))
+        _record_file.write(Path(folder) / FILE, self.to_json())
+        _record_file.write(Path(folder) / "table.md", table.markdown(self))
 
     @classmethod
     def read(cls, folder: str | Path) -> Results:
@@ -295,24 +305,12 @@ class Results:
 
         Raises ValueError where there is no results.json, or one that is not a comparison's.
         """
-        path = Path(folder) / "results.json"
-        try:
-            return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
-        except FileNotFoundError as error:
-            raise ValueError(
-                f"Results.read: there is no file {path}; give the folder of a comparison"
-            ) from error
-        except OSError as error:
-            raise ValueError(f"Results.read: {path} cannot be read: {error.strerror}") from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(
-                f"Results.read: {path} must hold the results of a comparison, but "
-                f"{type(error).__name__}: {error}"
-            ) from error
+        what = "the results of a comparison"
+        return _record_file.read("Results.read", Path(folder) / FILE, what, cls.from_json)
 
     def draw(self, folder: str | Path) -> None:
         """Draw accuracy.png, curves.png, and sweep-METHOD.png for each method that was swept."""
-        from fkd.compare import figures  # matplotlib is loaded only for this
+        from fkd.compare.presentation import figures  # matplotlib is loaded only for this
 
         figures.write(Path(folder), self)
 
@@ -392,9 +390,3 @@ def _failed(entry: dict[str, Any]) -> dict[str, Failure]:
 
 def _numbers(values: Sequence[float]) -> list[float]:
     return [value for value in values if math.isfinite(value)]
-
-
-def _write(path: Path, text: str) -> None:
-    # Names that are no text, of files that the system gave, are told by their bytes.
-    with checkpoint.whole(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")

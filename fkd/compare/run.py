@@ -1,7 +1,7 @@
 """A comparison of methods: every seed of each is paired with the same seed of every other.
 
-A seed means the same initial weights under each method, and all members read the same order of
-batches. The accuracy is that of the last epoch; no epoch is chosen on the test set.
+A seed means the same initial weights under each method, and the same order of batches. The accuracy
+is that of the last epoch; no epoch is chosen on the test set.
 """
 
 from collections.abc import Generator, Mapping, Sequence
@@ -14,7 +14,8 @@ from torch import Tensor
 
 from fkd import _check, optim
 from fkd.compare._accord import Accord
-from fkd.compare._asked import (
+from fkd.compare._job.course import TEACHER, Progress, Run
+from fkd.compare._setup.asked import (
     check_arguments,
     check_dropout,
     check_kinds,
@@ -25,20 +26,16 @@ from fkd.compare._asked import (
     resolution_of,
     summary,
 )
-from fkd.compare._choices import choose_compiling, choose_live
-from fkd.compare._estimate import check_memory
-from fkd.compare._folder import RunFolder
-from fkd.compare._identity import identity
-from fkd.compare._keep import go_on, kept
-from fkd.compare._reading import (
+from fkd.compare._setup.choices import choose_compiling, choose_live, choose_order
+from fkd.compare._setup.estimate import check_memory
+from fkd.compare._setup.reading import (
     example_batch,
     module_of,
     parameters,
     shapes,
     teacher_of,
 )
-from fkd.compare._run import TEACHER, Progress, Run
-from fkd.compare._task import (
+from fkd.compare._setup.task import (
     Build,
     Network,
     Recipe,
@@ -51,6 +48,9 @@ from fkd.compare._task import (
     with_numbers,
     without_teacher,
 )
+from fkd.compare._store.folder import RunFolder
+from fkd.compare._store.identity import identity
+from fkd.compare._store.keep import go_on, kept
 from fkd.compare.environment import environment, idle_cores
 from fkd.compare.results import Results
 from fkd.data import Batch, Data, Mix, Source, Transform, steps_per_epoch
@@ -72,8 +72,12 @@ class Comparison:
     """A comparison that is ready to run: all that can be refused is refused when it is made.
 
     `teacher` and `student` build the networks, `methods` is what is compared, by name, and `data`
-    has a batch size. Each method's students have the same `seeds`: whole numbers, or with
-    `order="own"` `fkd.ensemble.Seeds`, as `fkd.compare.Factorial` lays them out. `teacher_state` is
+    has a batch size. Each method's students have the same `seeds`: whole numbers, or where the
+    order is their own `fkd.ensemble.Seeds`, as `fkd.compare.Factorial` lays them out. With
+    `order="own"` a seed means an order of batches too, the same under each method, so that what is
+    concluded holds for other orders as well; with "shared" all seeds read one. By default it is
+    their own where the training source is `Resident` and the teacher's outputs are kept, for
+    otherwise each order would read the source, or ask the teacher, once more. `teacher_state` is
     the trained teacher's state_dict; without one, the teacher is first trained here, on the labels,
     for `teacher_epochs`, by default as many as the students.
 
@@ -132,7 +136,7 @@ class Comparison:
         teacher_epochs: int | None = None,
         teacher_memory: float = 4.0,
         baseline: str | None = None,
-        order: Order = "shared",
+        order: Order | None = None,
         precision: str = "fp32",
         plan: Plan | None = None,
         mesh: Mesh | None = None,
@@ -199,7 +203,7 @@ class Comparison:
                 teacher_seed=teacher_seed,
                 teacher_epochs=length,
                 teacher_schedules=of_teacher,
-                order=order,
+                order=order or "own",
                 plan=plan or Plan(),
                 resolution=asked,
             )
@@ -210,6 +214,8 @@ class Comparison:
             check_ranks(task, mesh)
             check_dropout(task, candidates)
             task, notes = choose_live(task, teacher_outputs, teacher_memory)
+            self.notes += notes
+            task, notes = choose_order(task, order)
             self.notes += notes
             task, notes = choose_compiling(task, teacher_state is not None, self._accord, seconds)
             self.notes += notes
@@ -311,7 +317,7 @@ def compare(
     teacher_epochs: int | None = None,
     teacher_memory: float = 4.0,
     baseline: str | None = None,
-    order: Order = "shared",
+    order: Order | None = None,
     precision: str = "fp32",
     plan: Plan | None = None,
     mesh: Mesh | None = None,

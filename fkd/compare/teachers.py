@@ -1,18 +1,18 @@
 """What comparisons with several teachers measured: one record of all, which reads itself back."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fkd import _check, checkpoint
+from fkd import _check
+from fkd.compare import _over_runs, _record_file
 from fkd.compare._difference import ROUNDING
 from fkd.compare._json import with_nan, with_null, with_seeds
-from fkd.compare.failure import Failure
-from fkd.compare.results import LARGEST, DataSummary, Results
+from fkd.compare._over_runs import OverRuns
+from fkd.compare.results import Results
 from fkd.compare.variance import in_points
 from fkd.ensemble import Seed
 from fkd.statistics import Bounds, Component, components, crossed
@@ -32,36 +32,32 @@ class Over(NamedTuple):
     on_like_these: Bounds
 
 
-@dataclass
-class Teachers:
+@dataclass(kw_only=True)
+class Teachers(OverRuns):
     """The test accuracy of each student of each teacher, after the last epoch, and what it tells.
 
-    `accuracy` is in [0, 1], by method, [teachers, seeds]; the `seeds` are the same with every
-    teacher. `teacher_seeds` are those that the teachers were trained from, and `teacher_accuracy`
-    says how good each became. `config`, as in results.json, `environment` and `device` are those of
-    the first teacher's run, and `seconds` the sum over all. `failed` says of each method that has
-    no accuracy why.
+    `accuracy` is in [0, 1], by method, [teachers, seeds], of the methods that have ended with every
+    teacher; of the others, `failed` says of those that failed why, and `waiting` names those that
+    have not ended. The `seeds` are the same with every teacher. `teacher_seeds` are those that the
+    teachers were trained from, and `teacher_accuracy` says how good each became; `teachers_asked`
+    is how many there were to be. `config`, as in results.json, `environment` and `device` are those
+    of the first teacher's run, and `seconds` the sum over all.
     """
 
     teacher_seeds: list[int]
     teacher_accuracy: list[float]
+    teachers_asked: int
     seeds: list[Seed]
-    accuracy: dict[str, np.ndarray]
-    baseline: str
-    config: dict[str, Any]
-    environment: dict[str, Any]
-    data: DataSummary
-    device: str
-    seconds: float = 0.0
-    failed: dict[str, Failure] = field(default_factory=dict)
 
     @classmethod
     def of(cls, runs: Sequence[Results]) -> "Teachers":
         """The record of comparisons that differ in the seed of their teacher alone.
 
-        A method that failed with one of the teachers has no accuracy here. Raises ValueError for
-        fewer than two comparisons or seeds, teachers that were not trained from seeds of their own,
-        a comparison that has not ended, and for what differs otherwise.
+        A method that failed with one of the teachers has no accuracy here. Of comparisons that were
+        stopped there are the methods that all have ended; but where two have ended all methods, a
+        teacher with whom that is not so is left out. Raises ValueError for fewer than two
+        comparisons or seeds, teachers that were not trained from seeds of their own, and for what
+        differs otherwise.
         """
         _check.sequence("Teachers.of", runs=runs)
         for run in runs:
@@ -71,51 +67,37 @@ class Teachers:
                 "Teachers.of: runs must be those of two teachers or more, but there "
                 f"{'is one' if runs else 'are none'}"
             )
-        first = runs[0]
         for run in runs:
-            _check_alike(first, run)
-        trained = [
-            run for run in runs if run.teacher and run.config.get("teacher_seed") is not None
-        ]
-        seeds = [int(run.config["teacher_seed"]) for run in trained]
+            _check_alike(runs[0], run)
+        seeds = [run.config["teacher_seed"] for run in runs if run.teacher]
+        seeds = [int(seed) for seed in seeds if seed is not None]
         if len(set(seeds)) < len(runs):
             raise ValueError(
                 "Teachers.of: each run's teacher must be trained there, from a seed of its own, "
                 f"but the seeds are {seeds!r:.100}; give each run another teacher_seed"
             )
-        accuracy = {}
-        for name in first.methods:
-            if all(name in run.methods for run in runs):
-                rows = [run.methods[name].last("test_accuracy") for run in runs]
-                accuracy[name] = np.array(rows, dtype=np.float64)
+        ended = [run for run in runs if not run.waiting]
+        taken = ended if len(ended) > 1 else runs
         return cls(
-            teacher_seeds=seeds,
-            teacher_accuracy=[run.teacher.accuracy for run in runs if run.teacher],
-            seeds=with_seeds(first.config["seeds"]),
-            accuracy=accuracy,
-            baseline=first.baseline,
-            config=first.config,
-            environment=first.environment,
-            data=first.data,
-            device=first.device,
-            seconds=sum(run.seconds.get("total", 0.0) for run in runs),
-            failed={name: why for run in runs for name, why in run.failed.items()},
+            teacher_seeds=[int(run.config["teacher_seed"]) for run in taken],
+            teacher_accuracy=[run.teacher.accuracy for run in taken if run.teacher],
+            teachers_asked=max(runs[0].config.get("teachers") or 0, len(runs)),
+            seeds=with_seeds(taken[0].config["seeds"]),
+            **_over_runs.measured(taken),
         )
 
     @property
-    def finite(self) -> list[str]:
-        """The methods of which every accuracy is a number."""
-        return [name for name, x in self.accuracy.items() if (np.abs(x) <= LARGEST).all()]
+    def whole(self) -> bool:
+        """Whether every method that was asked for has ended with every teacher."""
+        return super().whole and self.teachers_asked == len(self.teacher_seeds)
 
     @property
-    def compared(self) -> list[str]:
-        """The methods whose difference from the baseline is known."""
-        known = self.finite
-        return [name for name in known if name != self.baseline and self.baseline in known]
-
-    def difference(self, name: str) -> np.ndarray:
-        """By how much a method is above the baseline, [teachers, seeds]."""
-        return self.accuracy[name] - self.accuracy[self.baseline]
+    def summary(self) -> str:
+        """`digits, 4 teachers, 8 seeds, 10 epochs`."""
+        teachers, seeds = len(self.teacher_seeds), len(self.seeds)
+        return (
+            f"{self.data.name}, {teachers} teachers, {seeds} seeds, {self.config['epochs']} epochs"
+        )
 
     def over(self, name: str, confidence: float = 0.95) -> Over:
         """A method's mean difference from the baseline, and its two intervals.
@@ -159,37 +141,21 @@ class Teachers:
         entry = {
             "teacher_seeds": self.teacher_seeds,
             "teacher_accuracy": self.teacher_accuracy,
+            "teachers_asked": self.teachers_asked,
             "seeds": self.seeds,
-            "accuracy": {name: values.tolist() for name, values in self.accuracy.items()},
             "differences": differences,
-            "baseline": self.baseline,
-            "config": self.config,
-            "environment": self.environment,
-            "data": asdict(self.data),
-            "device": self.device,
-            "seconds": self.seconds,
-            "failed": {name: asdict(why) for name, why in self.failed.items()},
         }
-        return with_null(entry)
+        return with_null(entry | _over_runs.to_json(self))
 
     @classmethod
     def from_json(cls, entry: dict[str, Any]) -> "Teachers":
-        """The record of what `to_json` gave."""
+        """The record of what `to_json` gave, now or in an earlier version."""
         return cls(
             teacher_seeds=entry["teacher_seeds"],
             teacher_accuracy=with_nan(entry["teacher_accuracy"]),
+            teachers_asked=entry.get("teachers_asked", len(entry["teacher_seeds"])),
             seeds=with_seeds(entry["seeds"]),
-            accuracy={
-                name: np.array(with_nan(values), dtype=np.float64)
-                for name, values in entry["accuracy"].items()
-            },
-            baseline=entry["baseline"],
-            config=entry["config"],
-            environment=entry["environment"],
-            data=DataSummary(**entry["data"]),
-            device=entry["device"],
-            seconds=with_nan(entry["seconds"]),
-            failed={name: Failure(**why) for name, why in entry["failed"].items()},
+            **_over_runs.from_json(entry),
         )
 
     def write(self, folder: str | Path) -> None:
@@ -197,12 +163,10 @@ class Teachers:
 
         Raises OSError where the folder cannot be written.
         """
-        from fkd.compare import teachers_table  # rich is loaded only for this
+        from fkd.compare.presentation import teachers_table  # rich is loaded only for this
 
-        text = json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n"
-        for name, content in ((FILE, text), ("teachers.md", teachers_table.markdown(self))):
-            with checkpoint.whole(Path(folder) / name) as temporary:
-                temporary.write_text(content, encoding="utf-8", errors="backslashreplace")
+        _record_file.write(Path(folder) / FILE, self.to_json())
+        _record_file.write(Path(folder) / "teachers.md", teachers_table.markdown(self))
 
     @classmethod
     def read(cls, folder: str | Path) -> "Teachers":
@@ -210,16 +174,14 @@ class Teachers:
 
         Raises ValueError where there is no teachers.json, or one that is not of such comparisons.
         """
-        path = Path(folder) / FILE
-        try:
-            return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
-        except OSError as error:
-            raise ValueError(f"Teachers.read: {path} cannot be read: {error.strerror}") from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(
-                f"Teachers.read: {path} must hold the results of several teachers, but "
-                f"{type(error).__name__}: {error}"
-            ) from error
+        what = "the results of several teachers"
+        return _record_file.read("Teachers.read", Path(folder) / FILE, what, cls.from_json)
+
+    def draw(self, folder: str | Path) -> None:
+        """Draw teachers.png: each method's difference from the baseline with each teacher."""
+        from fkd.compare.presentation import teachers_figures  # matplotlib is loaded only for this
+
+        teachers_figures.write(Path(folder), self)
 
 
 def differs(bounds: Bounds) -> bool:
@@ -238,7 +200,7 @@ def _told(over: Over) -> dict[str, Any]:
 
 def _check_alike(first: Results, run: Results) -> None:
     """Refuse a comparison that differs from the first in more than its teacher's seed, or is not
-    one of two seeds and more that has ended."""
+    one of two seeds and more."""
     same = [name for name in first.config if name not in APART]
     differing = [name for name in same if first.config[name] != run.config.get(name)]
     if run.data != first.data:
@@ -261,10 +223,8 @@ def _check_alike(first: Results, run: Results) -> None:
             "Teachers.of: without two seeds and more nothing is known of what they change, but "
             f"there is {len(seeds)}"
         )
-    ended, others = {*run.methods, *run.failed}, {*first.methods, *first.failed}
-    whole = len(ended) == len(run.config.get("methods", ended)) and ended == others
-    if not whole or any(list(one.seeds) != list(seeds) for one in run.methods.values()):
+    if any(list(one.seeds) != list(seeds) for one in run.methods.values()):
         raise ValueError(
-            "Teachers.of: each run must have ended, with the seeds that it was asked for, but one "
-            "has not; go on with it first"
+            "Teachers.of: each method must have the seeds that its run was asked for, but one has "
+            "others; give all runs the same seeds"
         )

@@ -1,19 +1,19 @@
 """What a factorial run measured: each source's variance, in a record that reads itself back."""
 
-import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
 
-from fkd import _check, checkpoint
-from fkd.compare._json import with_nan, with_null
-from fkd.compare.failure import Failure
-from fkd.compare.results import DataSummary, Results
+from fkd import _check
+from fkd.compare import _over_runs, _record_file
+from fkd.compare._json import with_null
+from fkd.compare._over_runs import OverRuns
+from fkd.compare.results import Results
 from fkd.compare.vary import TEACHER, Factorial
 from fkd.statistics import Component, components
 
@@ -32,30 +32,24 @@ class Width(NamedTuple):
     high: float
 
 
-@dataclass
-class Variance:
+@dataclass(kw_only=True)
+class Variance(OverRuns):
     """The test accuracy of every member of a factorial, after the last epoch, and what it tells.
 
-    `accuracy` is in [0, 1], by method, [levels of each source]. `config` is what was asked, as in
-    results.json; `environment` and `device` are those of the first teacher's run, and `seconds` the
-    sum over all. `failed` says of each method that has no accuracy why.
+    `accuracy` is in [0, 1], by method, [levels of each source], of the methods that have ended with
+    every teacher; of the others, `failed` says of those that failed why, and `waiting` names those
+    that have not ended. `config` is what was asked, as in results.json; `environment` and `device`
+    are those of the first teacher's run, and `seconds` the sum over all.
     """
 
     factorial: Factorial
-    accuracy: dict[str, np.ndarray]
-    baseline: str
-    config: dict[str, Any]
-    environment: dict[str, Any]
-    data: DataSummary
-    device: str
-    seconds: float = 0.0
-    failed: dict[str, Failure] = field(default_factory=dict)
 
     @classmethod
     def of(cls, factorial: Factorial, runs: Sequence[Results]) -> "Variance":
         """The record of comparisons whose seeds are the factorial's, one for each of its teachers.
 
-        Raises ValueError for another number of comparisons, and for other seeds.
+        Of a comparison that was stopped, the methods that have ended are in it. Raises ValueError
+        for another number of comparisons, and for other seeds.
         """
         _check.kind("Variance.of", Factorial, factorial=factorial)
         _check.sequence("Variance.of", runs=runs)
@@ -65,40 +59,27 @@ class Variance:
         if len(runs) != teachers:
             raise ValueError(
                 f"Variance.of: there must be a run for each teacher, {teachers}, but there are "
-                f"{len(runs)}"
+                f"{len(runs)}; go on with those that have not begun"
             )
-        failed = {name: why for run in runs for name, why in run.failed.items()}
-        accuracy = {}
-        for name in runs[0].methods:
-            if not all(name in run.methods for run in runs):
-                continue
-            for run in runs:
-                if list(run.methods[name].seeds) != factorial.seeds:
+        for run in runs:
+            for name, one in run.methods.items():
+                if list(one.seeds) != factorial.seeds:
                     raise ValueError(
                         f"Variance.of: {name} must have the factorial's seeds, but it has others; "
                         "give seeds=factorial.seeds to each comparison"
                     )
-            rows = [run.methods[name].last("test_accuracy") for run in runs]
-            accuracy[name] = factorial.arranged(np.array(rows, dtype=np.float64))
-        first = runs[0]
-        return cls(
-            factorial=factorial,
-            accuracy=accuracy,
-            baseline=first.baseline,
-            config=first.config | {"vary": list(factorial.sources), "levels": factorial.levels},
-            environment=first.environment,
-            data=first.data,
-            device=first.device,
-            seconds=sum(run.seconds.get("total", 0.0) for run in runs),
-            failed=failed,
-        )
+        fields = _over_runs.measured(runs)
+        laid = {name: factorial.arranged(rows) for name, rows in fields["accuracy"].items()}
+        asked = {"vary": list(factorial.sources), "levels": factorial.levels}
+        config = fields["config"] | asked
+        return cls(factorial=factorial, **fields | {"accuracy": laid, "config": config})
 
     @property
-    def compared(self) -> list[str]:
-        """The methods whose difference from the baseline is known."""
-        if self.baseline not in self.accuracy:
-            return []
-        return [name for name in self.accuracy if name != self.baseline]
+    def summary(self) -> str:
+        """`digits, 4 levels of init, order, 10 epochs`."""
+        plan = self.factorial
+        levels = f"{plan.levels} levels of {', '.join(plan.sources)}"
+        return f"{self.data.name}, {levels}, {self.config['epochs']} epochs"
 
     def of_method(self, name: str) -> dict[str, Component]:
         """The variance of each source in a method's accuracy, and of the rest."""
@@ -106,8 +87,7 @@ class Variance:
 
     def of_difference(self, name: str) -> dict[str, Component]:
         """The same in the method's difference from the baseline, member by member."""
-        difference = self.accuracy[name] - self.accuracy[self.baseline]
-        return of_sources(difference, self.factorial.sources)
+        return of_sources(self.difference(name), self.factorial.sources)
 
     def width(self, name: str, source: str, seeds: int = 8) -> Width | None:
         """What the paired interval of a method's difference misses, whose `seeds` share a source.
@@ -134,52 +114,30 @@ class Variance:
     def to_json(self) -> dict[str, Any]:
         """The structure of variance.json, where None stands for a number that is not finite. Its
         `components` are in points squared and their `deviation` in points."""
-        told = {name: in_points(self.of_method(name)) for name in self.accuracy}
+        told = {name: in_points(self.of_method(name)) for name in self.finite}
         differences = {name: in_points(self.of_difference(name)) for name in self.compared}
         entry = {
             "sources": list(self.factorial.sources),
             "levels": self.factorial.levels,
-            "accuracy": {name: values.tolist() for name, values in self.accuracy.items()},
             "components": {"accuracy": told, "difference": differences},
-            "baseline": self.baseline,
-            "config": self.config,
-            "environment": self.environment,
-            "data": asdict(self.data),
-            "device": self.device,
-            "seconds": self.seconds,
-            "failed": {name: asdict(why) for name, why in self.failed.items()},
         }
-        return with_null(entry)
+        return with_null(entry | _over_runs.to_json(self))
 
     @classmethod
     def from_json(cls, entry: dict[str, Any]) -> "Variance":
-        """The record of what `to_json` gave."""
-        return cls(
-            factorial=Factorial(tuple(entry["sources"]), entry["levels"]),
-            accuracy={
-                name: np.array(with_nan(values), dtype=np.float64)
-                for name, values in entry["accuracy"].items()
-            },
-            baseline=entry["baseline"],
-            config=entry["config"],
-            environment=entry["environment"],
-            data=DataSummary(**entry["data"]),
-            device=entry["device"],
-            seconds=entry["seconds"],
-            failed={name: Failure(**why) for name, why in entry["failed"].items()},
-        )
+        """The record of what `to_json` gave, now or in an earlier version."""
+        factorial = Factorial(tuple(entry["sources"]), entry["levels"])
+        return cls(factorial=factorial, **_over_runs.from_json(entry))
 
     def write(self, folder: str | Path) -> None:
         """Write variance.json and variance.md in UTF-8, each whole or not at all.
 
         Raises OSError where the folder cannot be written.
         """
-        from fkd.compare import variance_table  # rich is loaded only for this
+        from fkd.compare.presentation import variance_table  # rich is loaded only for this
 
-        text = json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n"
-        for name, content in ((FILE, text), ("variance.md", variance_table.markdown(self))):
-            with checkpoint.whole(Path(folder) / name) as temporary:
-                temporary.write_text(content, encoding="utf-8", errors="backslashreplace")
+        _record_file.write(Path(folder) / FILE, self.to_json())
+        _record_file.write(Path(folder) / "variance.md", variance_table.markdown(self))
 
     @classmethod
     def read(cls, folder: str | Path) -> "Variance":
@@ -187,16 +145,14 @@ class Variance:
 
         Raises ValueError where there is no variance.json, or one that is not a factorial's.
         """
-        path = Path(folder) / FILE
-        try:
-            return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
-        except OSError as error:
-            raise ValueError(f"Variance.read: {path} cannot be read: {error.strerror}") from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(
-                f"Variance.read: {path} must hold the variances of a factorial run, but "
-                f"{type(error).__name__}: {error}"
-            ) from error
+        what = "the variances of a factorial run"
+        return _record_file.read("Variance.read", Path(folder) / FILE, what, cls.from_json)
+
+    def draw(self, folder: str | Path) -> None:
+        """Draw variance.png: the deviation that each source brings."""
+        from fkd.compare.presentation import variance_figures  # matplotlib is loaded only for this
+
+        variance_figures.write(Path(folder), self)
 
 
 def of_sources(

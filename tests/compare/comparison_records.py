@@ -127,6 +127,7 @@ def results_of_any_numbers(draw: st.DrawFn) -> Results:
     failed = draw(st.dictionaries(NAMES.filter(lambda name: name not in methods), failures))
     results = record({"ce": method([0.5] * seeds)})
     results.methods, results.failed = methods, failed
+    results.unfinished = {name: draw(one) for name in failed if draw(st.booleans())}
     results.baseline = draw(st.sampled_from([*methods, *failed, "ce"]))
     results.seconds = {"total": draw(NUMBERS), "first_steps": draw(NUMBERS)}
     accuracy, curve = draw(NUMBERS), draw(st.lists(NUMBERS, max_size=2))

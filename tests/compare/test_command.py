@@ -337,7 +337,7 @@ def test_a_gpu_without_memory_left_is_told_what_to_do(images, teacher, monkeypat
     def full(*arguments, **options):
         raise torch.OutOfMemoryError("Tried to allocate 2 GiB")
 
-    monkeypatch.setattr("fkd.compare._run.train", full)
+    monkeypatch.setattr("fkd.compare._job.course.train", full)
     assert command.main([*tiny(images, teacher), "--output", "out"]) == 1
     told = capsys.readouterr().err
     for name in ("ce", "kd", "cosine", "hint"):

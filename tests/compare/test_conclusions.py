@@ -299,3 +299,15 @@ def test_of_any_results_something_can_be_said(results):
     for name, one in results.methods.items():
         worth = conclusions.setting(results, name)
         assert worth is None or (one.sweep and worth.chosen == one.sweep.chosen)
+
+
+def test_an_interval_and_a_p_are_at_odds_where_few_seeds_allow_no_small_p():
+    # 0.02 above with a deviation of 0.001: told by the interval, and flips of 4 seeds give 2 / 16
+    apart = [0.019, 0.021, 0.020, 0.020]
+    base = BASE[:4]
+    one = conclusions.differences(of(ce=base, kd=base + apart))["kd"]
+    assert one.told and one.adjusted == pytest.approx(0.125) and one.at_odds
+    assert not conclusions.differences(of(ce=base, kd=ALIKE[:4]))["kd"].at_odds
+    assert not conclusions.differences(four())["above"].at_odds  # of six seeds
+    assert not conclusions.differences(of(2, ce=base, kd=base + apart))["kd"].at_odds
+    assert not conclusions.differences(of(ce=base, kd=base + 0.02))["kd"].at_odds  # no spread

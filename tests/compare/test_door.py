@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fkd.compare import options
-from fkd.compare._parser import parser
+from fkd.compare._command import options
+from fkd.compare._command.parser import parser
 
 EXAMPLES = max(200, settings().max_examples)
 FLAGS = sorted(flag for flag in parser()._option_string_actions if flag.startswith("--"))
@@ -47,7 +47,7 @@ RIGHT = {
     "--image-size": ["8", "64"],
     "--augment": ["crop", "flip"],
     "--batch-size": ["1", "32"],
-    "--order": ["shared", "own"],
+    "--order": ["auto", "shared", "own"],
     "--student-model": ["lightnn", "resnet8"],
     "--teacher": ["train", "file"],
     "--layer": ["a=b", "feature_map=layer3"],

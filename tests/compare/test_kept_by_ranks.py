@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from compare._store.test_keep import measured, students
 from compare.small_comparisons import ALL, EAGER, Narrow, Wide, vectors
-from compare.test_keep import measured, students
 
 from benchmarks._launched import launched
 from fkd import checkpoint, optim
 from fkd.compare import Comparison, Results
-from fkd.compare._moment import whole_moments
+from fkd.compare._store.moment import whole_moments
 from fkd.distributed import Mesh, started
 
 RARELY = 1e6  # minutes

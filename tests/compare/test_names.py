@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 import fkd
-from fkd.compare.options import parser
+from fkd.compare._command.options import parser
 from fkd.methods import METHODS
 
 ROOT = Path(fkd.__file__).parent
 FILES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
+PARTS_OF_IT = ("named", "options", "parser", "resume", "words")
 COMMAND_LINE = {
-    Path(f"compare/{name}.py")
-    for name in ("_named", "_parser", "_resume", "_words", "command", "options")
+    Path(f"compare/{name}.py") for name in ("command", *(f"_command/{x}" for x in PARTS_OF_IT))
 }
 COMMAND_LINE |= {Path(f"compare/report/{name}.py") for name in ("_again", "command")}
 RECIPES = Path("compare/recipes.py")  # the field's numbers of methods, as data

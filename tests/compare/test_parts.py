@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from fkd import checkpoint, methods, optim
 from fkd.compare._accord import Accord
-from fkd.compare._folder import RunFolder, run_in
-from fkd.compare._moment import Moment, whole_moments
-from fkd.compare._standing import MOMENT
+from fkd.compare._job.standing import MOMENT
+from fkd.compare._store.folder import RunFolder, run_in
+from fkd.compare._store.moment import Moment, whole_moments
 from fkd.data import Batch
 from fkd.distillation import State, distill, student_of
 from fkd.distributed import Mesh

@@ -18,7 +18,8 @@ from torch import nn
 
 from benchmarks._launched import launched
 from fkd import methods, optim
-from fkd.compare import Comparison, Results, _run, command
+from fkd.compare import Comparison, Results, command
+from fkd.compare._job import course
 from fkd.data import Data, Source
 from fkd.distributed import Mesh, started
 from fkd.execution import Plan
@@ -59,7 +60,7 @@ WHOLE: dict[str, dict[str, Any]] = {
     "a live teacher": {"teacher_memory": 0.0} | TAUGHT,
     # Of three rounds, of which the last has fewer members than there are ranks.
     "two stages": {"resolution": 0.1, "max_seeds": 5} | TAUGHT,
-    "own orders": {"order": "own"} | TAUGHT,
+    "a shared order": {"order": "shared"} | TAUGHT,
     "a head with a memory": {"methods": {"crd": methods.crd(negatives=4), "ce": ALL["ce"]}}
     | TAUGHT,
     "a method that diverges": {
@@ -114,12 +115,13 @@ def checks() -> dict[str, Any]:
         }
         for name, options in WHOLE.items():
             told[name] = measured(small(vectors(), **options, mesh=mesh))
-        _run.train = failing
+        course.train = failing
+        one: dict[str, Any] = {"order": "shared"} | TAUGHT
         for name, memory in (("an error", 4.0), ("an error beside others", 0.0)):
-            results = small(vectors(), methods=FAULTY, teacher_memory=memory, mesh=mesh, **TAUGHT)
+            results = small(vectors(), methods=FAULTY, teacher_memory=memory, mesh=mesh, **one)
             told[name] = measured(results)
-        _run.train = train
-        told["the same without"] = measured(small(vectors(), **TAUGHT))
+        course.train = train
+        told["the same without"] = measured(small(vectors(), **one))
         told["few members"] = refusal(seeds=[3], mesh=mesh)
         told["a refusal"] = refusal_of_one(mesh)
         told["a teacher that diverges"] = refusal(optimizer=optim.adam(1e30), epochs=3, mesh=mesh)

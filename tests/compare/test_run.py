@@ -109,7 +109,7 @@ def test_a_caller_who_stops_keeps_what_is_finished(data, teacher_state):
 
 def test_the_teacher_sees_each_example_once_or_each_batch_once_for_all(data, teacher_state):
     Wide.seen = 0
-    kept = small(data, teacher_state=teacher_state)
+    kept = small(data, teacher_state=teacher_state, order="shared")
     assert Wide.seen == 70  # 40 for training and 30 for testing
     Wide.seen = 0
     live = small(data, teacher_state=teacher_state, teacher_memory=0)
@@ -141,7 +141,7 @@ def test_of_examples_that_are_read_anew_no_answer_is_kept(data, teacher_state):
 def test_a_stream_is_compared_as_what_lies_in_memory(data):
     train, test = (DataLoader(TensorDataset(*examples(n, s)), 10) for n, s in ((40, 0), (30, 1)))
     streams = Data(data.name, data.classes, Streamed(train), Streamed(test))
-    mine, theirs = small(streams), small(data)
+    mine, theirs = small(streams), small(data, order="shared")
     assert mine.teacher and mine.teacher.live
     for name, method in theirs.methods.items():
         np.testing.assert_allclose(
@@ -221,7 +221,7 @@ def test_nothing_is_trained_on_the_validation_split(data, monkeypatch):
         sources.append(source)
         return train(students, source, **options)
 
-    monkeypatch.setattr("fkd.compare._run.train", spy)
+    monkeypatch.setattr("fkd.compare._job.course.train", spy)
     comparison = Comparison(
         Wide, Narrow, {"ce": ALL["ce"]}, data, seeds=[0], epochs=1, sweep={"lr": (0.1, 0.2)}
     )
@@ -263,9 +263,9 @@ def test_layouts_agree(data, teacher_state):
 
 
 def test_what_compiles_is_told_while_it_lasts_and_afterwards(data, teacher_state, monkeypatch):
-    monkeypatch.setattr("fkd.compare._choices.why_not_compile", lambda device: None)
+    monkeypatch.setattr("fkd.compare._setup.choices.why_not_compile", lambda device: None)
     monkeypatch.setattr(  # as if it compiled
-        "fkd.compare._run.train",
+        "fkd.compare._job.course.train",
         lambda *students, plan, **options: train(*students, plan=EAGER, **options),
     )
     plan = Plan(compile="step")
@@ -281,7 +281,9 @@ def test_what_compiles_is_told_while_it_lasts_and_afterwards(data, teacher_state
 
 
 def test_without_a_compiler_it_goes_on_and_says_so(data, teacher_state, monkeypatch):
-    monkeypatch.setattr("fkd.compare._choices.why_not_compile", lambda device: "there is none")
+    monkeypatch.setattr(
+        "fkd.compare._setup.choices.why_not_compile", lambda device: "there is none"
+    )
     plan = Plan(compile="step")
     comparison = Comparison(Wide, Narrow, ALL, data, epochs=1, seeds=[0], plan=plan)
     note = "Compilation is not possible here, going on without: there is none"

@@ -5,8 +5,9 @@ import pytest
 from compare.comparison_records import method, record
 from scipy import stats
 
-from fkd.compare import Results, Teachers, teachers_table
+from fkd.compare import Results, Teachers
 from fkd.compare.failure import Failure
+from fkd.compare.presentation import teachers_table
 from fkd.ensemble import Seeds
 
 
@@ -101,7 +102,7 @@ def test_a_record_reads_itself_back(tmp_path):
     np.testing.assert_array_equal(again.accuracy["kd"], told.accuracy["kd"])
     text = (tmp_path / "teachers.md").read_text(encoding="utf-8")
     assert text == teachers_table.markdown(again) and "- hint failed: it fell" in text
-    with pytest.raises(ValueError, match=r"Teachers.read: .* cannot be read: No such file"):
+    with pytest.raises(ValueError, match=r"Teachers.read: there is no file .*elsewhere"):
         Teachers.read(tmp_path / "elsewhere")
     (tmp_path / "teachers.json").write_text("{}")
     with pytest.raises(ValueError, match="must hold the results of several teachers, but KeyErr"):
@@ -123,16 +124,46 @@ def test_runs_that_are_not_of_one_comparison_are_refused():
     with pytest.raises(ValueError, match="without two seeds and more nothing is known"):
         Teachers.of(runs({"ce": BY_HAND[:, :1]}))
     made = runs({"ce": BY_HAND, "kd": BY_HAND})
-    del made[1].methods["kd"]
-    with pytest.raises(ValueError, match="each run must have ended"):
+    made[1].methods["kd"].seeds[:] = [0, 1, 3]
+    with pytest.raises(ValueError, match="each method must have the seeds that its run was asked"):
         Teachers.of(made)
-    made[1].failed["kd"] = Failure("diverged", "it went")
-    assert list(Teachers.of(made).accuracy) == ["ce"]
     made = runs({"ce": BY_HAND})
     for one in made:
         one.methods["ce"].seeds[:] = [Seeds(k, 0, 0) for k in range(3)]
     with pytest.raises(ValueError, match="there is a sweep, a pilot or a factorial"):
         Teachers.of(made)
+
+
+def test_a_method_that_failed_or_has_not_ended_with_a_teacher_is_left_out(tmp_path):
+    made = runs({"ce": BY_HAND, "kd": BY_HAND})
+    del made[1].methods["kd"]
+    told = Teachers.of(made)
+    assert list(told.accuracy) == ["ce"] and told.waiting == ["kd"] and not told.whole
+    told.write(tmp_path)
+    text = (tmp_path / "teachers.md").read_text(encoding="utf-8")
+    assert text.startswith("No difference from ce is known with every teacher")
+    assert "INCOMPLETE: kd is not trained yet with all teachers. mine:" in text
+    made[1].failed["kd"] = Failure("diverged", "it went")
+    told = Teachers.of(made)
+    assert list(told.accuracy) == ["ce"] and told.waiting == [] and list(told.failed) == ["kd"]
+
+
+def test_of_a_run_that_was_stopped_there_are_the_teachers_that_have_ended(tmp_path):
+    three = np.concatenate([BY_HAND, BY_HAND[:1]])
+    made = runs({"ce": three, "kd": three + 0.5})
+    for run in made:
+        run.config["teachers"] = 4
+    del made[2].methods["kd"]
+    told = Teachers.of(made)
+    assert told.teacher_seeds == [42, 43] and list(told.accuracy) == ["ce", "kd"]
+    assert told.waiting == [] and not told.whole
+    told.write(tmp_path)
+    assert Teachers.read(tmp_path).teachers_asked == 4
+    assert "; 2 of 4 teachers have ended." in (tmp_path / "teachers.md").read_text().splitlines()[0]
+    # From Python nothing but the runs says how many there were to be.
+    for run in made:
+        del run.config["teachers"]
+    assert Teachers.of(made).teachers_asked == 3 and not Teachers.of(made).whole
 
 
 def test_what_is_not_finite_has_no_difference(tmp_path):

@@ -1,6 +1,7 @@
 """The record of a factorial: its components, what they mean for intervals, its file."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from fkd.compare.variance import of_sources
 from fkd.statistics import components
 
 PLAN = Factorial(("init", "order", "teacher"), levels=2)
+COMMITTED = Path(__file__).parents[2] / "benchmarks" / "results" / "cifar10-variance-cpu"
 
 
 def runs(accuracy: dict[str, np.ndarray], plan: Factorial = PLAN) -> list[Results]:
@@ -105,7 +107,7 @@ def test_a_record_reads_itself_back(tmp_path):
     np.testing.assert_array_equal(again.accuracy["kd"], variance.accuracy["kd"])
     told = (tmp_path / "variance.md").read_text(encoding="utf-8")
     assert "hint failed: it fell" in told and "| kd − ce | teacher |" in told
-    with pytest.raises(ValueError, match=r"Variance.read: .* cannot be read: No such file"):
+    with pytest.raises(ValueError, match=r"Variance.read: there is no file .*elsewhere"):
         Variance.read(tmp_path / "elsewhere")
     (tmp_path / "variance.json").write_text("{}")
     with pytest.raises(ValueError, match="must hold the variances of a factorial run, but Key"):
@@ -119,6 +121,36 @@ def test_what_is_not_the_factorials_is_refused():
     made[1].methods["ce"].seeds[:] = [0, 1, 2, 3]
     with pytest.raises(ValueError, match="ce must have the factorial's seeds, but it has others"):
         Variance.of(PLAN, made)
+
+
+def test_a_run_that_was_stopped_has_the_methods_that_have_ended(tmp_path):
+    made = runs(random("ce", "kd", "hint"))
+    for run in made:
+        run.config["methods"] = ["ce", "kd", "mypackage.mine:hint"]
+    assert Variance.of(PLAN, made).whole
+    del made[1].methods["hint"]
+    variance = Variance.of(PLAN, made)
+    assert list(variance.accuracy) == ["ce", "kd"] and variance.waiting == ["hint"]
+    assert not variance.whole
+    variance.write(tmp_path)
+    again = Variance.read(tmp_path)
+    assert again.waiting == ["hint"] and again.compared == ["kd"]
+    told = (tmp_path / "variance.md").read_text(encoding="utf-8")
+    assert "\nINCOMPLETE: hint is not trained yet with all teachers. mine:" in told
+
+
+def test_the_committed_record_of_an_earlier_version_is_read():
+    variance = Variance.read(COMMITTED)
+    assert variance.whole and variance.waiting == [] and variance.compared == ["kd"]
+
+
+def test_accuracies_that_are_not_finite_have_no_components(tmp_path):
+    variance = Variance.of(PLAN, runs(random("ce", "kd")))
+    variance.accuracy["kd"][0, 0, 0] = np.nan
+    assert variance.compared == []
+    variance.write(tmp_path)
+    again = Variance.read(tmp_path)
+    assert again.finite == ["ce"] and np.isnan(again.accuracy["kd"][0, 0, 0])
 
 
 def test_a_method_that_failed_with_one_teacher_is_left_out():

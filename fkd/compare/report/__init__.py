@@ -5,6 +5,7 @@ It is one file, which loads nothing from elsewhere and needs no script:
     from fkd.compare import Results, report
     report.write("report.html", {"digits": Results.read("runs/digits")})
 
+A run is a comparison, or what a factorial or several teachers told (`Variance`, `Teachers`).
 `python -m fkd.compare report RUN [RUN ...]` is the command line.
 """
 

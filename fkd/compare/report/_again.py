@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
-from fkd.compare._parser import numbers, parser
-from fkd.compare._resume import in_json
-from fkd.compare.options import COMPILE
+from fkd.compare._command.options import COMPILE
+from fkd.compare._command.parser import numbers, parser
+from fkd.compare._command.resume import in_json
 from fkd.compare.recipes import OPTIMIZERS, RECIPES
 
 WRITTEN = ("methods", "seeds", "epochs")  # always, whatever the defaults are one day

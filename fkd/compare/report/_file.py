@@ -5,13 +5,13 @@ from pathlib import Path
 
 from fkd import checkpoint
 from fkd.compare.report._page import GENERATOR, page
-from fkd.compare.results import Results
+from fkd.compare.report._records import Record
 
 HEAD = 1024  # bytes, within which a page names what wrote it
 MARK = f'<meta name="generator" content="{GENERATOR} '
 
 
-def write(path: str | Path, runs: Mapping[str, Results]) -> None:
+def write(path: str | Path, runs: Mapping[str, Record]) -> None:
     """Write `page(runs)` in UTF-8, whole or not at all.
 
     A report that is there already is replaced. Raises ValueError where there is anything else, as a

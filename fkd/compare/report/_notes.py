@@ -7,6 +7,7 @@ NOTES = {
     "epoch: the mean over seeds ± their deviation (n − 1). No epoch is chosen on the test set.",
     "own": "The 95 % interval of this mean by itself: Student's t over seeds. Student, “The "
     "probable error of a mean” (1908).",
+    "alone": "The 95 % interval of this mean by itself over the seeds that there are: Student's t.",
     "paired": "The mean over seeds of a student's figure less that of the baseline's student with "
     "the same seed, which began with the same weights. Above zero it is higher.",
     "joint": "The interval that holds for all methods at once at 95 %: Student's t with 5 % shared "
@@ -42,6 +43,16 @@ NOTES = {
     "worth": "Test accuracy at a seed's own choice less the mean over all settings, in points.",
     "variance": "The deviation, in points, that this source gives the mean difference; – where no "
     "variance was seen. Searle, Casella and McCulloch (1992), section 4.3.",
+    "component": "The deviation that the levels of this source bring, and its 95 % interval, of a "
+    "random effects model without interactions, which are in the rest; 0.00 where the variance is "
+    "estimated at or below zero, as that of a source without effect is half of the time. Searle, "
+    "Casella and McCulloch (1992), sections 4.3 and 4.4; Williams, “A confidence interval for "
+    "variance components” (1962).",
+    "width": "√(1 + n V / U) of n seeds, with V the variance of what they share and U that of all "
+    "else that a seed changes; the bounds are those of V's interval.",
+    "these": "The 95 % interval for these teachers: Student's t of the seeds' means over them.",
+    "like": "The 95 % interval for teachers of whom these are draws, as the seeds are of seeds: "
+    "both as crossed random effects. Searle, Casella and McCulloch (1992), section 4.3.",
     "rank": "The mean of a method's ranks over the runs by mean test accuracy, 1 the best. Demšar, "
     "“Statistical comparisons of classifiers over multiple data sets” (2006), section 3.2.2.",
 }

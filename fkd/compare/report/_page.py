@@ -7,48 +7,46 @@ from typing import Any
 import matplotlib
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 import fkd
 from fkd import _check
-from fkd.compare import conclusions, figures
-from fkd.compare.report import _again, _notes, _question, _runs, _svg, _tables
-from fkd.compare.report._pictures import pictures
-from fkd.compare.report._table import Table
+from fkd.compare.presentation import figures
+from fkd.compare.report import _comparison, _factorial, _notes, _runs, _several_teachers, _svg
+from fkd.compare.report._part import Part
+from fkd.compare.report._records import Record
 from fkd.compare.results import Results
+from fkd.compare.teachers import Teachers
+from fkd.compare.variance import Variance
 
 GENERATOR = "fkd.compare.report"  # as the page names what wrote it
 
 
-def page(runs: Mapping[str, Results]) -> str:
+def page(runs: Mapping[str, Record]) -> str:
     """The report of one run, or of several side by side, by the names that they go by: HTML 5.
 
-    It loads nothing from elsewhere and needs no script. Names and words of the runs are escaped.
-    Raises ValueError where there are no runs.
+    A run is a comparison, or the record of a factorial or of several teachers. The page loads
+    nothing from elsewhere and needs no script. Names and words of the runs are escaped. Raises
+    ValueError where there are no runs.
     """
     _check.mapping("page", runs=runs)
     if not runs:
         raise ValueError("page: there are no runs; give the results of at least one by its name")
-    for name, results in runs.items():
-        _check.kind("page", Results, **{f"runs[{name!r}]": results})
+    for name, run in runs.items():
+        _check.kind("page", (Results, Variance, Teachers), **{f"runs[{name!r}]": run})
     with matplotlib.rc_context(figures.STYLE | _svg.STYLE), np.errstate(all="ignore"):
-        parts = [_run(f"run-{k}", name, run) for k, (name, run) in enumerate(runs.items(), 1)]
-        together = _together(runs) if len(runs) > 1 else None
-    tables = [table for part in parts for table in part["tables"].values() if table]
-    tables += [table for part in parts for table in part["others"]]
-    tables += [table for table in together["tables"] if table] if together else []
+        parts = [_part(f"run-{k}", name, run) for k, (name, run) in enumerate(runs.items(), 1)]
+        together = _together(runs)
+    tables = [table for part in parts for table in part.tables] + together["tables"]
     used = [note for table in tables for note in table.notes]
-    two_stages = any(results.pilot is not None for results in runs.values())
+    several = len(runs) > 1
     return (
         _environment()
         .get_template("page.html")
         .render(
-            title=parts[0]["title"]
-            if together is None
-            else f"{len(runs)} comparisons side by side",
+            title=f"{len(runs)} comparisons side by side" if several else parts[0].title,
             runs=parts,
-            together=together,
-            notes=_notes.told(used, two_stages),
+            together=together if several else None,
+            notes=_notes.told(used, any(part.two_stages for part in parts)),
             numbers={note: k for k, note in enumerate(dict.fromkeys(used), 1)},
             paints=_svg.PAINTS,
             generator=GENERATOR,
@@ -57,40 +55,22 @@ def page(runs: Mapping[str, Results]) -> str:
     )
 
 
-def _run(key: str, name: str, results: Results) -> dict[str, Any]:
+def _part(key: str, name: str, run: Record) -> Part:
     """What the page shows of a run, whose names begin with `key`."""
-    drawn: dict[str, list[tuple[str, str, Markup]]] = {}
-    for k, one in enumerate(pictures(results)):
-        svg = _svg.inline(one.figure, f"{key}-picture-{k}", one.title)
-        drawn.setdefault(one.part, []).append((one.title, one.text, svg))
-    tables: dict[str, Table | None] = {
-        "accuracy": _tables.accuracy(results),
-        "epochs": _tables.epochs(results),
-        "sweeps": _tables.sweeps(results),
-        "variances": _tables.variances(results),
-        "settings": _tables.settings(results),
-        "environment": _tables.environment(results),
-    }
-    return {
-        "key": key,
-        "name": name,
-        "title": _question.title(results),
-        "complete": results.complete,
-        "question": _question.question(results),
-        "sentence": conclusions.sentence(results),
-        "tables": tables,
-        "others": _tables.others(results),
-        "pictures": drawn,
-        "failed": results.failed,
-        "command": _again.command(results.config),
-        "cut": _again.cut(results.config),
-        "versions": results.environment,
-    }
+    if isinstance(run, Variance):
+        return _factorial.part(key, name, run)
+    if isinstance(run, Teachers):
+        return _several_teachers.part(key, name, run)
+    return _comparison.part(key, name, run)
 
 
-def _together(runs: Mapping[str, Results]) -> dict[str, Any]:
-    ranks, words = _runs.ranks(runs)
-    return {"tables": [_runs.differences(runs), ranks], "ranks": words}
+def _together(runs: Mapping[str, Record]) -> dict[str, Any]:
+    """The comparisons among the runs side by side, where there are two or more."""
+    comparisons = {name: run for name, run in runs.items() if isinstance(run, Results)}
+    if len(comparisons) < 2:
+        return {"tables": [], "ranks": ""}
+    ranks, words = _runs.ranks(comparisons)
+    return {"tables": [_runs.differences(comparisons), *([ranks] if ranks else [])], "ranks": words}
 
 
 @cache

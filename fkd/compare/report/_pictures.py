@@ -1,7 +1,6 @@
 """The pictures of a run, each narrow enough for a telephone: every seed, intervals, epochs."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,8 +8,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from fkd.compare import _drawable, conclusions, sweep_figures
-from fkd.compare._drawable import percent
+from fkd.compare import conclusions
+from fkd.compare.presentation import _drawable, sweep_figures
+from fkd.compare.presentation._drawable import percent
+from fkd.compare.report._part import Picture
 from fkd.compare.report._svg import PAINTS
 from fkd.compare.report._words import line
 from fkd.compare.results import Results
@@ -30,22 +31,11 @@ FOLLOWED = {
 TESTED = ("test_accuracy", "teacher_agreement", "test_loss", "calibration_error")
 
 
-class Picture(NamedTuple):
-    """A drawing, the part of the report that it belongs to, and what it shows in words."""
-
-    part: str
-    figure: Figure
-    title: str
-    text: str
-
-
-def pictures(results: Results) -> Iterator[Picture]:
-    """The pictures of a run that has results, in the order of the report. What is not finite is
-    left out."""
+def of_accuracy(results: Results) -> Iterator[Picture]:
+    """The accuracies and the differences of a run. What is not finite is left out."""
     if not results.methods:
         return
     yield Picture(
-        "accuracy",
         _accuracies(results),
         "Test accuracy after the last epoch",
         "Dots: seeds, each at its own height; diamond and bar: mean and its 95 % interval, cut at "
@@ -58,17 +48,18 @@ def pictures(results: Results) -> Iterator[Picture]:
     }
     if differences:
         yield Picture(
-            "accuracy",
             _differences(results, differences),
             f"Difference from {line(results.baseline)} with the same seed",
             "Dots: seeds; diamond and thick bar: mean and its own 95 % interval; thin bar: the one "
             "that holds for all methods at once; both are cut at the frame.",
         )
-    yield from _curves(results)
+
+
+def of_sweeps(results: Results) -> Iterator[Picture]:
+    """Every setting of each method that was swept over more than one."""
     for name, method in results.methods.items():
         if method.sweep and any(len(values) > 1 for values in method.sweep.axes.values()):
             yield Picture(
-                "sweep",
                 sweep_figures.draw(results, name),
                 f"Every setting of {line(name)}",
                 "Mean validation accuracy, by which the setting was chosen.",
@@ -155,22 +146,24 @@ def _frame(axes: Axes, seeds: Sequence[np.ndarray]) -> None:
         axes.set_xlim(max(low, seen.min() - room), min(high, seen.max() + room))
 
 
-def _curves(results: Results) -> Iterator[Picture]:
+def of_epochs(results: Results) -> Iterator[Picture]:
     """A picture a metric; of more methods than there are colors, of accuracy alone with a panel for
     each."""
+    if not results.methods:
+        return
     accuracy = "validation_accuracy" if results.data.validation else "test_accuracy"
     colors = _colors(results)
     lines = "Lines: means over seeds; bands: from the lowest to the highest."
     if len(colors) > len(COLORS) + 1:
         title = f"{FOLLOWED[accuracy][0].partition(',')[0].capitalize()} over the epochs"
         grey = f" Grey: {line(results.baseline)}." * (results.baseline in results.methods)
-        yield Picture("epochs", _apart(results, accuracy), title, lines + grey)
+        yield Picture(_apart(results, accuracy), title, lines + grey)
         return
     for metric in (accuracy,) if results.data.validation else TESTED:
         methods = [name for name, m in results.methods.items() if len(m.curves.get(metric, ())) > 1]
         if methods:
             title = f"{FOLLOWED[metric][0].partition(',')[0].capitalize()} over the epochs"
-            yield Picture("epochs", _together(results, metric, methods), title, lines)
+            yield Picture(_together(results, metric, methods), title, lines)
 
 
 def _together(results: Results, metric: str, methods: Sequence[str]) -> Figure:

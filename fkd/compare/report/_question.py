@@ -1,6 +1,9 @@
 """What a run asked, in words."""
 
-from fkd.compare._numbers import number
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fkd.compare.presentation._numbers import number
 from fkd.compare.report._words import line, listed
 from fkd.compare.results import Results
 
@@ -14,16 +17,27 @@ def title(results: Results) -> str:
 
 def question(results: Results) -> list[str]:
     """The question and how it was put, in sentences."""
-    return [_which(results), _students(results), *_stages(results), *_swept(results)]
+    names = [*results.methods, *results.failed]
+    asked = which(names, results.baseline, results.data.name)
+    return [asked, _students(results), *_stages(results), *_swept(results)]
 
 
-def _which(results: Results) -> str:
-    names, data = [*results.methods, *results.failed], line(results.data.name)
-    others = [name for name in names if name != results.baseline]
+def which(names: Sequence[str], baseline: str, data: str) -> str:
+    """What is asked of methods by name.
+
+    >>> which(["ce", "kd"], "ce", "digits")
+    'Is kd above ce on digits, and by how much?'
+    """
+    others = [name for name in names if name != baseline]
     if not others or len(others) == len(names):
-        return f"How accurate is {listed(names) or 'a student'} on {data}?"
-    which = f"Which of {listed(others)} is" if len(others) > 1 else f"Is {line(others[0])}"
-    return f"{which} above {line(results.baseline)} on {data}, and by how much?"
+        return f"How accurate is {listed(names) or 'a student'} on {line(data)}?"
+    asked = f"Which of {listed(others)} is" if len(others) > 1 else f"Is {line(others[0])}"
+    return f"{asked} above {line(baseline)} on {line(data)}, and by how much?"
+
+
+def model(config: Mapping[str, Any], role: str) -> str:
+    """The network of a role by its name, as far as that is known: else the role itself."""
+    return config.get(f"{role}_model") or role
 
 
 def _students(results: Results) -> str:

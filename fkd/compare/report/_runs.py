@@ -6,7 +6,7 @@ import numpy as np
 from scipy import stats
 
 from fkd.compare import conclusions
-from fkd.compare._numbers import bounds, number, p_value
+from fkd.compare.presentation._numbers import bounds, number, p_value
 from fkd.compare.report._table import Column, Row, Table
 from fkd.compare.report._words import line
 from fkd.compare.results import Results

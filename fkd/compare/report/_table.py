@@ -26,13 +26,14 @@ class Row:
 @dataclass(frozen=True)
 class Table:
     """A caption, the head of the first column and the others, and the rows; `words` where cells are
-    no numbers."""
+    no numbers; `foot` is said below it."""
 
     caption: str
     first: Column
     columns: Sequence[Column]
     rows: Sequence[Row] = field(default_factory=list)
     words: bool = False
+    foot: str = ""
 
     def trimmed(self) -> "Table":
         """The table without the columns that say nothing in any row."""
@@ -44,6 +45,7 @@ class Table:
             [self.columns[k] for k in full],
             [Row(row.head, [row.cells[k] for k in full], row.best) for row in self.rows],
             self.words,
+            self.foot,
         )
 
     @property

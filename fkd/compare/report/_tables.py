@@ -1,12 +1,13 @@
 """The tables of a run: accuracy and what else is compared, epochs, sweeps, variances, settings."""
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from fkd.compare import conclusions, sweep
-from fkd.compare._numbers import bounds, number, p_value
 from fkd.compare.conclusions import Difference
+from fkd.compare.presentation._caption import adjusted, why_at_odds
+from fkd.compare.presentation._numbers import bounds, number, p_value
 from fkd.compare.report._again import shown
 from fkd.compare.report._table import EMPTY, Column, Row, Table
 from fkd.compare.report._words import line
@@ -60,14 +61,15 @@ def accuracy(results: Results) -> Table:
     empty = [""] * (len(columns) - 1)
     rows += [Row(name, [failure.word, *empty]) for name, failure in results.failed.items()]
     caption = "Test accuracy after the last epoch" + _nobody(results, "test_accuracy")
-    return Table(caption, _methods(best), columns, rows).trimmed()
+    foot = why_at_odds(told.values(), results.seeds)
+    return Table(caption, _methods(best), columns, rows, foot=foot).trimmed()
 
 
 def _sure(one: Difference | None) -> list[str]:
     if one is None:
         return [""] * 4
     images = "–" if one.images is None else bounds(one.images.low, one.images.high, "+")
-    return [images, p_value(one.p), p_value(one.adjusted), p_value(one.holm)]
+    return [images, p_value(one.p), adjusted(one), p_value(one.holm)]
 
 
 def others(results: Results) -> list[Table]:
@@ -96,11 +98,12 @@ def _other(results: Results, metric: str) -> Table:
             cells = [
                 _mean(one.last(metric), unit),
                 *_difference_cells(difference, unit),
-                "" if difference is None else p_value(difference.adjusted),
+                "" if difference is None else adjusted(difference),
             ]
             rows.append(Row(method, cells, method in best))
     caption = f"{name.capitalize()} after the last epoch" + _nobody(results, metric)
-    return Table(caption, _methods(best), columns, rows).trimmed()
+    foot = why_at_odds(told.values(), results.seeds)
+    return Table(caption, _methods(best), columns, rows, foot=foot).trimmed()
 
 
 def _methods(best: Sequence[str]) -> Column:
@@ -226,29 +229,59 @@ def _deviation(variance: float) -> str:
     return number(math.sqrt(variance)) if variance > 0 else "–"
 
 
-def settings(results: Results) -> Table:
+def unfinished(results: Results) -> Table | None:
+    """What was measured of methods that failed when new seeds were to join theirs; None where there
+    are none."""
+    known = results.methods | results.unfinished
+    base = known.get(results.baseline)
+    rows = []
+    for name, one in results.unfinished.items():
+        values, told = one.last("test_accuracy"), ["", ""]
+        if base is not None and name != results.baseline:
+            theirs = dict(zip(base.seeds, base.last("test_accuracy"), strict=True))
+            own = zip(one.seeds, values, strict=True)
+            gaps = [x - theirs[seed] for seed, x in own if seed in theirs]
+            told = _gap(gaps) if gaps else told
+        rows.append(Row(name, [f"{len(one.seeds)}", _mean(values, POINTS), *told]))
+    columns = [
+        Column("seeds"),
+        Column("accuracy %", ("accuracy",)),
+        Column(f"− {line(results.baseline)}, points", ("paired",)),
+        Column("95 % interval", ("alone",)),
+    ]
+    caption = "What was measured of them before: no conclusion rests on it"
+    return Table(caption, Column("method"), columns, rows).trimmed() if rows else None
+
+
+def _gap(gaps: Sequence[float]) -> list[str]:
+    mean, _, low, high = interval(gaps)
+    return [number(mean, "+"), bounds(low, high, "+")]
+
+
+def settings(config: Mapping[str, Any], baseline: str, parameters: Mapping[str, int]) -> Table:
     """All that was asked, option by option."""
     rows = [
         Row(name.replace("_", " "), [shown(name, value)])
-        for name, value in results.config.items()
+        for name, value in config.items()
         if name not in ("output", "device") and shown(name, value) not in EMPTY
     ]
-    rows += [Row("baseline", [results.baseline])]
-    for role, count in results.parameters.items():
+    rows += [Row("baseline", [baseline])]
+    for role, count in parameters.items():
         rows.append(Row(f"parameters of the {role}", [f"{count:,}"]))
     return Table("All that was asked", Column("setting"), [Column("value")], rows, True)
 
 
-def environment(results: Results) -> Table:
+def environment(
+    device: str, told: Mapping[str, Any], seconds: Mapping[str, float], resumed: int = 0
+) -> Table:
     """Where and when it ran, and how long."""
-    rows = [Row("device", [results.device])]
-    for name, value in results.environment.items():
+    rows = [Row("device", [device])]
+    for name, value in told.items():
         if value is not None:
             head = HARDWARE.get(name, name.replace("_", " "))
-            told = f"{value:.2f} GiB" if name == "peak_memory" else f"{value}"
-            rows.append(Row(head, [told]))
-    for name, seconds in results.seconds.items():
-        rows.append(Row(f"seconds: {name.replace('_', ' ')}", [f"{seconds:.1f}"]))
-    if results.resumed:
-        rows.append(Row("gone on with", [f"{results.resumed} times"]))
+            rows.append(Row(head, [f"{value:.2f} GiB" if name == "peak_memory" else f"{value}"]))
+    for name, spent in seconds.items():
+        rows.append(Row(f"seconds: {name.replace('_', ' ')}", [f"{spent:.1f}"]))
+    if resumed:
+        rows.append(Row("gone on with", [f"{resumed} times"]))
     return Table("Where and when it ran", Column("of"), [Column("value")], rows, True)

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from fkd.compare._console import READER_GONE, consoles, reader_gone
-from fkd.compare._parser import Format, Parser, read
-from fkd.compare._paths import path_of
+from fkd.compare._command.console import READER_GONE, consoles, reader_gone
+from fkd.compare._command.parser import Format, Parser, read
+from fkd.compare._command.paths import path_of
 from fkd.compare.report._file import write
-from fkd.compare.results import Results
+from fkd.compare.report._records import read as read_record
 
 NAME = "report"  # the word behind `python -m fkd.compare` that asks for it
 FILE = "report.html"
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str]) -> int:
     console, errors = consoles()
     try:
         folders, output = _asked(arguments)
-        write(output, {name: Results.read(folder) for name, folder in folders.items()})
+        write(output, {name: read_record(folder) for name, folder in folders.items()})
     except ValueError as error:
         errors.print(f"report: {error}", markup=False)
         return 2
@@ -70,7 +70,12 @@ def _parser() -> Parser:
         formatter_class=Format,
         allow_abbrev=False,
     )
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="the folder of a run's results.json")
+    parser.add_argument(
+        "runs",
+        nargs="+",
+        metavar="RUN",
+        help="the folder of a run: a comparison, a factorial or several teachers",
+    )
     parser.add_argument(
         "--output",
         metavar="FILE",

@@ -8,7 +8,7 @@ from benchmarks.checkpoints import measure
 from benchmarks.checkpoints.command import entry, main
 from benchmarks.checkpoints.measure import Cost, block, students
 from fkd import checkpoint
-from fkd.compare._saver import Saver
+from fkd.compare._store.saver import Saver
 from fkd.execution import Plan
 from fkd.train import train
 

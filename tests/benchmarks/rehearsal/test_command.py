@@ -18,7 +18,7 @@ from benchmarks.rehearsal import command, correctness, images, kernels, memory, 
 from benchmarks.rehearsal.stage import Outcome, Stage
 from benchmarks.rehearsal.stages import PLAN, stages
 from benchmarks.speed import command as speed
-from fkd.compare import options
+from fkd.compare._command import options
 
 WRITTEN = {  # by a stage's module
     "benchmarks.rehearsal.images": "images.json",

@@ -34,6 +34,15 @@ def test_a_kernels_kind_is_by_its_name(name, kind):
     assert kernels.kind(name) == kind
 
 
+def test_fkds_own_kernels_are_convolutions():
+    pytest.importorskip("triton", reason="Triton is where a GPU is")
+    from fkd.execution.convolution import _kernels
+
+    for name in kernels.OWN:
+        assert hasattr(_kernels, name)
+        assert kernels.kind(name) == "convolution"
+
+
 @pytest.mark.slow
 def test_a_run_on_a_cpu_tells_operators(tmp_path, capsys):
     flags = ["--members", "1", "--precision", "fp32", "--steps", "1", "--no-compile"]

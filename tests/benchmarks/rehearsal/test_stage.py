@@ -84,3 +84,16 @@ def test_without_time_nothing_is_started(tmp_path):
     (only,) = run([python("a", "pass")], tmp_path, 0.0)
     assert (only.ended, only.why) == ("left out", "no time is left")
     assert not (tmp_path / "a.log").exists()
+
+
+def test_neighbours_share_the_threads_and_what_is_timed_has_them_all(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "6")
+    tell = "import os; print(os.environ['OMP_NUM_THREADS'])"
+    stages = [
+        python("first", tell, timed=False),
+        python("second", tell, timed=False),
+        python("alone", tell),
+    ]
+    list(run(stages, tmp_path, 60.0))
+    threads = [(tmp_path / f"{stage.name}.log").read_text() for stage in stages]
+    assert threads == ["3\n", "3\n", "6\n"]

@@ -4,7 +4,7 @@ import shlex
 
 import pytest
 
-from fkd.compare import options
+from fkd.compare._command import options
 from fkd.compare.report import _again
 
 LINES = [

@@ -33,6 +33,7 @@ def nasty() -> Results:
     }
     results = record(methods, complete=False)
     results.failed = {"<b>dkd": Failure("error", "ValueError: </dd></main><img src=x>")}
+    results.unfinished = {"<b>dkd": method([0.25, 0.35])}
     results.data = replace(results.data, name="<i>mine</i>", test=40)
     results.config |= {"dataset": "folder", "root": "/secret/<u>", "methods": ["ce", NASTY]}
     return results
@@ -77,6 +78,7 @@ def test_the_sentence_and_the_numbers_are_those_of_the_results(page):
     assert words[:3] == ["method", "accuracy %", "95 % interval"]
     assert "on images like these" in words and "− ce, points" in words and "adjusted p" in words
     assert page.row("<b>dkd")[1] == "error"
+    assert ["<b>dkd", "2", "30.00 ± 7.07"] in [row[:3] for row in page.rows]
 
 
 def test_each_note_is_referred_to_and_numbered_as_it_stands(page):

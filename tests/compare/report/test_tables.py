@@ -97,13 +97,43 @@ def test_a_sweep_has_its_choice_and_no_worth_where_it_is_not_known():
 def test_settings_and_environment_are_words():
     results = record({"ce": method([0.5])})
     results.config |= {"root": "/home/me/images", "output": "/home/me/out", "chunk": None}
-    settings, where = _tables.settings(results), _tables.environment(results)
+    settings = _tables.settings(results.config, results.baseline, results.parameters)
+    where = _tables.environment(results.device, results.environment, results.seconds, 2)
     assert settings.words and cells(settings, "root")["value"] == "images"
     heads = {row.head for row in settings.rows}
     assert "output" not in heads and "chunk" not in heads and "batch size" in heads
     assert cells(settings, "parameters of the student")["value"] == "5"
     assert cells(where, "processor")["value"] == "a processor"
     assert "GPU" not in {row.head for row in where.rows}
+    assert cells(where, "gone on with")["value"] == "2 times"
+
+
+def test_what_was_measured_of_methods_that_failed_later_by_hand():
+    # differences of 10 and 20 points on the two seeds that both have: 15, and 63.53 to either side
+    results = record({"ce": method([0.4, 0.4, 0.9])})
+    assert _tables.unfinished(results) is None
+    results.unfinished = {"kd": method([0.5, 0.6])}
+    table = _tables.unfinished(results)
+    assert table is not None and cells(table, "kd") == {
+        "seeds": "2",
+        "accuracy %": "55.00 ± 7.07",
+        "− ce, points": "+15.00",
+        "95 % interval": "[-48.53, +78.53]",
+    }
+    results.methods, results.baseline = {}, "kd"  # which itself failed
+    table = _tables.unfinished(results)
+    assert table is not None and [column.head for column in table.columns][-1] == "accuracy %"
+
+
+def test_a_p_that_is_at_odds_with_its_interval_has_a_foot():
+    base = [0.4, 0.5, 0.45, 0.41]
+    own = [x + gap for x, gap in zip(base, (0.019, 0.021, 0.020, 0.020), strict=True)]
+    results = record({"ce": method(base), "kd": method(own)})
+    for table in (_tables.accuracy(results), *_tables.others(results)):
+        assert cells(table, "kd")["adjusted p"] == "0.125 †"
+        assert table.foot.startswith("† ") and "4 seeds allow no p below 0.125." in table.foot
+    results.methods["kd"] = method(base[::-1])
+    assert not _tables.accuracy(results).foot
 
 
 @pytest.mark.parametrize("head", ["full", "half"])

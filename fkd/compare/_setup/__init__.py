@@ -1,0 +1,1 @@
+"""What a comparison is to do, settled before it starts: asked, checked, read and chosen."""

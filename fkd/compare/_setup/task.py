@@ -1,0 +1,271 @@
+"""What a comparison is to do, once it is known that everything fits together."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from fkd import _check, methods
+from fkd.compare._setup.stages import Resolution
+from fkd.compare.sweep import Setting, settings
+from fkd.data import Batch, Data, Resident, Source, steps_per_epoch
+from fkd.distillation import Distillation, distill
+from fkd.ensemble import Order, Seed
+from fkd.execution import Plan
+from fkd.methods import Context, Method
+from fkd.model import Model, Tensors, functional
+from fkd.optim import Optimizer
+from fkd.schedules import Schedule
+from fkd.split import Split
+
+Build = Callable[[], nn.Module]
+# Of a run of so many epochs, each of so many steps.
+SchedulesOf = Callable[[int, int], Mapping[str, Schedule]]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network by the function that builds it, and as a pair of pure functions."""
+
+    build: Build
+    model: Model
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How every student is trained, whatever the method.
+
+    `batch` is an example of what a step reads, with the teacher's outputs among its targets.
+    """
+
+    optimizer: Optimizer
+    schedules: Mapping[str, Schedule]
+    sweep: Mapping[str, Sequence[float]]
+    batch: Batch
+
+    def grid(self, method: Method) -> list[Setting]:
+        """Every setting of those swept numbers that the method has."""
+        return settings(self.sweep, numbers(method, self.optimizer))
+
+    def students(
+        self, network: Network, method: Method, context: Context, split: Split | None = None
+    ) -> "Candidates":
+        """The students of a method, with those schedules and swept numbers that it has, who compute
+        their part of each batch where it is split.
+
+        Raises ValueError where the method does not fit the networks.
+        """
+        model = functional(methods.wrapped(network.build, method, context), network.model.dtype)
+        names = numbers(method, self.optimizer)
+        distillation = distill(
+            model,
+            method,
+            self.optimizer,
+            self.batch,
+            schedules={name: s for name, s in self.schedules.items() if name in names},
+            context=context,
+            split=split,
+        )
+        return Candidates(model, distillation, self.grid(method))
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """One method's students before they start: how they are trained, and every setting."""
+
+    model: Model
+    distillation: Distillation
+    grid: list[Setting]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A comparison's arguments, checked.
+
+    `data` is without the split that is held out for `validation`. `own` names the targets that the
+    training source has by itself; what methods match beside them is of the teacher, which is asked
+    about each batch where it is to be `live`. With a `resolution` the `seeds` are those of a pilot,
+    which more may join.
+    """
+
+    teacher: Network
+    student: Network
+    methods: Mapping[str, Method]
+    data: Data
+    validation: Source | None
+    recipe: Recipe
+    own: Mapping[str, Tensor]
+    seeds: Sequence[Seed]
+    epochs: int
+    teacher_seed: int
+    teacher_epochs: int
+    teacher_schedules: Mapping[str, Schedule]
+    order: Order
+    plan: Plan
+    live: bool = False
+    resolution: Resolution | None = None
+
+    @property
+    def wanted(self) -> list[str]:
+        """The teacher's outputs that a method matches."""
+        return sorted(targets_of(self.methods, self.own))
+
+    @property
+    def kept(self) -> Resident | None:
+        """The training source, if the teacher's outputs are kept beside it."""
+        train = self.data.train
+        return train if isinstance(train, Resident) and self.wanted and not self.live else None
+
+    @property
+    def groups(self) -> list[list[str]]:
+        """The methods that are trained side by side: a live teacher is asked once for all, where
+        they read the same batches."""
+        names = list(self.methods)
+        together = self.live and self.order == "shared"
+        return [names] if together else [[name] for name in names]
+
+    def members(self, names: Sequence[str]) -> int:
+        """How many students these methods have."""
+        return len(self.seeds) * sum(len(self.recipe.grid(self.methods[name])) for name in names)
+
+    @property
+    def steps(self) -> int:
+        """How many steps an epoch has."""
+        return steps_per_epoch(self.data.train.examples, self.data.train.batch_size)
+
+    def plan_of(self, members: int, epochs: int) -> Plan:
+        """The plan of a training of so many students, with nothing left to choose."""
+        return self.plan.settle(self.data.train.device, epochs * self.steps, members)
+
+    def plan_here(self, members: int, own: int, epochs: int) -> Plan:
+        """The plan of a training of so many students, of whom this rank has only its own: they are
+        compiled where one process would compile all, for results are not to depend on the ranks."""
+        whole = self.plan_of(members, epochs)
+        if self.plan_of(own, epochs) == whole:
+            return self.plan
+        return replace(self.plan, compile=whole.compile)
+
+    # Of a streamed source the labels cost a pass over its files, so each is read once.
+    @cached_property
+    def test_labels(self) -> Tensor:
+        """The test examples' classes, in order."""
+        return labels_of(self.data.test)
+
+    @cached_property
+    def validation_labels(self) -> Tensor:
+        """The same of the validation split, where there is one."""
+        assert self.validation is not None
+        return labels_of(self.validation)
+
+    @property
+    def teacher_recipe(self) -> Recipe:
+        """How the teacher is trained: as the students, without a sweep."""
+        return replace(self.recipe, schedules=self.teacher_schedules, sweep={})
+
+
+def numbers(method: Method, optimizer: Optimizer) -> list[str]:
+    """The names of all numbers that a sweep or a schedule may change: `lr`, `kd.weight`."""
+    of_terms = [f"{name}.{key}" for name, term in method.items() for key in term.numbers]
+    return [*optimizer.hyper, *of_terms]
+
+
+def labels_of(source: Source) -> Tensor:
+    """Every example's class, in order."""
+    if isinstance(source, Resident):
+        return source.targets["labels"]
+    return torch.cat([batch.targets["labels"] for batch in source.in_order(source.batch_size)])
+
+
+def with_numbers(
+    chosen: Mapping[str, Method], optimizer: Optimizer, values: Mapping[str, float]
+) -> tuple[dict[str, Method], Optimizer]:
+    """The methods and the optimizer with these numbers in place of their own, wherever they have
+    one of the name.
+
+    Raises ValueError for a name that none has, and for a number that is negative or not finite.
+    """
+    known = [name for method in chosen.values() for name in numbers(method, optimizer)]
+    for name, value in values.items():
+        _check.known("numbers", "hyperparameter", name, dict.fromkeys(known))
+        _check.not_negative("numbers", **{name: value})
+    changed = {
+        key: {name: term.with_numbers(name, values) for name, term in method.items()}
+        for key, method in chosen.items()
+    }
+    own = {name: values.get(name, value) for name, value in optimizer.hyper.items()}
+    return changed, optimizer._replace(hyper=own)
+
+
+def schedules_of(
+    schedules: Mapping[str, Schedule] | SchedulesOf | None, steps: int, epochs: int, teacher: int
+) -> tuple[Mapping[str, Schedule], Mapping[str, Schedule]]:
+    """The schedules of the students and of the teacher, who may train another number of epochs.
+
+    Raises ValueError where schedules are those of one number alone and there are two.
+    """
+    if callable(schedules):
+        return schedules(epochs, steps), schedules(teacher, steps)
+    if schedules and teacher != epochs:
+        raise ValueError(
+            f"schedules: they are made for one length of training, but the students train {epochs} "
+            f"epochs and the teacher {teacher}; give a function (epochs, steps_per_epoch) -> "
+            "schedules"
+        )
+    return schedules or {}, schedules or {}
+
+
+def targets_of(chosen: Mapping[str, Method], own: Mapping[str, Tensor]) -> set[str]:
+    """What methods match beside a source's own targets: outputs of the teacher."""
+    terms = [term for method in chosen.values() for term in method.values()]
+    return {name for term in terms for name in term.targets} - set(own)
+
+
+def without_teacher(chosen: Mapping[str, Method], own: Mapping[str, Tensor]) -> str:
+    """The first method that matches nothing of the teacher's, or the first of all."""
+    names = (name for name, method in chosen.items() if not targets_of({name: method}, own))
+    return next(names, next(iter(chosen)))
+
+
+def context_of(task: Task, teacher: nn.Module, outputs: Tensors) -> Context:
+    """What surrounds every student: the teacher as it is now, and the student's own outputs."""
+    targets = task.recipe.batch.targets
+    return Context(
+        examples=task.data.train.examples,
+        teacher=teacher,
+        steps_per_epoch=task.steps,
+        outputs={name: value.shape[1:] for name, value in outputs.items()},
+        targets={name: value.shape[1:] for name, value in targets.items()},
+    )
+
+
+def check_methods(task: Task, context: Context) -> dict[str, Candidates]:
+    """Each method's candidates.
+
+    Raises ValueError for a method that does not fit, and a number that no method has or that it
+    does not take.
+    """
+    recipe, chosen = task.recipe, task.methods
+    names = [name for method in chosen.values() for name in numbers(method, recipe.optimizer)]
+    for argument, mapping in (("sweep", recipe.sweep), ("schedules", recipe.schedules)):
+        for name in mapping:
+            _check.known(argument, "hyperparameter", name, dict.fromkeys(names))
+    candidates = {}
+    for name, method in chosen.items():
+        try:
+            students = recipe.students(task.student, method, context)
+        except ValueError as error:
+            raise ValueError(f"methods: {name}: {error}") from error
+        for setting in students.grid:
+            try:
+                students.distillation.init(0, setting)
+            except ValueError as error:
+                raise ValueError(f"sweep: {name}: {error}") from error
+        candidates[name] = students
+    return candidates
+
+
+def teacher_candidates(task: Task, context: Context, split: Split | None = None) -> Candidates:
+    """The teacher that is to be trained, on the labels."""
+    return task.teacher_recipe.students(task.teacher, methods.ce(), context, split)

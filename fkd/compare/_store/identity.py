@@ -1,0 +1,73 @@
+"""What makes a run the same run: what was asked, of which networks, on which data."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from fkd._digest import digest
+from fkd.compare._setup.task import Task
+
+# On these no result depends, but for rounding on the last.
+FREE = ("config.output", "config.root", "config.data_ranks")
+# What differs is told in these words where the two values say nothing to a person.
+WORDS = {
+    "data.train": "the training examples",
+    "data.test": "the test examples",
+    "data.validation": "the validation examples",
+    "teacher": "the teacher's parameters",
+}
+
+
+def identity(
+    task: Task, config: Mapping[str, Any], teacher: Mapping[str, Tensor] | None
+) -> dict[str, Any]:
+    """All that the results of a run depend on, but for the machine and the code.
+
+    `config` is what was asked in numbers and words, `teacher` the state_dict that was given. Of a
+    function without a name of its own, as a schedule that is a lambda, nothing can be told.
+    """
+    sources = {"train": task.data.train, "test": task.data.test, "validation": task.validation}
+    optimizer = task.recipe.optimizer
+    return {
+        "config": dict(config),
+        "methods": {name: _told(method) for name, method in task.methods.items()},
+        "optimizer": _told(optimizer) or dict(optimizer.hyper),
+        "schedules": {name: _told(one) for name, one in task.recipe.schedules.items()},
+        "networks": {"teacher": _told(task.teacher.model), "student": _told(task.student.model)},
+        "data": {name: source.digest() for name, source in sources.items() if source is not None},
+        "teacher": None if teacher is None else digest(dict(teacher)).hex(),
+    }
+
+
+def differences(then: Any, now: Any, name: str = "") -> list[str]:
+    """What differs between two identities, in words; nothing where they are one.
+
+    >>> differences({"config": {"epochs": 10}}, {"config": {"epochs": 20}})
+    ['config.epochs was 10, and is 20']
+    """
+    if name in FREE or then == now:
+        return []
+    if isinstance(then, dict) and isinstance(now, dict):
+        prefix = f"{name}." if name else ""
+        return [
+            line
+            for key in dict.fromkeys([*then, *now])
+            for line in differences(then.get(key), now.get(key), f"{prefix}{key}")
+        ]
+    if name in WORDS:
+        return [f"{WORDS[name]} are others"]
+    if _is_digest(then) or _is_digest(now):
+        return [f"{name} is another"]
+    return [f"{name} was {then!r:.100}, and is {now!r:.100}"]
+
+
+def _told(value: Any) -> str | None:
+    try:
+        return digest(value).hex()
+    except ValueError:
+        return None
+
+
+def _is_digest(value: Any) -> bool:
+    return isinstance(value, str) and len(value) == 64

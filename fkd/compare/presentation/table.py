@@ -1,0 +1,226 @@
+"""Results as tables: for a terminal, and as Markdown with what may be concluded and what the
+figures are."""
+
+import os
+import textwrap
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import NamedTuple
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from fkd.compare import conclusions, sweep
+from fkd.compare.conclusions import Difference
+from fkd.compare.presentation._caption import adjusted, caption, caption_of_wide, why_at_odds
+from fkd.compare.presentation._numbers import bounds, number, p_value
+from fkd.compare.results import Results
+from fkd.statistics import Choice, Interval, interval
+
+__all__ = ["caption", "choices", "failures", "markdown", "others", "show", "table"]
+
+WIDEST = 10_000  # characters of a row, which is never cut
+# Beside accuracy: what heads a metric's column, by how much it is multiplied, and its places.
+OTHERS = {
+    "teacher_agreement": ("agreement %", 100, 2),
+    "calibration_error": ("calibration error %", 100, 2),
+    "test_loss": ("test loss, nats", 1, 4),
+}
+
+
+class Column(NamedTuple):
+    """What heads a column, and its cells by method."""
+
+    title: str
+    cells: Mapping[str, str]
+
+
+def table(results: Results, style: box.Box = box.SIMPLE_HEAD, wide: bool = False) -> Table:
+    """A row a method: accuracy, how it differs from the baseline, agreement, seconds. Of one that
+    failed, it says how. A star stands with those that cannot be told from the best.
+
+    With `wide`, also how it differs for all methods at once, and on images like these, where
+    answers were kept; the accuracy at each seed's best epoch, how far that is above the last one's,
+    and what it would add to the difference; and the accuracy of the running averages of weights,
+    where they were kept. The agreement stands in `others` then.
+    """
+    accuracies = {name: results.accuracy(name) for name in results.methods}
+    differences = conclusions.differences(results)
+    columns = [
+        Column("accuracy %", {name: _with_spread(x) for name, x in accuracies.items()}),
+        Column("95 % interval", {name: bounds(x.low, x.high) for name, x in accuracies.items()}),
+        _stars(results, "test_accuracy"),
+        _means(results, differences),
+        Column("95 % interval", {k: bounds(x.low, x.high, "+") for k, x in differences.items()}),
+        Column("p", {name: p_value(x.p) for name, x in differences.items()}),
+    ]
+    if wide:
+        columns += _at_once(differences) + _further(results, differences)
+    else:
+        each = {name: number(results.agreement(name).mean) for name in results.methods}
+        columns.append(Column("agree", each))
+    seconds = {name: one.seconds for name, one in results.methods.items()}
+    columns.append(
+        Column("s", {name: f"{x['first_step'] + x['steps']:.1f}" for name, x in seconds.items()})
+    )
+    rows = _rows(results, columns, style)
+    for name, failure in results.failed.items():
+        rows.add_row(cell(name, style), failure.word)
+    return rows
+
+
+def others(results: Results, style: box.Box = box.SIMPLE_HEAD) -> Table:
+    """A row a method: agreement with the teacher, calibration error and loss on the test set, and
+    how they differ from the baseline for all methods at once."""
+    columns = []
+    for metric, (title, factor, places) in OTHERS.items():
+        kept = {name: x for name, x in results.methods.items() if metric in x.curves}
+        if kept:
+            means = {name: interval(x.last(metric)).mean for name, x in kept.items()}
+            told = {name: number(mean, "", factor, places) for name, mean in means.items()}
+            differences = conclusions.differences(results, metric)
+            columns += [
+                Column(title, told),
+                _stars(results, metric),
+                _means(results, differences, factor, places),
+                *_at_once(differences, factor, places),
+            ]
+    return _rows(results, columns, style)
+
+
+def _rows(results: Results, columns: Iterable[Column], style: box.Box) -> Table:
+    # Without padding, four methods fit a terminal of 80 columns.
+    rows = Table(box=style, padding=0 if style is box.SIMPLE_HEAD else (0, 1))
+    rows.add_column("method", no_wrap=True)
+    for column in columns:
+        rows.add_column(cell(column.title, style), justify="right", no_wrap=True)
+    for name in results.methods:
+        rows.add_row(cell(name, style), *(column.cells.get(name, "") for column in columns))
+    return rows
+
+
+def _means(
+    results: Results, differences: Mapping[str, Difference], factor: float = 100, places: int = 2
+) -> Column:
+    """The mean differences from the baseline."""
+    each = {name: number(x.mean, "+", factor, places) for name, x in differences.items()}
+    return Column(f"− {results.baseline}", each)
+
+
+def _at_once(
+    differences: Mapping[str, Difference], factor: float = 100, places: int = 2
+) -> list[Column]:
+    """What holds of differences for all methods at once."""
+    each = {
+        name: bounds(x.joint_low, x.joint_high, "+", factor, places)
+        for name, x in differences.items()
+    }
+    sure = {name: adjusted(x) for name, x in differences.items()}
+    return [Column("95 % at once", each), Column("p at once", sure)]
+
+
+def _stars(results: Results, metric: str) -> Column:
+    """Which methods cannot be told from the best, where there are several."""
+    several = len(results.methods) > 1 and results.seeds > 1
+    return Column("*", dict.fromkeys(conclusions.best(results, metric) if several else (), "*"))
+
+
+def _further(results: Results, differences: Mapping[str, Difference]) -> list[Column]:
+    """On images like these, at the best epoch, and of running averages."""
+    columns = []
+    images = {name: x.images for name, x in differences.items() if x.images}
+    if images:
+        told = {name: bounds(x.low, x.high, "+") for name, x in images.items()}
+        columns.append(Column("95 % on images like these", told))
+    best = {name: results.best(name).mean for name in results.methods}
+    above = {name: mean - results.accuracy(name).mean for name, mean in best.items()}
+    added = {
+        name: f"{number(x.difference, '+')} {bounds(x.low, x.high, '+')}"
+        for name, x in conclusions.epochs(results).items()
+        if x is not None
+    }
+    columns += [
+        Column("best epoch %", {name: number(mean) for name, mean in best.items()}),
+        Column("best − last", {name: number(mean, "+") for name, mean in above.items()}),
+        Column("best adds", added),
+    ]
+    averages = {name: results.average(name) for name in results.methods}
+    if any(averages.values()):
+        told = {name: number(x.mean if x else None) for name, x in averages.items()}
+        columns.append(Column("average %", told))
+    return columns
+
+
+def cell(name: str, style: box.Box) -> Text:
+    """A name in one line, whose brackets are no markup and whose bars part no columns."""
+    line = " ".join(name.split())
+    return Text(line.replace("|", "\\|") if style is box.MARKDOWN else line)
+
+
+def show(console: Console, rows: Table) -> None:
+    """Print a table whole: past the edge of a narrow terminal rather than with figures cut."""
+    needed = console.measure(rows, options=console.options.update(max_width=WIDEST)).maximum
+    Console(file=console.file, width=max(needed, console.width)).print(rows)
+
+
+def markdown(results: Results) -> str:
+    """The content of table.md: what may be concluded, the rows, agreement and the like, a footnote
+    where interval and p-value are at odds, who failed and why, what a sweep chose, the caption."""
+    items = [f"- {line}" for line in [*failures(results), *choices(results)]]
+    each = [conclusions.differences(results, metric) for metric in conclusions.METRICS]
+    footnote = why_at_odds([one for told in each for one in told.values()], results.seeds)
+    parts = [
+        [conclusions.sentence(results)],
+        lines_of(table(results, box.MARKDOWN, wide=True)),
+        lines_of(others(results, box.MARKDOWN)) if results.methods else [],
+        [footnote] if footnote else [],
+        items,
+        [f"{caption(results)} {caption_of_wide(results)}"],
+    ]
+    return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
+
+
+def lines_of(rows: Table) -> list[str]:
+    with open(os.devnull, "w", encoding="utf-8", errors="replace") as nowhere:
+        console = Console(record=True, width=WIDEST, file=nowhere)
+        console.print(rows, markup=False)
+        return [line.strip() for line in console.export_text().splitlines() if line.strip()]
+
+
+def failures(results: Results) -> list[str]:
+    """Who failed and why, in lines; the whole reason stands in results.json."""
+    short = partial(textwrap.shorten, width=300, placeholder=" …")
+    return [
+        f"{cell(name, box.SQUARE)} failed: {short(failure.reason)}"
+        for name, failure in results.failed.items()
+    ]
+
+
+def choices(results: Results) -> list[str]:
+    """What a sweep chose for each method that it swept, and what that is worth, in lines."""
+    lines = []
+    for name, method in results.methods.items():
+        if method.sweep:
+            lines += sweep.tell(name, method.sweep)
+            if worth := conclusions.setting(results, name):
+                lines.append(f"{name}: {_worth(worth)}")
+    return lines
+
+
+def _worth(choice: Choice) -> str:
+    """What choosing a setting on validation is worth on the test set."""
+    worth, optimism = choice.worth, choice.optimism
+    return (
+        f"the setting that a seed alone would choose is {number(worth.difference, '+')} "
+        f"points {bounds(worth.low, worth.high, '+')} above the mean of all settings on the "
+        f"test set; validation tells {number(optimism.difference, '+')} "
+        f"{bounds(optimism.low, optimism.high, '+')} too much of it"
+    )
+
+
+def _with_spread(accuracy: Interval) -> str:
+    """`55.00 ± 7.07`."""
+    spread = "" if accuracy.deviation is None else f" ± {number(accuracy.deviation)}"
+    return number(accuracy.mean) + spread

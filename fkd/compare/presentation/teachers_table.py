@@ -1,0 +1,137 @@
+"""What several teachers told, as tables and in a sentence."""
+
+from rich import box
+from rich.table import Table
+
+from fkd.compare._sentence import listed, missing, points
+from fkd.compare.presentation import variance_table
+from fkd.compare.presentation._caption import where_and_when
+from fkd.compare.presentation._numbers import bounds, number
+from fkd.compare.presentation.table import cell, lines_of
+from fkd.compare.teachers import Teachers, differs
+from fkd.statistics import Bounds
+
+WORDS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+
+
+def tables(record: Teachers, style: box.Box = box.SIMPLE_HEAD) -> list[Table]:
+    """The methods and their differences, the teachers, and what varies."""
+    parts = {name: record.of_method(name) for name in record.finite}
+    base = record.baseline
+    parts |= {f"{name} − {base}": record.of_difference(name) for name in record.compared}
+    return [
+        _methods(record, style),
+        _teachers(record, style),
+        variance_table.of_parts(parts, style),
+    ]
+
+
+def _methods(record: Teachers, style: box.Box) -> Table:
+    rows = _empty(style, "method")
+    like = f"teachers like these {_count(record)}"
+    for column in ("accuracy %", f"− {record.baseline}", "these teachers", like):
+        rows.add_column(cell(column, style), justify="right", no_wrap=True)
+    for name, values in record.accuracy.items():
+        told = ["", "", ""]
+        if name in record.compared:
+            mean, these, likely = record.over(name)
+            told = [number(mean, "+"), *(bounds(b.low, b.high, "+") for b in (these, likely))]
+        rows.add_row(cell(name, style), number(float(values.mean())), *told)
+    return rows
+
+
+def _teachers(record: Teachers, style: box.Box) -> Table:
+    rows = _empty(style, "teacher's seed")
+    for column in ("its accuracy %", *record.accuracy):
+        rows.add_column(cell(column, style), justify="right", no_wrap=True)
+    for k, seed in enumerate(record.teacher_seeds):
+        means = [number(float(values[k].mean())) for values in record.accuracy.values()]
+        rows.add_row(str(seed), number(record.teacher_accuracy[k]), *means)
+    return rows
+
+
+def _empty(style: box.Box, first: str) -> Table:
+    rows = Table(box=style, padding=0 if style is box.SIMPLE_HEAD else (0, 1))
+    rows.add_column(first, no_wrap=True)
+    return rows
+
+
+def sentence(record: Teachers) -> str:
+    """What may be concluded about test accuracy, in words: with teachers like these for all methods
+    at once, and else with these alone, at 95 %."""
+    base = listed([record.baseline])
+    if not record.accuracy:
+        return "No method has results with every teacher, so nothing can be concluded."
+    if not record.compared:
+        return f"No difference from {base} is known with every teacher."
+    count = len(record.compared)
+    over = [(name, record.over(name, 1 - 0.05 / count)) for name in record.compared]
+    over.sort(key=lambda item: -abs(item[1].mean))
+    rest = [(name, one) for name, one in over if not differs(one.on_like_these)]
+    like, these = (
+        f"{base} with {which}" for which in (f"teachers like these {_count(record)}", "these alone")
+    )
+    joint = " simultaneously" if count > 1 else ""
+    told = [
+        _clause(name, one.mean, one.on_like_these, like) + joint
+        for name, one in over
+        if differs(one.on_like_these)
+    ]
+    if rest:
+        told.append(f"{listed([name for name, _ in rest])} cannot be told from {like}")
+    told += [
+        _clause(name, one.mean, one.on_these, these) + joint
+        for name, one in rest
+        if differs(one.on_these)
+    ]
+    return "; ".join(told + lacking(record)) + "."
+
+
+def lacking(record: Teachers) -> list[str]:
+    """Which teachers and methods are not in the record, and why, in clauses."""
+    told = missing(record.waiting, list(record.failed), " with all teachers")
+    if record.teachers_asked > len(record.teacher_seeds):
+        told.append(f"{len(record.teacher_seeds)} of {record.teachers_asked} teachers have ended")
+    return told
+
+
+def _clause(name: str, mean: float, within: Bounds, base: str) -> str:
+    """`kd is 0.4 points above ce with teachers like these four, between 0.1 and 0.7`."""
+    side = "above" if mean > 0 else "below"
+    low, high = (points(bound) for bound in sorted((within.low, within.high), key=abs))
+    return f"{listed([name])} is {points(mean)} points {side} {base}, between {low} and {high}"
+
+
+def _count(record: Teachers) -> str:
+    """How many teachers there are: up to twelve in words."""
+    count = len(record.teacher_seeds)
+    return dict(enumerate(WORDS, start=2)).get(count, str(count))
+
+
+def state(record: Teachers) -> str:
+    """What is not whole, in front of all else."""
+    return "" if record.whole else f"INCOMPLETE: {'; '.join(lacking(record))}. "
+
+
+def caption(record: Teachers) -> str:
+    """What the tables' figures are, and where and when they were measured."""
+    data, config = record.data, record.config
+    return (
+        f"{state(record)}{data.name}: {data.train:,} training and {data.test:,} test {data.unit}; "
+        f"{len(record.teacher_seeds)} teachers, and with each the same {len(record.seeds)} seeds "
+        f"of each method, {config['epochs']} epochs, batch {config['batch_size']}, "
+        f"{config.get('precision', 'fp32')}. Test accuracy in % after the last epoch, and its mean "
+        f"difference from {record.baseline} in points with 95 % intervals, each of a method by "
+        "itself: with these teachers, and with teachers like these, of whom they are draws as the "
+        "seeds are of seeds. What varies, by teacher, seed and the rest: the deviation in points "
+        "and the variance in points squared; unbiased, so that a source without effect is below "
+        "zero half of the time, and its deviation is told as 0. "
+        f"{where_and_when(record.environment, record.device)}"
+    )
+
+
+def markdown(record: Teachers) -> str:
+    """The content of teachers.md: the sentence, the tables, who failed, the caption."""
+    failed = [f"- {name} failed: {why.reason:.300}" for name, why in record.failed.items()]
+    parts = [[sentence(record)], *map(lines_of, tables(record, box.MARKDOWN)), failed]
+    return "\n\n".join("\n".join(part) for part in [*parts, [caption(record)]] if part) + "\n"

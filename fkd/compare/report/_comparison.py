@@ -1,0 +1,57 @@
+"""A comparison as a part of the page."""
+
+from fkd.compare import conclusions
+from fkd.compare.report import _again, _pictures, _question, _tables
+from fkd.compare.report._part import Part, Pictures, Section, drawn
+from fkd.compare.results import Results
+
+
+def part(key: str, name: str, results: Results) -> Part:
+    """What the page shows of a comparison: all of it by method."""
+    return Part(
+        key=key,
+        name=name,
+        title=_question.title(results),
+        lacking="" if results.complete else "a method failed or the run was stopped",
+        question=_question.question(results),
+        conclusion=[conclusions.sentence(results)],
+        sections=[*_accuracy(key, results), *_epochs(key, results), *_sweep(key, results)],
+        failed=results.failed,
+        settings=_tables.settings(results.config, results.baseline, results.parameters),
+        environment=_tables.environment(
+            results.device, results.environment, results.seconds, results.resumed
+        ),
+        command=_again.command(results.config),
+        cut=_again.cut(results.config),
+        versions=results.environment,
+        unfinished=_tables.unfinished(results),
+        two_stages=results.pilot is not None,
+    )
+
+
+def _accuracy(key: str, results: Results) -> list[Section]:
+    pictures = Pictures(drawn(f"{key}-accuracy", _pictures.of_accuracy(results)))
+    sections = [Section("accuracy", "Accuracy", [_tables.accuracy(results), pictures])]
+    variances, others = _tables.variances(results), _tables.others(results)
+    if variances:
+        sections.append(Section("variances", "Seeds or images", [variances], deeper=1))
+    if others:
+        sections.append(Section("others", "Agreement, calibration and loss", others))
+    return sections
+
+
+def _epochs(key: str, results: Results) -> list[Section]:
+    pictures = drawn(f"{key}-epochs", _pictures.of_epochs(results))
+    table = _tables.epochs(results)
+    if not pictures and table is None:
+        return []
+    parts = [Pictures(pictures), *([] if table is None else [table])]
+    return [Section("epochs", "Over the epochs", parts)]
+
+
+def _sweep(key: str, results: Results) -> list[Section]:
+    table = _tables.sweeps(results)
+    if table is None:
+        return []
+    pictures = Pictures(drawn(f"{key}-sweep", _pictures.of_sweeps(results)), wide=True)
+    return [Section("sweep", "The sweep", [table, pictures])]

@@ -1,0 +1,47 @@
+"""The end of several teachers' runs: a failure with any of them is one of all."""
+
+import signal
+
+from compare.comparison_records import method, record
+from compare.test_variance import PLAN, random, runs
+from rich.console import Console
+
+from fkd.compare import Variance
+from fkd.compare._accord import Accord
+from fkd.compare._command.each_teacher import Trained, finish
+from fkd.compare.command import End
+from fkd.compare.failure import Failure
+from fkd.compare.report import _file
+from fkd.distributed import Mesh
+
+
+def test_a_failure_with_the_first_teacher_is_in_the_exit_code(tmp_path):
+    made = [record({"ce": method([0.5, 0.5])}) for _ in range(2)]
+    end = End(Accord(Mesh()), 0, False, None)
+    quiet = Console(quiet=True)
+    trained = Trained(tmp_path, made, end)
+    assert finish(trained, None, [], [], quiet, quiet) == 0
+    made[0].failed["kd"] = Failure("diverged", "it went")
+    assert finish(trained, None, [], [], quiet, quiet) == 3
+    assert not made[1].failed
+
+
+def test_what_ended_with_all_teachers_is_written_and_drawn(tmp_path, monkeypatch):
+    def page(runs) -> str:
+        (one,) = runs.values()
+        return f"{_file.MARK} {one.waiting}"
+
+    monkeypatch.setattr(_file, "page", page)
+    made = runs(random("ce", "kd"))
+    del made[1].methods["kd"]
+    record = Variance.of(PLAN, made)
+    stopped = Trained(tmp_path, made, End(Accord(Mesh()), 0, False, signal.SIGTERM))
+    quiet = Console(quiet=True)
+    assert finish(stopped, record, [], [], quiet, quiet) == 143
+    names = ["report.html", "variance.json", "variance.md", "variance.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    assert (tmp_path / "report.html").read_text().endswith("['kd']")
+    # Of nothing that all have ended there is nothing to write.
+    del record.accuracy["ce"]
+    none = Trained(tmp_path / "none", made, stopped.end)
+    assert finish(none, record, [], [], quiet, quiet) == 143 and not (tmp_path / "none").exists()
