@@ -4,6 +4,7 @@ import json
 import runpy
 import sys
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -77,16 +78,17 @@ APART = (
 EACH = list({p.module: p.name for p in reversed(PLAN) if p.module not in APART}.values())
 
 
-def in_this_process(stage: Stage, log: Path, limit: float) -> Outcome:
+def in_this_process(stage: Stage, log: Path, limit: float, variables: Mapping[str, str]) -> Outcome:
     """In place of `stage._run`, whose processes would each import all anew."""
     _, module, *words = stage.arguments
-    argv, sys.argv = sys.argv, [module, *words]
-    try:
-        runpy.run_module(module, run_name="__main__")
-    except SystemExit as end:
-        assert not end.code
-    finally:
-        sys.argv = argv
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [module, *words])
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        try:
+            runpy.run_module(module, run_name="__main__")
+        except SystemExit as end:
+            assert not end.code
     log.touch()
     return Outcome(stage.name, "done", 1.0, limit)
 
