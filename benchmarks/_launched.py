@@ -9,6 +9,8 @@ from typing import Any
 
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+from benchmarks._forked import forked
+
 
 def launched(function: Callable[..., Any], ranks: int, *arguments: Any) -> list[Any]:
     """What a function at module level returns on each of so many processes, in JSON's types.
@@ -25,7 +27,7 @@ def launched(function: Callable[..., Any], ranks: int, *arguments: Any) -> list[
             rdzv_endpoint="localhost:0",
             max_restarts=0,
             monitor_interval=0.1,
-            start_method="spawn",
+            start_method=forked().get_start_method(),
         )
         elastic_launch(config, _call)(function, folder, *arguments)
         files = [Path(folder) / f"{rank}.json" for rank in range(ranks)]

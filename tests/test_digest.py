@@ -1,8 +1,7 @@
 """What is the same has one digest in every process, and what differs in anything another."""
 
 import math
-import subprocess
-import sys
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks._forked import forked
 from fkd._digest import digest
 from fkd.data import Normalize
 from fkd.data import unchanged as nothing
@@ -143,15 +143,14 @@ def test_every_byte_counts_wherever_it_lies(monkeypatch):
     assert len(seen) == 1 + x.numel()
 
 
+def digest_of_several() -> bytes:
+    return digest({"x": torch.arange(3), "y": [Normalize((0.5,), (0.25,)), 1.5]})
+
+
 @pytest.mark.plain
 def test_another_process_agrees():
-    script = (
-        "import torch; from fkd.data import Normalize; from fkd._digest import digest;"
-        "print(digest({'x': torch.arange(3), 'y': [Normalize((0.5,), (0.25,)), 1.5]}).hex())"
-    )
-    other = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    own = digest({"x": torch.arange(3), "y": [Normalize((0.5,), (0.25,)), 1.5]})
-    assert other.stdout.strip() == own.hex()
+    with ProcessPoolExecutor(1, mp_context=forked()) as another:
+        assert another.submit(digest_of_several).result(60) == digest_of_several()
 
 
 def test_random_numbers_are_left_as_they_are():

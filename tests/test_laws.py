@@ -46,11 +46,12 @@ COLUMNS = (
     "leading",
     "mask",
 )
-PLAIN = {  # they ask for our own errors, or compile
+PLAIN = {  # they ask for our own errors, compile, or ask hundreds of times for one draw's value
     "shapes_that_differ_are_refused",
     "whole_numbers_are_refused_as_student",
     "a_batch_of_one_is_refused",
     "compiled_in_one_graph_equals_eager",
+    "the_gradient_is_that_of_the_value",
 }
 # What the compiler makes of a graph takes it seconds and is torch's own. So one loss of each family
 # is compiled to the end, and of the others what fkd answers for: the trace, its gradient in ATen.

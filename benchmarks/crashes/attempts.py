@@ -8,13 +8,13 @@ import time
 import traceback
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import get_context
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Protocol, TextIO
 
 import torch
 
+from benchmarks._forked import forked
 from benchmarks.crashes import kinds
 from benchmarks.crashes.kills import Kill, arm, drawn
 from fkd.compare import Progress
@@ -52,11 +52,6 @@ class Run(Protocol):
         ...
 
 
-def warm_up() -> None:
-    """Have a server that processes are forked from, with all that takes long imported."""
-    get_context("forkserver").set_forkserver_preload(["fkd.compare.command"])
-
-
 @dataclass
 class Small:
     """A small comparison of a kind, which takes so many seconds in one go."""
@@ -72,9 +67,8 @@ class Small:
         told = self.folder.with_name(f"{self.folder.name}.told")
         told.unlink(missing_ok=True)
         left = _partial(self.folder)
-        process = get_context("forkserver").Process(
-            target=_run, args=(self.kind, self.folder, minutes, kill, told)
-        )
+        arguments = (self.kind, self.folder, minutes, kill, told)
+        process = forked().Process(target=_run, args=arguments)
         process.start()
         while process.is_alive() and not told.exists():
             time.sleep(0.001)

@@ -16,7 +16,7 @@ from typing import Any
 from rich.table import Table
 
 from benchmarks._output import new_folder
-from benchmarks.crashes.attempts import Attempt, Run, Small, warm_up
+from benchmarks.crashes.attempts import Attempt, Run, Small
 from benchmarks.crashes.endings import Ending, differences, ending
 from benchmarks.crashes.kills import Kill
 from benchmarks.crashes.kinds import KINDS
@@ -104,7 +104,6 @@ def _with_what(told: str) -> str:
 
 def small_runs(kills: int, draws: random.Random, place: Path, tally: Tally) -> Iterator[int]:
     """Comparisons of each kind in turn, until so many kills were made; after each kill, 1."""
-    warm_up()
     wholes: dict[str, tuple[Ending, float]] = {}
     for number, kind in enumerate(cycle(KINDS)):
         if kind not in wholes:

@@ -253,6 +253,11 @@ async def _listen(
     server = await asyncio.start_server(accept, sock=listener, limit=AHEAD)
     started.set_result((asyncio.get_running_loop(), ended))
     await ended.wait()
+    # Nobody more is let in, and who has been is made known: a server that is closed loses them.
+    with suppress(NotImplementedError):  # on Windows
+        asyncio.get_running_loop().remove_reader(listener)
+    for _ in range(3):
+        await asyncio.sleep(0)
     server.close()
     writers = list(clients.values())
     for conversation in clients:

@@ -3,10 +3,8 @@
 import json
 import os
 import random
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -14,17 +12,16 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from benchmarks._forked import forked
 from fkd import checkpoint
 
 FLIPS = 1000
 
-WRITER = """
-import sys, torch
-from fkd import checkpoint
-for number in range(1, 1000):
-    checkpoint.write(sys.argv[1], {"x": torch.full((500_000,), float(number))}, {"number": number})
-    print(number, flush=True)
-"""
+
+def write_again_and_again(path: Path, told: Connection) -> None:
+    for number in range(1, 1000):
+        checkpoint.write(path, {"x": torch.full((500_000,), float(number))}, {"number": number})
+        told.send(number)
 
 
 def tensors() -> dict[str, Tensor]:
@@ -216,16 +213,17 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_file(tmp_path):
     draw = random.Random(0)
     path, last = tmp_path / "x", 0
     for _ in range(5):
-        command = [sys.executable, "-c", WRITER, str(path)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout
+        here, there = forked().Pipe(duplex=False)
+        process = forked().Process(target=write_again_and_again, args=(path, there))
+        process.start()
+        there.close()
+        with here:
             for _ in range(draw.randrange(1, 20)):
-                last = int(process.stdout.readline())
-            with_luck_within = draw.random() * 0.01
-            try:
-                process.wait(with_luck_within)
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
+                assert here.poll(60)
+                last = here.recv()
+            process.join(draw.random() * 0.01)  # with luck in the writing
+            process.kill()
+            process.join()
         read = checkpoint.read(path)["x"]
         assert (read == read[0]).all() and read[0] == checkpoint.about(path)["number"] >= last
     checkpoint.write(path, {})

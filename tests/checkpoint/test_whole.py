@@ -3,27 +3,20 @@
 import errno
 import os
 import resource
-import signal
 import stat
 import subprocess
-import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
 
+from benchmarks._forked import forked
 from fkd.checkpoint import remove_left_overs, whole
-
-KILLED = """
-import sys, time
-from fkd.checkpoint import whole
-with whole(sys.argv[1]) as temporary:
-    temporary.write_text("half")
-    print("writing", flush=True)
-    time.sleep(60)
-"""
 
 
 def names(folder: Path) -> list[str]:
@@ -35,16 +28,25 @@ def put(path: Path, text: str) -> None:
         temporary.write_text(text)
 
 
+def write_half(path: Path, told: Connection) -> None:
+    with whole(path) as temporary:
+        temporary.write_text("half")
+        told.send("writing")
+        time.sleep(60)
+
+
 @contextmanager
-def writing(path: Path) -> Iterator[subprocess.Popen[str]]:
+def writing(path: Path) -> Iterator[ForkServerProcess]:
     """Another process in the middle of writing `path`."""
-    command = [sys.executable, "-c", KILLED, str(path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout and process.stdout.readline() == "writing\n"
-        try:
-            yield process
-        finally:
-            process.kill()
+    here, there = forked().Pipe(duplex=False)
+    process = forked().Process(target=write_half, args=(path, there))
+    process.start()
+    try:
+        assert here.poll(60) and here.recv() == "writing"
+        yield process
+    finally:
+        process.kill()
+        process.join()
 
 
 @contextmanager
@@ -199,8 +201,8 @@ def test_a_disk_that_is_only_read_is_an_error_of_the_system(tmp_path):
 def test_a_killed_writer_leaves_the_old_file_and_the_next_one_cleans_up(tmp_path):
     put(tmp_path / "x", "old")
     with writing(tmp_path / "x") as process:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.kill()
+        process.join()
     assert (tmp_path / "x").read_text() == "old"
     assert len(names(tmp_path)) == 2 and names(tmp_path)[0].endswith(".fkd-partial")
     put(tmp_path / "y", "another")  # a file of another name is none of its business

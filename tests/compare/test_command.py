@@ -129,14 +129,14 @@ def test_networks_data_and_a_recipe_of_ones_own(elsewhere, monkeypatch, capsys):
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # the loader's, from Python 3.12 on
 def test_a_recipe_by_one_word_on_images_of_another_size(images, memory):
     out = run(
-        *("--dataset", "folder", "--root", str(images), "--image-size", "48", "--memory", memory),
+        *("--dataset", "folder", "--root", str(images), "--image-size", "24", "--memory", memory),
         *("--recipe", "crd", "--teacher-model", "resnet8", "--student-model", "resnet8"),
         *("--methods", "ce", "dkd", "--epochs", "8", "--batch-size", "10", "--seeds", "2"),
         "--no-compile",
     )
     results = Results.read(out)
     assert results.complete and results.config["optimizer"] == "sgd"
-    assert results.shapes["student"]["feature_map"] == (10, 64, 12, 12)
+    assert results.shapes["student"]["feature_map"] == (10, 64, 6, 6)
     assert results.teacher and results.teacher.live  # images are cropped anew in each step
     assert "augmented by crop and flip" in (out / "table.md").read_text()
 

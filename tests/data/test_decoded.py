@@ -1,11 +1,11 @@
 """Decoded images in the cache: when they are decoded anew, and how many at once."""
 
 import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping
+from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from benchmarks._forked import forked
 from fkd import checkpoint
 from fkd.data import _decoded, _folder
 from fkd.data._decoded import Decoded, decoded
@@ -174,26 +175,27 @@ def test_what_a_killed_writer_left_is_removed_and_a_living_ones_is_not(root, cac
     assert not old.exists() and new.exists()
 
 
+def sum_of(images: Mapping[str, Decoded]) -> int:
+    return sum(int(one.images.long().sum()) for one in images.values())
+
+
+def decode_together(root: Path, cache: Path, begin: Barrier, told: Connection) -> None:
+    images = _folder.splits(root, 64, 3)
+    begin.wait(60)
+    told.send(sum_of(decoded(images, cache)))
+
+
 @pytest.mark.slow
 def test_two_processes_that_decode_at_once_both_end_right(root, cache):
-    code = (
-        "import sys; from pathlib import Path; from fkd.data import _folder, _decoded;"
-        "images = _folder.splits(Path(sys.argv[1]), 64, 3);"
-        "input(); result = _decoded.decoded(images, Path(sys.argv[2]));"
-        "print(sum(int(one.images.long().sum()) for one in result.values()))"
-    )
-    command = [sys.executable, "-c", code, str(root), str(cache)]
-    both = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
-    for one in both:  # let both begin together
-        assert one.stdin is not None
-        one.stdin.write("\n")
-        one.stdin.flush()
-    sums = [int(one.communicate()[0]) for one in both]
-    expected = sum(int(one.images.long().sum()) for one in load(root, cache).values())
-    assert sums == [expected] * 2 and [one.returncode for one in both] == [0, 0]
+    begin, (here, there) = forked().Barrier(2), forked().Pipe(duplex=False)
+    arguments = root, cache, begin, there
+    both = [forked().Process(target=decode_together, args=arguments) for _ in range(2)]
+    for one in both:
+        one.start()
+    sums = [here.recv() for _ in both if here.poll(60)]
+    for one in both:
+        one.join(60)
+    assert sums == [sum_of(load(root, cache))] * 2 and [one.exitcode for one in both] == [0, 0]
     assert len(list(cache.iterdir())) == 1
 
 

@@ -36,11 +36,11 @@ def test_a_stage_that_hangs_is_ended_with_all_that_it_started(tmp_path):
         f"subprocess.Popen([sys.executable, '-c', {child + '; time.sleep(600)'!r}, sys.argv[1]]);"
         "time.sleep(600)"
     )
-    hanging = python("hanging", parent, str(tmp_path / "child"), seconds=5.0)
+    hanging = python("hanging", parent, str(tmp_path / "child"), seconds=3.0)
     good = python("good", WRITES, str(tmp_path / "good"))
     outcomes = list(run([hanging, good], tmp_path, 70.0))
     assert [outcome.ended for outcome in outcomes] == ["out of time", "done"]
-    assert outcomes[0].why == "after 5 s"
+    assert outcomes[0].why == "after 3 s"
     with pytest.raises(ProcessLookupError):
         while True:  # what nobody waits for is a process until the system has buried it
             os.kill(int((tmp_path / "child").read_text()), 0)

@@ -196,7 +196,7 @@ torch.set_num_threads(1)
 from compare._setup.test_estimate import estimate_of, noise
 before = noise(members=1, examples=32, layout=sys.argv[1])
 for _ in before.run(): pass
-made = noise(members=8, examples=512, layout=sys.argv[1])
+made = noise(members=8, examples=256, layout=sys.argv[1])
 estimate = estimate_of(made)
 held = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 Path("/proc/self/clear_refs").write_text("5")  # the peak is this process's from here on

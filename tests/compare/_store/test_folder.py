@@ -1,42 +1,34 @@
 """A run's folder: one process at a time writes there, and only a run's folder is taken."""
 
-import os
-import signal
-import subprocess
-import sys
+import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 
+from benchmarks._forked import forked
 from fkd.compare._store.folder import RunFolder, run_in
 
-ROOT = Path(__file__).parents[3]
 IDENTITY = {"config": {"epochs": 2, "seeds": (3, 5)}}
 REST = b'"options": null, "identity": {}, "environment": {}'  # of a run.json
-HOLDS = """
-import sys
-from fkd.compare._store.folder import RunFolder
-folder = RunFolder(sys.argv[1], {"config": {"epochs": 2, "seeds": (3, 5)}})
-print("held", flush=True)
-sys.stdin.read()
-"""
+
+
+def hold(path: Path, told: Connection) -> None:
+    folder = RunFolder(path, IDENTITY)
+    told.send(folder.notes)
+    time.sleep(600)
 
 
 @pytest.fixture
 def other(tmp_path):
     """Another process, which holds the folder until it ends."""
-    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLDS, str(tmp_path / "run")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
-        text=True,
-    )
-    with process:
-        assert process.stdout is not None and process.stdout.readline() == "held\n"
-        yield process
-        process.kill()
+    here, there = forked().Pipe(duplex=False)
+    process = forked().Process(target=hold, args=(tmp_path / "run", there))
+    process.start()
+    assert here.poll(60) and here.recv() == []
+    yield process
+    process.kill()
+    process.join()
 
 
 @pytest.mark.slow
@@ -46,8 +38,8 @@ def test_a_second_process_is_refused_while_the_first_lives(other, tmp_path):
         with pytest.raises(ValueError, match=r"^folder: another process is writing to .*; wait"):
             RunFolder(tmp_path / "run", IDENTITY)
     assert (tmp_path / "run" / "run.json").read_bytes() == told
-    other.send_signal(signal.SIGKILL)
-    other.wait()
+    other.kill()
+    other.join()
     RunFolder(tmp_path / "run", IDENTITY).close()
     assert (tmp_path / "run" / "run.json").read_bytes() == told
 
