@@ -66,7 +66,8 @@ class Compiled:
 
     def __init__(self, function: Callable[..., Any], eager: Callable[..., Any] | None = None):
         self.function, self.eager = function, eager
-        self.run, self.is_read = _compiled_by_running(function), False
+        self.is_read = not _can_be_run()
+        self.run = compiled(function) if self.is_read else _compiled_by_running(function)
 
     def __call__(self, *inputs: Any) -> Any:
         while True:
@@ -96,8 +97,20 @@ class Compiled:
         self.run = self.eager
 
 
+def _can_be_run() -> bool:
+    """Whether this torch has what `_run_by_compiler` takes, which is torch's own: 2.11 to 2.14."""
+    import torch._dynamo  # slow to import, and torch.compile does it too
+    from torch._subclasses import fake_tensor
+
+    return (
+        hasattr(torch._dynamo, "nonstrict_trace")
+        and hasattr(torch.compiler, "_is_compiling_flag")
+        and hasattr(fake_tensor.fake_tensor_tls, "allow_non_fake_inputs_override")
+    )
+
+
 def _compiled_by_running(function: Callable[..., Any]) -> Callable[..., Any]:
-    from torch._dynamo import nonstrict_trace  # slow to import, and torch.compile does it too
+    from torch._dynamo import nonstrict_trace
 
     return compiled(nonstrict_trace(partial(_run_by_compiler, function)))
 

@@ -11,7 +11,7 @@ from fkd import methods, optim
 from fkd.data import Batch, Resident
 from fkd.distillation import Distillation, distill
 from fkd.ensemble import ensemble
-from fkd.execution import Plan, lay, why_not_compile
+from fkd.execution import Plan, _compile, lay, why_not_compile
 from fkd.execution._compile import Compiled
 from fkd.model import functional
 from fkd.train import Students, train
@@ -111,6 +111,14 @@ def test_a_tensor_beside_the_inputs_is_read_anew_at_each_call():
     factor.fill_(2.0)
     assert torch.equal(function(x), 2 * x)
     assert function.is_read and not seen
+
+
+@pytest.mark.plain
+def test_a_torch_without_what_running_takes_reads(monkeypatch):
+    monkeypatch.setattr(_compile, "_can_be_run", lambda: False)
+    torch._dynamo.reset()
+    function = Compiled(lambda x: 2 * x)
+    assert function.is_read and torch.equal(function(torch.ones(2)), torch.full((2,), 2.0))
 
 
 @pytest.mark.plain
