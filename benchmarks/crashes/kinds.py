@@ -22,7 +22,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "a sweep": {"sweep": {"lr": [0.001, 0.01]}},
     "a live teacher": {"teacher_memory": 0.0},
     "running averages": {"optimizer": optim.averaged(optim.adam(0.01), decay=0.9)},
-    "an order for each seed": {"order": "own"},
+    "an order for all seeds": {"order": "shared"},
     # In rounds of two, two and one.
     "two stages": {"resolution": 0.1, "max_seeds": 5},
     "a head with a memory": {"methods": {"ce": methods.ce(), "crd": methods.crd(negatives=4)}},

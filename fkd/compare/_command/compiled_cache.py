@@ -1,11 +1,16 @@
 """Where the compiler keeps what it compiled, so that the next run is faster."""
 
+import hashlib
 import os
+from pathlib import Path
 
 import torch
 from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
+from fkd import execution
 from fkd.data import datasets
+
+OPERATORS = Path(execution.__file__).with_name("convolution")
 
 
 def keep_compiled() -> None:
@@ -15,13 +20,15 @@ def keep_compiled() -> None:
     before anything is compiled. A `TORCHINDUCTOR_CACHE_DIR` that the user set stays as it is, and
     so does torch's default where fkd's cache cannot be written.
 
-    Each instruction set and number of threads has a folder of its own: what was compiled under
-    others is taken from a common one without a word, and gives wrong numbers.
+    Each instruction set, number of threads and version of fkd's own operators has a folder of its
+    own: what was compiled under others is taken from a common one without a word, and gives wrong
+    numbers.
     """
     # once parts of torch are imported, the variable holds torch's own default
     if os.environ.get("TORCHINDUCTOR_CACHE_DIR") not in (None, default_cache_dir()):
         return
-    kind = f"{torch.backends.cpu.get_cpu_capability().lower()}-{torch.get_num_threads()}"
+    capability = torch.backends.cpu.get_cpu_capability().lower()
+    kind = f"{capability}-{torch.get_num_threads()}-{_version()}"
     folder = datasets.cache_dir().absolute() / "compiled" / kind
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -29,3 +36,9 @@ def keep_compiled() -> None:
         return
     if os.access(folder, os.W_OK):
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
+
+
+def _version() -> str:
+    """That of the operators, by their source: the compiler knows no more of them than a name."""
+    sources = b"".join(path.read_bytes() for path in sorted(OPERATORS.glob("*.py")))
+    return hashlib.sha256(sources).hexdigest()[:8]

@@ -93,7 +93,7 @@ def test_a_run_that_fails_on_its_own_is_no_measure(tmp_path):
 @pytest.mark.slow
 def test_a_run_of_other_seeds_is_found_to_differ(tmp_path):
     # Two kinds of one network: all that differs are numbers.
-    expected, seconds = whole(Small("an order for each seed", tmp_path / "whole"))
+    expected, seconds = whole(Small("an order for all seeds", tmp_path / "whole"))
     tally = Tally()
     other = Small("a teacher that is trained", tmp_path / "other", seconds)
     list(killed(other, 0, expected, random.Random(0), tally))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fkd.compare._command import compiled_cache
 from fkd.compare._command.compiled_cache import keep_compiled
 
 NAME = "TORCHINDUCTOR_CACHE_DIR"
@@ -35,6 +36,18 @@ def test_each_instruction_set_and_number_of_threads_has_its_own(monkeypatch):
         keep_compiled()
         folders.add(os.environ[NAME])
     assert len(folders) == 3
+
+
+def test_each_version_of_the_operators_has_its_own(monkeypatch, tmp_path):
+    folders = set()
+    assert any(compiled_cache.OPERATORS.glob("*.py"))
+    monkeypatch.setattr(compiled_cache, "OPERATORS", tmp_path)
+    for source in ("x + y", "x - y"):
+        (tmp_path / "operators.py").write_text(source)
+        monkeypatch.delenv(NAME, raising=False)
+        keep_compiled()
+        folders.add(os.environ[NAME])
+    assert len(folders) == 2
 
 
 def test_the_users_own_choice_stays(monkeypatch, tmp_path):
