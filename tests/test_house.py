@@ -40,7 +40,7 @@ PARTS = [
     "testing",
 ]
 # The folders of a comparison, in CONTRIBUTING's order: none imports from one that is below it.
-FOLDERS = ["_setup", "_job", "_store", "presentation", "_command", "report"]
+FOLDERS = ["_setup", "_job", "_store", "presentation", "_command", "report", "_several"]
 # Imports within a function that close a circle: a record loads what writes and draws it when asked.
 LATE = {
     ("fkd.compare.results", "fkd.compare.presentation.table"),
@@ -50,8 +50,6 @@ LATE = {
     ("fkd.compare.variance", "fkd.compare.presentation.variance_figures"),
     ("fkd.compare.teachers", "fkd.compare.presentation.teachers_table"),
     ("fkd.compare.teachers", "fkd.compare.presentation.teachers_figures"),
-    ("fkd.compare.command", "fkd.compare._command.vary"),
-    ("fkd.compare.command", "fkd.compare._command.teachers"),
 }
 
 

@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.console import Console
+
 from fkd.compare._command.console import READER_GONE, consoles, reader_gone
 from fkd.compare._command.parser import Format, Parser, read
 from fkd.compare._command.paths import path_of
 from fkd.compare.report._file import write
+from fkd.compare.report._records import Record
 from fkd.compare.report._records import read as read_record
 
 NAME = "report"  # the word behind `python -m fkd.compare` that asks for it
@@ -35,6 +38,18 @@ def main(arguments: Sequence[str]) -> int:
         return 130
     console.print(f"Written to {output}", markup=False, soft_wrap=True)
     return READER_GONE if reader_gone(console) else 0
+
+
+def write_all(record: Record, folder: Path, errors: Console) -> int:
+    """Write a record, its pictures and its report into a folder; return 1 where they cannot be."""
+    try:
+        record.write(folder)
+        record.draw(folder)
+        write(folder / FILE, {folder.name: record})
+    except (OSError, ValueError) as error:  # the last of a file that is not fkd's
+        errors.print(f"compare: the results cannot be written: {error}", markup=False)
+        return 1
+    return 0
 
 
 def _asked(arguments: Sequence[str]) -> tuple[dict[str, Path], Path]:

@@ -8,8 +8,8 @@ from rich.console import Console
 
 from fkd.compare import Variance
 from fkd.compare._accord import Accord
-from fkd.compare._command.each_teacher import Trained, finish
-from fkd.compare.command import End
+from fkd.compare._command.carry_out import End
+from fkd.compare._several.each_teacher import Trained, finish
 from fkd.compare.failure import Failure
 from fkd.compare.report import _file
 from fkd.distributed import Mesh

@@ -3,9 +3,9 @@ their own."""
 
 from rich.console import Console
 
-from fkd.compare import command
-from fkd.compare._command.each_teacher import finish, train_each
+from fkd.compare._command.carry_out import failed
 from fkd.compare._command.options import Config
+from fkd.compare._several.each_teacher import finish, train_each
 from fkd.compare.failure import RankError
 from fkd.compare.presentation import teachers_table
 from fkd.compare.run import TEACHER_SEED
@@ -23,7 +23,7 @@ def teachers(config: Config, mesh: Mesh, console: Console, errors: Console, begi
     try:
         trained = train_each(config, seeds, mesh, console, errors, begin)
     except RankError as error:
-        return command.failed(error, errors)
+        return failed(error, errors)
     begun = [run for run in trained.runs if run.methods or run.failed]
     if mesh.rank or len(begun) < 2:
         return finish(trained, None, [], [], console, errors)

@@ -8,11 +8,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from fkd.compare import command
 from fkd.compare._accord import Accord
+from fkd.compare._command.carry_out import End, carry_out, tell_end
 from fkd.compare._command.options import Config
+from fkd.compare._command.prepare import named_folder, prepare, shared_folder
 from fkd.compare._store.folder import RunFolder
 from fkd.compare.presentation import table
+from fkd.compare.report.command import write_all
 from fkd.compare.results import Results
 from fkd.compare.teachers import Teachers
 from fkd.compare.variance import Variance
@@ -26,7 +28,7 @@ class Trained:
 
     folder: Path
     runs: list[Results]
-    end: command.End
+    end: End
 
 
 def train_each(
@@ -45,20 +47,20 @@ def train_each(
     accord, place, end, runs = Accord(mesh), None, None, []
     try:
         with accord.together("the start"):
-            folder = command.named_folder(config)
-            comparison = command.prepare(config, console, mesh, teacher_seeds[0])
-            folder = command.shared_folder(folder, config, accord)
+            folder = named_folder(config)
+            comparison = prepare(config, console, mesh, teacher_seeds[0])
+            folder = shared_folder(folder, config, accord)
         place = RunFolder(folder, {"config": config.asked}, config.raw, accord)
         for seed in teacher_seeds:
             if runs:  # all that can be refused was refused with the first
                 begin = time.perf_counter()
-                comparison = command.prepare(config, console, mesh, seed)
+                comparison = prepare(config, console, mesh, seed)
             training = comparison.run(
                 folder / _name(config, seed),
                 checkpoint_minutes=config.checkpoint_minutes,
                 options=config.raw,
             )
-            end = command.carry_out(comparison, training, console, errors, begin)
+            end = carry_out(comparison, training, console, errors, begin)
             runs.append(comparison.results)
             if end.code or end.signal is not None or comparison.results.waiting:
                 break
@@ -87,11 +89,11 @@ def finish(
     which a failure with any teacher counts."""
     code = trained.end.code
     if record is not None and (record.accuracy or record.failed):
-        code = command.write_all(record, trained.folder, errors) or code
+        code = write_all(record, trained.folder, errors) or code
         for one in tables:
             table.show(console, one)
         for line in lines:
             console.print(line, markup=False, highlight=False)
     failed = {name: why for run in trained.runs for name, why in run.failed.items()}
     last = replace(trained.runs[-1], failed=failed)
-    return command.tell_end(trained.end, code, last, trained.folder, console, errors)
+    return tell_end(trained.end, code, last, trained.folder, console, errors)

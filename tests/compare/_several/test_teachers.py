@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from compare._command.test_vary import tiny
+from compare._several.test_vary import tiny
 
 from fkd.compare import Results, Teachers, command
 

@@ -2,9 +2,9 @@
 
 from rich.console import Console
 
-from fkd.compare import command
-from fkd.compare._command.each_teacher import finish, train_each
+from fkd.compare._command.carry_out import failed
 from fkd.compare._command.options import Config
+from fkd.compare._several.each_teacher import finish, train_each
 from fkd.compare.failure import RankError
 from fkd.compare.presentation import variance_table
 from fkd.compare.run import TEACHER_SEED
@@ -23,7 +23,7 @@ def vary(config: Config, mesh: Mesh, console: Console, errors: Console, begin: f
     try:
         trained = train_each(config, seeds, mesh, console, errors, begin)
     except RankError as error:
-        return command.failed(error, errors)
+        return failed(error, errors)
     if mesh.rank or len(trained.runs) < len(seeds):
         return finish(trained, None, [], [], console, errors)
     variance = Variance.of(factorial, trained.runs)
