@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from fkd.compare import Progress, command
+from fkd.compare._command import carry_out
 from fkd.compare._command.console import Display
 
 TOLD = "FKD_ELASTIC_TOLD"  # in the environment: the file for what it tells
@@ -82,6 +83,6 @@ def main(*arguments: str) -> None:
     rank, ranks = (int(os.environ.get(name, "0")) for name in ("RANK", "WORLD_SIZE"))
     tell(Life(rank, ranks or 1, os.getpid(), born(os.getpid()), os.getppid()))
     torch.set_num_threads(1)
-    command.Display = TellingDisplay
+    carry_out.Display = TellingDisplay
     if code := command.main(arguments):
         sys.exit(code)
