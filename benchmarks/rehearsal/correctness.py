@@ -13,9 +13,9 @@ are of either sign and so add to √(u n) of them, where the n of the gradient a
 of them alone is 1/√n, which is added where one in all steps is not out of the question. In float64
 it is, and nothing of a wrong layout, batch, mask or update would hide under that bound.
 
-Each compiled way is a graph of its own to compile, 30 s on a core beside others. So kd alone is held
-in all of them. The other methods are compiled in float32 alone, `ONCE`: in it fkd's own kernels
-compute, and of the precisions that have them its bound is the tightest.
+Each compiled way is a graph of its own, which takes a minute to compile on a core beside others. So
+kd alone is held in all of them. The other methods are compiled in float32 alone, `ONCE`: in it
+fkd's own kernels compute, and of the precisions that have them its bound is the tightest.
 
 Steps that follow carry a kink that was crossed further and further: after sixteen in float32 on a
 CPU, seven of twelve members were 0.007 to 0.1 off, and the others 0.000006. So what is rounded

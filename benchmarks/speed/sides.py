@@ -202,7 +202,7 @@ def fkd_side(side: Side) -> Run:
 
 
 def rows(source: Resident, side: Side) -> list[Tensor]:
-    """The rows of an epoch's batches: [batch], or with an order for each member [members, batch]."""
+    """The rows of an epoch's batches: [batch], or of an order for each member [members, batch]."""
     if side.order == "shared":
         return list(source.feeds(seed=0, epoch=0))
     each = [source.feeds(seed, epoch=0) for seed in range(side.members)]
