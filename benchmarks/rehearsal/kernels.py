@@ -4,7 +4,8 @@ python -m benchmarks.rehearsal.kernels --device cuda --members 32 --precision bf
 
 Profiled are steps as `benchmarks/speed` times them, on a GPU replayed from a CUDA graph: of the
 teacher, which is one network of its own and in a run of ten epochs not compiled, and of students
-that share an order of batches or have one each. Beside the kernels' own time stands the time of the
+that share an order of batches or have one each: what is read, and cropped and flipped, is compiled
+in none, so that these show what it takes. Beside the kernels' own time stands the time of the
 whole, in which a GPU may wait. On a CPU, where there are no kernels, the operators stand in for
 them. Each step is written as it comes, and one that fails is a row that says so.
 """
@@ -69,11 +70,13 @@ def steps_of(
     """The steps that are profiled, in order of worth; without the compiler all are as they are."""
     how: Compile = "step" if compiles else "none"
     students = Side("fkd", method, precision, members, device=device, compile=how)
+    own = replace(students, order="own")
     teacher = Side("fkd", "ce", precision, device=device, compile="none", network="deepnn")
     every = {
         "teacher": teacher,
         "students": students,
-        "students, an order each": replace(students, order="own"),
+        "students, an order each": own,
+        "students, an order each, cropped and flipped": replace(own, augment=True),
     }
     return every | ({"teacher, compiled": replace(teacher, compile="step")} if compiles else {})
 

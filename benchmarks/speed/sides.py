@@ -18,7 +18,8 @@ from benchmarks.speed import rivals
 from benchmarks.speed.rivals import MEAN, STD, hfta, jax, torchdistill, tutorial
 from benchmarks.speed.timed import Run, Unavailable
 from fkd import evaluate, execution, optim
-from fkd.data import Normalize, Resident
+from fkd._random import Key
+from fkd.data import Crop, Flip, Normalize, Resident, chain
 from fkd.distillation import distill
 from fkd.ensemble import Order, ensemble
 from fkd.execution import PRECISIONS, Compile, Layout, Plan
@@ -42,7 +43,8 @@ class Side:
     `cached` outputs of the teacher are looked up, others are computed with each batch; `kept` is
     for the tutorial on a CPU, with fkd's setting of the C library, whose default takes page faults
     at some steps and not at others. fkd's alone are the rest: the `network`, whether its members
-    have one `order` of batches, and `layout` and `compile` of its plan.
+    have one `order` of batches, whether images are cropped and flipped, and `layout` and `compile`
+    of its plan.
     """
 
     loop: str
@@ -57,6 +59,7 @@ class Side:
     compile: Compile = "step"
     network: str = "lightnn"
     order: Order = "shared"
+    augment: bool = False
 
     def __str__(self) -> str:
         return f"{self.name}, {self.method}, {self.precision}, members: {self.members}"
@@ -180,7 +183,10 @@ def fkd_side(side: Side) -> Run:
     method = METHODS[side.method]()
     names = {name for term in method.values() for name in term.targets} - {"labels"}
     targets = {"labels": labels} | {name: outputs(side, name) for name in names}
-    source = Resident(images, targets, batch_size=BATCH, transform=Normalize(MEAN, STD))
+    # In `transform`, for what stands for the teacher's outputs follows any image.
+    moved = (Crop(), Flip()) if side.augment else ()
+    transform = chain(*moved, Normalize(MEAN, STD))
+    source = Resident(images, targets, batch_size=BATCH, transform=transform)
     student = functional(named(side.network, CLASSES), PRECISIONS[side.precision])
     rule = distill(student, method, optim.adam(1e-3), next(source.in_order(BATCH)))
     state = ensemble(rule).init(range(side.members))
@@ -188,7 +194,8 @@ def fkd_side(side: Side) -> Run:
     plan = Plan(side.layout, compile=side.compile)
     plan = plan.settle(torch.device(side.device), EXAMPLES, side.members)
     advance = execution.lay(rule, plan, order=side.order)
-    take = execution.runner(lambda feed: advance(state, source.read(feed)), state, plan.graph)
+    key = Key(*torch.zeros(2, dtype=torch.int64, device=side.device))
+    take = execution.runner(lambda feed: advance(state, source.read(feed, key)), state, plan.graph)
     at_once = max(plan.graph, 1)
     feeds = rivals.endless(rows(source, side))
 

@@ -25,7 +25,7 @@ def test_fkd_trains_compiled():
     "side",
     [
         *(Side("fkd", method, p, 2) for method in rivals.METHODS for p in ("fp32", "bf16")),
-        Side("fkd", members=2, order="own"),
+        Side("fkd", members=2, order="own", augment=True),
     ],
     ids=lambda side: f"{side.method}-{side.precision}-{side.order}",
 )
