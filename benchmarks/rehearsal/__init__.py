@@ -1,7 +1,7 @@
 """All that is measured on a GPU, stage by stage in order of worth, in a time that is given.
 
-    python benchmarks/gpu.py --minutes 9 --output benchmarks/results/gpu-h100
-    python benchmarks/gpu.py --minutes 3 --stages images table-bf16 --root cifar10-jpeg.tar.xz
+    python benchmarks/gpu.py --root cifar10-jpeg.tar.xz --minutes 9 --output runs/gpu-h100
+    python benchmarks/gpu.py --root cifar10-jpeg.tar.xz --minutes 3 --stages images table-bf16
     python benchmarks/gpu.py --rehearse
 
 A stage is a process of its own with a limit of its own. It writes what it measured into a folder of

@@ -1,9 +1,9 @@
 """Which stages there are, in order of worth: what is asked of each on a GPU, and in a rehearsal.
 
 First comes what no GPU has measured yet. The seconds beside each stage are what it should take on
-an H100 with 16 cores, by what was measured there: a step of 32 LightNNs is compiled in 25 to 30 s
-beside three others and in 10 to 15 s alone, on one core beside others in 60; ResNet-20 in over 60.
-A process that imports torch and finds the GPU takes 10 s. A stage's limit is a little more.
+an H100 with 16 cores. A step of 32 LightNNs was compiled there in 25 to 30 s beside three others
+and in 10 to 15 s alone; one core should take 60, and a step of ResNet-20 over 60 on all. A process
+that imports torch and finds the GPU takes 10 s. A stage's limit is a little more than its seconds.
 """
 
 import math
@@ -23,8 +23,9 @@ FEW = (
 )
 TABLE = f"--methods {' '.join(METHODS)} --dataset folder"
 TABLE_OF_FEW = f"{TABLE} --device cpu --seeds 2 --epochs 1 --batch-size 4 --no-compile"
-# The first stages, which hold what no GPU has measured yet, and the minutes that their limits take.
-UNMEASURED, MINUTES = ("suite", "correctness", "networks", "kernels", "jax", "memory"), 9
+# What no GPU has measured yet, in whole or in part: the first stages.
+UNMEASURED = ("suite", "correctness", "networks", "kernels", "jax", "memory")
+MINUTES = 9  # that the limits of these come to, where nobody lends a GPU for longer
 
 
 class Planned(NamedTuple):
@@ -132,7 +133,7 @@ PLAN = (
         TABLE_OF_FEW,
         needs_images=True,
     ),
-    # What follows is measured, but for live teachers, or asks for no more than the race does.
+    # What follows is measured already, or answers less.
     Planned(
         "ladder-bf16",
         "benchmarks.speed",
