@@ -97,6 +97,7 @@ def in_this_process(stage: Stage, log: Path, limit: float, variables: Mapping[st
 @pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
 def test_every_stage_runs_and_writes(archive, tmp_path, monkeypatch):
     monkeypatch.setattr("benchmarks.rehearsal.stage._run", in_this_process)
+    monkeypatch.setattr("benchmarks.speed.sides.BATCH", 8)
     out = tmp_path / "out"
     flags = ["--rehearse", "--root", str(archive), "--output", str(out), "--stages", *EACH]
     assert command.main(flags) == 0

@@ -58,7 +58,8 @@ def test_a_step_of_each_kind_is_profiled():
 
 
 @pytest.mark.slow
-def test_a_run_on_a_cpu_tells_operators(tmp_path, capsys):
+def test_a_run_on_a_cpu_tells_operators(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(kernels.sides, "BATCH", 8)
     flags = ["--members", "1", "--precision", "fp32", "--steps", "1", "--no-compile"]
     assert kernels.main([*flags, "--output", str(tmp_path / "out")]) == 0
     results = json.loads((tmp_path / "out" / "kernels.json").read_text())
