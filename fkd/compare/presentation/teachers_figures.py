@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from fkd.compare.presentation import _drawable, figures
+from fkd.compare.presentation._caption import state
 from fkd.compare.presentation._drawable import percent
-from fkd.compare.presentation.teachers_table import state
 from fkd.compare.teachers import Teachers
 
 TEXT = (

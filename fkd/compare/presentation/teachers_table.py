@@ -3,9 +3,9 @@
 from rich import box
 from rich.table import Table
 
-from fkd.compare._sentence import listed, missing, points
+from fkd.compare._sentence import listed, points
 from fkd.compare.presentation import variance_table
-from fkd.compare.presentation._caption import where_and_when
+from fkd.compare.presentation._caption import state, where_and_when
 from fkd.compare.presentation._numbers import bounds, number
 from fkd.compare.presentation.table import cell, lines_of
 from fkd.compare.teachers import Teachers, differs
@@ -16,14 +16,8 @@ WORDS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
 
 def tables(record: Teachers, style: box.Box = box.SIMPLE_HEAD) -> list[Table]:
     """The methods and their differences, the teachers, and what varies."""
-    parts = {name: record.of_method(name) for name in record.finite}
-    base = record.baseline
-    parts |= {f"{name} − {base}": record.of_difference(name) for name in record.compared}
-    return [
-        _methods(record, style),
-        _teachers(record, style),
-        variance_table.of_parts(parts, style),
-    ]
+    each = _methods(record, style), _teachers(record, style)
+    return [*each, variance_table.table(record, style)]
 
 
 def _methods(record: Teachers, style: box.Box) -> Table:
@@ -84,15 +78,7 @@ def sentence(record: Teachers) -> str:
         for name, one in rest
         if differs(one.on_these)
     ]
-    return "; ".join(told + lacking(record)) + "."
-
-
-def lacking(record: Teachers) -> list[str]:
-    """Which teachers and methods are not in the record, and why, in clauses."""
-    told = missing(record.waiting, list(record.failed), " with all teachers")
-    if record.teachers_asked > len(record.teacher_seeds):
-        told.append(f"{len(record.teacher_seeds)} of {record.teachers_asked} teachers have ended")
-    return told
+    return "; ".join(told + record.lacking) + "."
 
 
 def _clause(name: str, mean: float, within: Bounds, base: str) -> str:
@@ -106,11 +92,6 @@ def _count(record: Teachers) -> str:
     """How many teachers there are: up to twelve in words."""
     count = len(record.teacher_seeds)
     return dict(enumerate(WORDS, start=2)).get(count, str(count))
-
-
-def state(record: Teachers) -> str:
-    """What is not whole, in front of all else."""
-    return "" if record.whole else f"INCOMPLETE: {'; '.join(lacking(record))}. "
 
 
 def caption(record: Teachers) -> str:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fkd.compare.presentation import _drawable, figures
-from fkd.compare.presentation.variance_table import state
+from fkd.compare.presentation._caption import state
 from fkd.compare.variance import Variance, deviation
 from fkd.statistics import Component
 
@@ -40,22 +40,12 @@ def write(folder: Path, variance: Variance) -> None:
         figures.save(both(variance), folder / "variance.png")
 
 
-def of_accuracy(variance: Variance) -> Parts:
-    """What each source brings into each method's accuracy."""
-    return {name: variance.of_method(name) for name in variance.finite}
-
-
-def of_difference(variance: Variance) -> Parts:
-    """What each source brings into each difference from the baseline."""
-    return {name: variance.of_difference(name) for name in variance.compared}
-
-
 def both(variance: Variance) -> Figure:
     """Left what varies in accuracies, right in differences, and below what they are."""
-    panels = {"Accuracy after the last epoch": _rows(of_accuracy(variance))}
+    panels = {"Accuracy after the last epoch": _rows(variance.of_methods)}
     if variance.compared:
         base = _drawable.name(variance.baseline)
-        panels[f"Difference from {base}"] = _rows(of_difference(variance))
+        panels[f"Difference from {base}"] = _rows(variance.of_differences)
     most, frame = max(map(len, panels.values())), max(map(_frame, panels.values()))
     figure = Figure(figsize=(10, 1.5 + HEIGHT * most), layout="constrained")
     grid = figure.subplots(1, len(panels), squeeze=False).flatten()

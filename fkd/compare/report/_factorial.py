@@ -27,7 +27,7 @@ def part(key: str, name: str, variance: Variance) -> Part:
         key=key,
         name=name,
         title=f"What varies on {variance.summary}",
-        lacking="; ".join(variance_table.lacking(variance)),
+        lacking="; ".join(variance.lacking),
         question=[_which(variance), _students(variance)],
         conclusion=variance_table.concluded(variance),
         sections=[*_accuracy(key, variance), *_difference(key, variance)],
@@ -68,7 +68,7 @@ def _students(variance: Variance) -> str:
 
 
 def _accuracy(key: str, variance: Variance) -> list[Section]:
-    parts = variance_figures.of_accuracy(variance)
+    parts = variance.of_methods
     if not parts:
         return []
     means = {name: number(float(np.mean(variance.accuracy[name]))) for name in parts}
@@ -77,7 +77,7 @@ def _accuracy(key: str, variance: Variance) -> list[Section]:
 
 
 def _difference(key: str, variance: Variance) -> list[Section]:
-    parts = variance_figures.of_difference(variance)
+    parts = variance.of_differences
     if not parts:
         return []
     means = {name: number(float(np.mean(variance.difference(name))), "+") for name in parts}

@@ -17,7 +17,7 @@ def part(key: str, name: str, record: Teachers) -> Part:
         key=key,
         name=name,
         title=record.summary,
-        lacking="; ".join(teachers_table.lacking(record)),
+        lacking="; ".join(record.lacking),
         question=[_which(record), _students(record)],
         conclusion=[teachers_table.sentence(record)],
         sections=[_methods(key, record), _teachers(record), *_components(record)],
@@ -85,10 +85,7 @@ def _teachers(record: Teachers) -> Section:
 
 
 def _components(record: Teachers) -> list[Section]:
-    base = line(record.baseline)
-    parts = {name: record.of_method(name) for name in record.finite}
-    parts |= {f"{name} − {base}": record.of_difference(name) for name in record.compared}
-    if not parts:
+    if not record.finite:
         return []
     caption = "Deviation that teacher, seed and the rest bring, in points, and its 95 % interval"
-    return [Section("components", "What varies", [of_parts(caption, parts)])]
+    return [Section("components", "What varies", [of_parts(caption, record.components)])]
