@@ -5,14 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 
+from fkd.compare._sentence import line, listed
 from fkd.compare.presentation import variance_figures, variance_table
 from fkd.compare.presentation._numbers import number
 from fkd.compare.presentation.variance_table import DRAWN, SEEDS, TITLES
-from fkd.compare.report import _again, _question, _tables
+from fkd.compare.report import _question, _tables
 from fkd.compare.report._part import Part, Picture, Pictures, Section, drawn
 from fkd.compare.report._pictures import WIDTH
 from fkd.compare.report._table import Column, Row, Table
-from fkd.compare.report._words import line, listed
 from fkd.compare.variance import SHARED, Variance, deviation
 from fkd.compare.vary import TEACHER
 from fkd.statistics import Component
@@ -24,6 +24,7 @@ def part(key: str, name: str, variance: Variance) -> Part:
     """What the page shows of a factorial: its sources in accuracies and in differences."""
     config = {option: value for option, value in variance.config.items() if option != "seeds"}
     return Part(
+        variance,
         key=key,
         name=name,
         title=f"What varies on {variance.summary}",
@@ -31,14 +32,10 @@ def part(key: str, name: str, variance: Variance) -> Part:
         question=[_which(variance), _students(variance)],
         conclusion=variance_table.concluded(variance),
         sections=[*_accuracy(key, variance), *_difference(key, variance)],
-        failed=variance.failed,
         settings=_tables.settings(config, variance.baseline, {}),
         environment=_tables.environment(
             variance.device, variance.environment, {"total": variance.seconds}
         ),
-        command=_again.command(variance.config),
-        cut=_again.cut(variance.config),
-        versions=variance.environment,
     )
 
 

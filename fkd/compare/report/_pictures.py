@@ -9,11 +9,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from fkd.compare import conclusions
+from fkd.compare._sentence import line
 from fkd.compare.presentation import _drawable, sweep_figures
 from fkd.compare.presentation._drawable import percent
 from fkd.compare.report._part import Picture
 from fkd.compare.report._svg import PAINTS
-from fkd.compare.report._words import line
 from fkd.compare.results import Results
 
 WIDTH = 4.9  # inches, of 72 units each: what a telephone shows without making text small

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fkd.compare._sentence import line, listed
 from fkd.compare.presentation._numbers import number
-from fkd.compare.report._words import line, listed
 from fkd.compare.results import Results
 
 

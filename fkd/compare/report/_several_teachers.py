@@ -1,19 +1,20 @@
 """What several teachers told, as a part of the page."""
 
+from fkd.compare._sentence import line
 from fkd.compare.presentation import teachers_figures, teachers_table
 from fkd.compare.presentation._numbers import bounds, number
-from fkd.compare.report import _again, _question, _tables
+from fkd.compare.report import _question, _tables
 from fkd.compare.report._factorial import of_parts
 from fkd.compare.report._part import Part, Picture, Pictures, Section, drawn
 from fkd.compare.report._pictures import WIDTH
 from fkd.compare.report._table import Column, Row, Table
-from fkd.compare.report._words import line
 from fkd.compare.teachers import Teachers
 
 
 def part(key: str, name: str, record: Teachers) -> Part:
     """What the page shows of several teachers: the methods over all, each teacher, what varies."""
     return Part(
+        record,
         key=key,
         name=name,
         title=record.summary,
@@ -21,14 +22,10 @@ def part(key: str, name: str, record: Teachers) -> Part:
         question=[_which(record), _students(record)],
         conclusion=[teachers_table.sentence(record)],
         sections=[_methods(key, record), _teachers(record), *_components(record)],
-        failed=record.failed,
         settings=_tables.settings(record.config, record.baseline, {}),
         environment=_tables.environment(
             record.device, record.environment, {"total": record.seconds}
         ),
-        command=_again.command(record.config),
-        cut=_again.cut(record.config),
-        versions=record.environment,
     )
 
 

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fkd.compare import conclusions, sweep
+from fkd.compare._sentence import line
 from fkd.compare.conclusions import Difference
 from fkd.compare.presentation._caption import adjusted, why_at_odds
 from fkd.compare.presentation._numbers import bounds, number, p_value
 from fkd.compare.report._again import shown
 from fkd.compare.report._table import EMPTY, Column, Row, Table
-from fkd.compare.report._words import line
 from fkd.compare.results import Results
 from fkd.statistics import Paired, interval
 
