@@ -4,10 +4,10 @@ from rich import box
 from rich.table import Table
 
 from fkd.compare._sentence import listed, points
-from fkd.compare.presentation import variance_table
+from fkd.compare.presentation import _rows, variance_table
 from fkd.compare.presentation._caption import state, where_and_when
 from fkd.compare.presentation._numbers import bounds, number
-from fkd.compare.presentation.table import cell, lines_of
+from fkd.compare.presentation.table import failures
 from fkd.compare.teachers import Teachers, differs
 from fkd.statistics import Bounds
 
@@ -21,32 +21,23 @@ def tables(record: Teachers, style: box.Box = box.SIMPLE_HEAD) -> list[Table]:
 
 
 def _methods(record: Teachers, style: box.Box) -> Table:
-    rows = _empty(style, "method")
     like = f"teachers like these {_count(record)}"
-    for column in ("accuracy %", f"− {record.baseline}", "these teachers", like):
-        rows.add_column(cell(column, style), justify="right", no_wrap=True)
+    numbers = "accuracy %", f"− {record.baseline}", "these teachers", like
+    rows = _rows.empty(style, ["method"], numbers)
     for name, values in record.accuracy.items():
         told = ["", "", ""]
         if name in record.compared:
             mean, these, likely = record.over(name)
             told = [number(mean, "+"), *(bounds(b.low, b.high, "+") for b in (these, likely))]
-        rows.add_row(cell(name, style), number(float(values.mean())), *told)
+        rows.add_row(_rows.cell(name, style), number(float(values.mean())), *told)
     return rows
 
 
 def _teachers(record: Teachers, style: box.Box) -> Table:
-    rows = _empty(style, "teacher's seed")
-    for column in ("its accuracy %", *record.accuracy):
-        rows.add_column(cell(column, style), justify="right", no_wrap=True)
+    rows = _rows.empty(style, ["teacher's seed"], ["its accuracy %", *record.accuracy])
     for k, seed in enumerate(record.teacher_seeds):
         means = [number(float(values[k].mean())) for values in record.accuracy.values()]
         rows.add_row(str(seed), number(record.teacher_accuracy[k]), *means)
-    return rows
-
-
-def _empty(style: box.Box, first: str) -> Table:
-    rows = Table(box=style, padding=0 if style is box.SIMPLE_HEAD else (0, 1))
-    rows.add_column(first, no_wrap=True)
     return rows
 
 
@@ -113,6 +104,6 @@ def caption(record: Teachers) -> str:
 
 def markdown(record: Teachers) -> str:
     """The content of teachers.md: the sentence, the tables, who failed, the caption."""
-    failed = [f"- {name} failed: {why.reason:.300}" for name, why in record.failed.items()]
-    parts = [[sentence(record)], *map(lines_of, tables(record, box.MARKDOWN)), failed]
-    return "\n\n".join("\n".join(part) for part in [*parts, [caption(record)]] if part) + "\n"
+    each = [_rows.lines_of(one) for one in tables(record, box.MARKDOWN)]
+    failed = [f"- {line}" for line in failures(record.failed)]
+    return _rows.markdown([[sentence(record)], *each, failed, [caption(record)]])

@@ -5,8 +5,9 @@ from rich.table import Table
 
 from fkd.compare._over_runs import OverRuns
 from fkd.compare._sentence import joined, listed
+from fkd.compare.presentation import _rows
 from fkd.compare.presentation._caption import state, where_and_when
-from fkd.compare.presentation.table import cell, lines_of
+from fkd.compare.presentation.table import failures
 from fkd.compare.variance import POINTS, SHARED, Variance, deviation
 from fkd.statistics import Component
 
@@ -23,14 +24,11 @@ DRAWN = {
 def table(record: OverRuns, style: box.Box = box.SIMPLE_HEAD) -> Table:
     """A row for each source in each method's accuracy, and in each difference from the baseline:
     the deviation in points and its interval, the variance in points squared and its interval."""
-    rows = Table(box=style, padding=0 if style is box.SIMPLE_HEAD else (0, 1))
-    rows.add_column("of", no_wrap=True)
-    rows.add_column("source", no_wrap=True)
-    for column in ("deviation", "95 % interval", "variance", "95 % interval"):
-        rows.add_column(column, justify="right", no_wrap=True)
+    numbers = "deviation", "95 % interval", "variance", "95 % interval"
+    rows = _rows.empty(style, ["of", "source"], numbers)
     for what, parts in record.components.items():
         for source, component in parts.items():
-            rows.add_row(cell(what, style), source, *_cells(component))
+            rows.add_row(_rows.cell(what, style), source, *_cells(component))
     return rows
 
 
@@ -130,8 +128,6 @@ def caption(variance: Variance) -> str:
 
 def markdown(variance: Variance) -> str:
     """The content of variance.md: the rows, who failed, the sentences, the caption."""
-    rows = lines_of(table(variance, box.MARKDOWN))
-    failed = [f"{name} failed: {why.reason:.300}" for name, why in variance.failed.items()]
-    items = [f"- {line}" for line in [*failed, *concluded(variance)]]
-    lines = [*rows, "", *items, *([""] if items else []), caption(variance)]
-    return "\n".join(lines) + "\n"
+    rows = _rows.lines_of(table(variance, box.MARKDOWN))
+    items = [f"- {line}" for line in [*failures(variance.failed), *concluded(variance)]]
+    return _rows.markdown([rows, items, [caption(variance)]])
