@@ -16,18 +16,26 @@ from fkd.compare.conclusions import Difference
 from fkd.compare.failure import Failure
 from fkd.compare.presentation import _rows
 from fkd.compare.presentation._caption import adjusted, caption, caption_of_wide, why_at_odds
-from fkd.compare.presentation._numbers import bounds, number, p_value
+from fkd.compare.presentation._numbers import (
+    NATS,
+    POINTS,
+    Unit,
+    bounds,
+    number,
+    p_value,
+    with_spread,
+)
 from fkd.compare.presentation._rows import WIDEST, cell, empty, lines_of
 from fkd.compare.results import Results
-from fkd.statistics import Choice, Interval, interval
+from fkd.statistics import Choice, interval
 
 __all__ = ["caption", "choices", "failures", "markdown", "others", "show", "table"]
 
-# Beside accuracy: what heads a metric's column, by how much it is multiplied, and its places.
+# Beside accuracy: what heads a metric's column, and its unit.
 OTHERS = {
-    "teacher_agreement": ("agreement %", 100, 2),
-    "calibration_error": ("calibration error %", 100, 2),
-    "test_loss": ("test loss, nats", 1, 4),
+    "teacher_agreement": ("agreement %", POINTS),
+    "calibration_error": ("calibration error %", POINTS),
+    "test_loss": ("test loss, nats", NATS),
 }
 
 
@@ -50,7 +58,7 @@ def table(results: Results, style: box.Box = box.SIMPLE_HEAD, wide: bool = False
     accuracies = {name: results.accuracy(name) for name in results.methods}
     differences = conclusions.differences(results)
     columns = [
-        Column("accuracy %", {name: _with_spread(x) for name, x in accuracies.items()}),
+        Column("accuracy %", {name: with_spread(x) for name, x in accuracies.items()}),
         Column("95 % interval", {name: bounds(x.low, x.high) for name, x in accuracies.items()}),
         _stars(results, "test_accuracy"),
         _means(results, differences),
@@ -76,17 +84,17 @@ def others(results: Results, style: box.Box = box.SIMPLE_HEAD) -> Table:
     """A row a method: agreement with the teacher, calibration error and loss on the test set, and
     how they differ from the baseline for all methods at once."""
     columns = []
-    for metric, (title, factor, places) in OTHERS.items():
+    for metric, (title, unit) in OTHERS.items():
         kept = {name: x for name, x in results.methods.items() if metric in x.curves}
         if kept:
             means = {name: interval(x.last(metric)).mean for name, x in kept.items()}
-            told = {name: number(mean, "", factor, places) for name, mean in means.items()}
+            told = {name: number(mean, "", unit) for name, mean in means.items()}
             differences = conclusions.differences(results, metric)
             columns += [
                 Column(title, told),
                 _stars(results, metric),
-                _means(results, differences, factor, places),
-                *_at_once(differences, factor, places),
+                _means(results, differences, unit),
+                *_at_once(differences, unit),
             ]
     return _by_method(results, columns, style)
 
@@ -98,22 +106,15 @@ def _by_method(results: Results, columns: Sequence[Column], style: box.Box) -> T
     return rows
 
 
-def _means(
-    results: Results, differences: Mapping[str, Difference], factor: float = 100, places: int = 2
-) -> Column:
+def _means(results: Results, differences: Mapping[str, Difference], unit: Unit = POINTS) -> Column:
     """The mean differences from the baseline."""
-    each = {name: number(x.mean, "+", factor, places) for name, x in differences.items()}
+    each = {name: number(x.mean, "+", unit) for name, x in differences.items()}
     return Column(f"− {results.baseline}", each)
 
 
-def _at_once(
-    differences: Mapping[str, Difference], factor: float = 100, places: int = 2
-) -> list[Column]:
+def _at_once(differences: Mapping[str, Difference], unit: Unit = POINTS) -> list[Column]:
     """What holds of differences for all methods at once."""
-    each = {
-        name: bounds(x.joint_low, x.joint_high, "+", factor, places)
-        for name, x in differences.items()
-    }
+    each = {name: bounds(x.joint_low, x.joint_high, "+", unit) for name, x in differences.items()}
     sure = {name: adjusted(x) for name, x in differences.items()}
     return [Column("95 % at once", each), Column("p at once", sure)]
 
@@ -200,9 +201,3 @@ def _worth(choice: Choice) -> str:
         f"test set; validation tells {number(optimism.difference, '+')} "
         f"{bounds(optimism.low, optimism.high, '+')} too much of it"
     )
-
-
-def _with_spread(accuracy: Interval) -> str:
-    """`55.00 ± 7.07`."""
-    spread = "" if accuracy.deviation is None else f" ± {number(accuracy.deviation)}"
-    return number(accuracy.mean) + spread
