@@ -56,7 +56,7 @@ def difference(
     own = zip(method.seeds, percent(method.last("test_accuracy")), strict=True)
     seeds(axes, row, [x - theirs[seed] for seed, x in own if seed in theirs], color)
     bar(axes, row, (one.joint_low, one.joint_high), color, 1.0)
-    bar(axes, row, (one.low, one.high), color, 2.5)
+    bar(axes, row, (one.low, one.high), color, 3.5)
     _mean(axes, row, one.mean, color)
 
 

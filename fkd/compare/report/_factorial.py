@@ -49,7 +49,7 @@ def _which(variance: Variance) -> str:
 
 
 def _students(variance: Variance) -> str:
-    plan, data = variance.factorial, variance.data
+    plan = variance.factorial
     teachers = len(plan.teacher_seeds(0))
     levels = f"every combination of {plan.levels} levels of {listed(plan.within)}"
     if not plan.within:
@@ -58,9 +58,7 @@ def _students(variance: Variance) -> str:
     return (
         f"{len(plan.seeds) * teachers} students of each method "
         f"({_question.model(variance.config, 'student')}), {levels}, learned from {taught} "
-        f"({_question.model(variance.config, 'teacher')}) on {data.train:,} training {data.unit}, "
-        f"and were tested on {data.test:,} others, of {data.classes:,} classes, after "
-        f"{variance.config['epochs']} epochs."
+        f"({_question.model(variance.config, 'teacher')}) {_question.tested(variance)}."
     )
 
 

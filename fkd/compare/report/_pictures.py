@@ -107,15 +107,18 @@ def of_epochs(results: Results) -> Iterator[Picture]:
     colors = _colors(results)
     lines = "Lines: means over seeds; bands: from the lowest to the highest."
     if len(colors) > len(COLORS) + 1:
-        title = f"{FOLLOWED[accuracy][0].partition(',')[0].capitalize()} over the epochs"
         grey = f" Grey: {line(results.baseline)}." * (results.baseline in results.methods)
-        yield Picture(_apart(results, accuracy), title, lines + grey)
+        yield Picture(_apart(results, accuracy), _over_epochs(accuracy), lines + grey)
         return
     for metric in (accuracy,) if results.data.validation else TESTED:
         methods = [name for name, m in results.methods.items() if len(m.curves.get(metric, ())) > 1]
         if methods:
-            title = f"{FOLLOWED[metric][0].partition(',')[0].capitalize()} over the epochs"
-            yield Picture(_together(results, metric, methods), title, lines)
+            yield Picture(_together(results, metric, methods), _over_epochs(metric), lines)
+
+
+def _over_epochs(metric: str) -> str:
+    name, _, _ = FOLLOWED[metric][0].partition(",")
+    return f"{name.capitalize()} over the epochs"
 
 
 def _together(results: Results, metric: str, methods: Sequence[str]) -> Figure:

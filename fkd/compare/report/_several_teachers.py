@@ -35,15 +35,14 @@ def _which(record: Teachers) -> str:
 
 
 def _students(record: Teachers) -> str:
-    data, accuracy = record.data, record.teacher_accuracy
+    accuracy = record.teacher_accuracy
     return (
         f"{len(record.seeds)} students of each method "
         f"({_question.model(record.config, 'student')}) learned from each of "
         f"{len(record.teacher_seeds)} teachers ({_question.model(record.config, 'teacher')}, "
-        f"{number(min(accuracy))} to {number(max(accuracy))} % right on the test set) on "
-        f"{data.train:,} training {data.unit}, and were tested on {data.test:,} others, of "
-        f"{data.classes:,} classes, after {record.config['epochs']} epochs. Each teacher was "
-        "trained from a seed of its own; the students have the same seeds with each."
+        f"{number(min(accuracy))} to {number(max(accuracy))} % right on the test set) "
+        f"{_question.tested(record)}. Each teacher was trained from a seed of its own; the "
+        "students have the same seeds with each."
     )
 
 
