@@ -24,21 +24,38 @@ def _methods(record: Teachers, style: box.Box) -> Table:
     like = f"teachers like these {_count(record)}"
     numbers = "accuracy %", f"− {record.baseline}", "these teachers", like
     rows = _rows.empty(style, ["method"], numbers)
-    for name, values in record.accuracy.items():
-        told = ["", "", ""]
-        if name in record.compared:
-            mean, these, likely = record.over(name)
-            told = [number(mean, "+"), *(bounds(b.low, b.high, "+") for b in (these, likely))]
-        rows.add_row(_rows.cell(name, style), number(float(values.mean())), *told)
+    for name, cells in of_methods(record).items():
+        rows.add_row(_rows.cell(name, style), *cells)
     return rows
 
 
 def _teachers(record: Teachers, style: box.Box) -> Table:
     rows = _rows.empty(style, ["teacher's seed"], ["its accuracy %", *record.accuracy])
+    for seed, cells in of_teachers(record).items():
+        rows.add_row(seed, *cells)
+    return rows
+
+
+def of_methods(record: Teachers) -> dict[str, list[str]]:
+    """Each method's mean accuracy over all teachers and seeds; where it is compared, its difference
+    from the baseline, for these teachers and for teachers like these."""
+    cells = {}
+    for name, values in record.accuracy.items():
+        told = ["", "", ""]
+        if name in record.compared:
+            mean, these, like = record.over(name)
+            told = [number(mean, "+"), *(bounds(b.low, b.high, "+") for b in (these, like))]
+        cells[name] = [number(float(values.mean())), *told]
+    return cells
+
+
+def of_teachers(record: Teachers) -> dict[str, list[str]]:
+    """By each teacher's seed its accuracy, and the mean accuracy of its students by method."""
+    cells = {}
     for k, seed in enumerate(record.teacher_seeds):
         means = [number(float(values[k].mean())) for values in record.accuracy.values()]
-        rows.add_row(str(seed), number(record.teacher_accuracy[k]), *means)
-    return rows
+        cells[str(seed)] = [number(record.teacher_accuracy[k]), *means]
+    return cells
 
 
 def sentence(record: Teachers) -> str:

@@ -2,7 +2,7 @@
 
 from fkd.compare._sentence import line
 from fkd.compare.presentation import teachers_figures, teachers_table
-from fkd.compare.presentation._numbers import bounds, number
+from fkd.compare.presentation._numbers import number
 from fkd.compare.report import _question, _tables
 from fkd.compare.report._factorial import of_parts
 from fkd.compare.report._part import Part, Picture, Pictures, Section, drawn
@@ -47,13 +47,7 @@ def _students(record: Teachers) -> str:
 
 
 def _methods(key: str, record: Teachers) -> Section:
-    rows = []
-    for name, values in record.accuracy.items():
-        told = ["", "", ""]
-        if name in record.compared:
-            mean, these, like = record.over(name)
-            told = [number(mean, "+"), *(bounds(b.low, b.high, "+") for b in (these, like))]
-        rows.append(Row(name, [number(float(values.mean())), *told]))
+    rows = [Row(name, cells) for name, cells in teachers_table.of_methods(record).items()]
     columns = [
         Column("accuracy %", ("accuracy",)),
         Column(f"− {line(record.baseline)}, points", ("paired",)),
@@ -71,10 +65,7 @@ def _methods(key: str, record: Teachers) -> Section:
 
 def _teachers(record: Teachers) -> Section:
     columns = [Column("its accuracy %"), *(Column(f"{name} %") for name in record.accuracy)]
-    rows = []
-    for k, seed in enumerate(record.teacher_seeds):
-        means = [number(float(values[k].mean())) for values in record.accuracy.values()]
-        rows.append(Row(str(seed), [number(record.teacher_accuracy[k]), *means]))
+    rows = [Row(seed, cells) for seed, cells in teachers_table.of_teachers(record).items()]
     caption = "Each teacher, and the mean test accuracy of its students"
     table = Table(caption, Column("teacher's seed"), columns, rows)
     return Section("teachers", "Teachers", [table])
