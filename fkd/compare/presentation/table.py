@@ -14,7 +14,7 @@ from fkd.compare import conclusions, sweep
 from fkd.compare._sentence import line
 from fkd.compare.conclusions import Difference
 from fkd.compare.failure import Failure
-from fkd.compare.presentation import _rows
+from fkd.compare.presentation import _rich
 from fkd.compare.presentation._caption import adjusted, caption, caption_of_wide, why_at_odds
 from fkd.compare.presentation._numbers import (
     NATS,
@@ -25,7 +25,6 @@ from fkd.compare.presentation._numbers import (
     p_value,
     with_spread,
 )
-from fkd.compare.presentation._rows import WIDEST, cell, empty, lines_of
 from fkd.compare.results import Results
 from fkd.statistics import Choice, interval
 
@@ -76,7 +75,7 @@ def table(results: Results, style: box.Box = box.SIMPLE_HEAD, wide: bool = False
     )
     rows = _by_method(results, columns, style)
     for name, failure in results.failed.items():
-        rows.add_row(cell(name, style), failure.word)
+        rows.add_row(_rich.cell(name, style), failure.word)
     return rows
 
 
@@ -100,9 +99,9 @@ def others(results: Results, style: box.Box = box.SIMPLE_HEAD) -> Table:
 
 
 def _by_method(results: Results, columns: Sequence[Column], style: box.Box) -> Table:
-    rows = empty(style, ["method"], [column.title for column in columns])
+    rows = _rich.empty(style, ["method"], [column.title for column in columns])
     for name in results.methods:
-        rows.add_row(cell(name, style), *(column.cells.get(name, "") for column in columns))
+        rows.add_row(_rich.cell(name, style), *(column.cells.get(name, "") for column in columns))
     return rows
 
 
@@ -153,7 +152,7 @@ def _further(results: Results, differences: Mapping[str, Difference]) -> list[Co
 
 def show(console: Console, rows: Table) -> None:
     """Print a table whole: past the edge of a narrow terminal rather than with figures cut."""
-    needed = console.measure(rows, options=console.options.update(max_width=WIDEST)).maximum
+    needed = console.measure(rows, options=console.options.update(max_width=_rich.WIDEST)).maximum
     Console(file=console.file, width=max(needed, console.width)).print(rows)
 
 
@@ -163,11 +162,11 @@ def markdown(results: Results) -> str:
     items = [f"- {line}" for line in [*failures(results.failed), *choices(results)]]
     each = [conclusions.differences(results, metric) for metric in conclusions.METRICS]
     footnote = why_at_odds([one for told in each for one in told.values()], results.seeds)
-    return _rows.markdown(
+    return _rich.markdown(
         [
             [conclusions.sentence(results)],
-            lines_of(table(results, box.MARKDOWN, wide=True)),
-            lines_of(others(results, box.MARKDOWN)) if results.methods else [],
+            _rich.lines_of(table(results, box.MARKDOWN, wide=True)),
+            _rich.lines_of(others(results, box.MARKDOWN)) if results.methods else [],
             [footnote] if footnote else [],
             items,
             [f"{caption(results)} {caption_of_wide(results)}"],

@@ -4,7 +4,7 @@ from rich import box
 from rich.table import Table
 
 from fkd.compare._sentence import listed, points
-from fkd.compare.presentation import _rows, variance_table
+from fkd.compare.presentation import _rich, variance_table
 from fkd.compare.presentation._caption import state, where_and_when
 from fkd.compare.presentation._numbers import bounds, number
 from fkd.compare.presentation.table import failures
@@ -23,14 +23,14 @@ def tables(record: Teachers, style: box.Box = box.SIMPLE_HEAD) -> list[Table]:
 def _methods(record: Teachers, style: box.Box) -> Table:
     like = f"teachers like these {_count(record)}"
     numbers = "accuracy %", f"− {record.baseline}", "these teachers", like
-    rows = _rows.empty(style, ["method"], numbers)
+    rows = _rich.empty(style, ["method"], numbers)
     for name, cells in of_methods(record).items():
-        rows.add_row(_rows.cell(name, style), *cells)
+        rows.add_row(_rich.cell(name, style), *cells)
     return rows
 
 
 def _teachers(record: Teachers, style: box.Box) -> Table:
-    rows = _rows.empty(style, ["teacher's seed"], ["its accuracy %", *record.accuracy])
+    rows = _rich.empty(style, ["teacher's seed"], ["its accuracy %", *record.accuracy])
     for seed, cells in of_teachers(record).items():
         rows.add_row(seed, *cells)
     return rows
@@ -121,6 +121,6 @@ def caption(record: Teachers) -> str:
 
 def markdown(record: Teachers) -> str:
     """The content of teachers.md: the sentence, the tables, who failed, the caption."""
-    each = [_rows.lines_of(one) for one in tables(record, box.MARKDOWN)]
+    each = [_rich.lines_of(one) for one in tables(record, box.MARKDOWN)]
     failed = [f"- {line}" for line in failures(record.failed)]
-    return _rows.markdown([[sentence(record)], *each, failed, [caption(record)]])
+    return _rich.markdown([[sentence(record)], *each, failed, [caption(record)]])

@@ -5,7 +5,7 @@ from rich.table import Table
 
 from fkd.compare._over_runs import OverRuns
 from fkd.compare._sentence import joined, listed
-from fkd.compare.presentation import _rows
+from fkd.compare.presentation import _rich
 from fkd.compare.presentation._caption import state, where_and_when
 from fkd.compare.presentation.table import failures
 from fkd.compare.variance import POINTS, SHARED, Variance, deviation
@@ -25,10 +25,10 @@ def table(record: OverRuns, style: box.Box = box.SIMPLE_HEAD) -> Table:
     """A row for each source in each method's accuracy, and in each difference from the baseline:
     the deviation in points and its interval, the variance in points squared and its interval."""
     numbers = "deviation", "95 % interval", "variance", "95 % interval"
-    rows = _rows.empty(style, ["of", "source"], numbers)
+    rows = _rich.empty(style, ["of", "source"], numbers)
     for what, parts in record.components.items():
         for source, component in parts.items():
-            rows.add_row(_rows.cell(what, style), source, *_cells(component))
+            rows.add_row(_rich.cell(what, style), source, *_cells(component))
     return rows
 
 
@@ -128,6 +128,6 @@ def caption(variance: Variance) -> str:
 
 def markdown(variance: Variance) -> str:
     """The content of variance.md: the rows, who failed, the sentences, the caption."""
-    rows = _rows.lines_of(table(variance, box.MARKDOWN))
+    rows = _rich.lines_of(table(variance, box.MARKDOWN))
     items = [f"- {line}" for line in [*failures(variance.failed), *concluded(variance)]]
-    return _rows.markdown([rows, items, [caption(variance)]])
+    return _rich.markdown([rows, items, [caption(variance)]])
