@@ -59,7 +59,7 @@ def rld(
 ) -> Method:
     """Refined logits: the teacher's certainty, and its order of the classes below the label.
 
-    The weights are the authors'; the weight rises over the first `warmup` epochs, as in the authors' code.
+    The weights are the authors', and rise over the first `warmup` epochs, as in their code.
 
     Sun et al., "Knowledge Distillation with Refined Logits" (2025).
     """
