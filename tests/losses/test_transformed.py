@@ -18,7 +18,7 @@ LOGITS = {"shift": True, "leading": True, "mask": True}
 UNEVEN = strategies.uneven(strategies.logit_pairs())
 CASES = {
     # no slope to the teacher, and a jump where its likeliest class is another
-    "hard_cross_entropy": Case(strategies.logit_pairs(), **LOGITS, smooth=0),
+    "hard_cross_entropy": Case(strategies.logit_pairs(), {}, **LOGITS, smooth=0),
     "norm_kd": Case(UNEVEN, TEMPERATURE, divergence=True, **LOGITS),
     "standardized_kl_divergence": Case(UNEVEN, TEMPERATURE, divergence=True, **LOGITS, scale=True),
     "ttm": Case(strategies.logit_pairs(), {"gamma": strategies.eighths(2)}, **LOGITS),
@@ -95,7 +95,7 @@ def test_hard_labels_are_torchs_cross_entropy_with_the_teachers_answers():
     value = losses.hard_cross_entropy(student, teacher)
     expected = F.cross_entropy(student, teacher.argmax(-1), reduction="none")
     torch.testing.assert_close(value, expected)
-    both = torch.func.grad(lambda *x: losses.hard_cross_entropy(*x).sum(), argnums=(0, 1))
+    both = torch.func.grad(lambda s, t: losses.hard_cross_entropy(s, t).sum(), argnums=(0, 1))
     own, teachers = both(student, teacher)
     torch.testing.assert_close(own, student.softmax(-1) - F.one_hot(teacher.argmax(-1), 5))
     assert (teachers == 0).all()
