@@ -1,10 +1,10 @@
 """Examples mixed in pairs, with their labels: pure functions (inputs, targets, key).
 
 One number λ is drawn for a batch, as the papers' authors do in their code, and for all members
-alike. An example is mixed with its neighbour in the batch, the first with the second, the third
-with the fourth: the order of the examples is random, so is then who meets whom, and a rank that
-reads an even part of a batch mixes it as the whole is mixed. In an odd batch the last example
-stays as it is.
+whose batches are mixed with one key. An example is mixed with its neighbour in the batch, the first
+with the second, the third with the fourth: the order of the examples is random, so is then who
+meets whom, and a rank that reads an even part of a batch mixes it as the whole is mixed. In an odd
+batch the last example stays as it is.
 """
 
 from collections.abc import Mapping
