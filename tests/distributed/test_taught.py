@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fkd import methods, optim
+from fkd._random import Key
 from fkd.data import Batch, Crop, Resident, Source
 from fkd.distillation import distill
 from fkd.distributed import RemoteTeacher, Served, Taught, serve_teacher
@@ -106,6 +107,14 @@ def test_it_asks_ahead_and_gives_the_batches_of_its_source_in_order():
             assert torch.equal(batch.inputs, own.inputs)
             assert torch.equal(batch.targets["labels"], own.targets["labels"])
             assert torch.equal(batch.targets["logits"], teacher()(own.inputs)["logits"])
+
+
+def test_a_batch_is_augmented_by_the_seed_of_its_order_and_the_number_of_its_step():
+    with served(teacher()) as (remote, _):
+        feeds = list(Taught(source(), remote).feeds(seed=7, epoch=1))  # of four steps each
+    for step, (rows, feed) in enumerate(zip(source().feeds(7, 1), feeds, strict=True), start=4):
+        batch = source().read(rows, Key(torch.tensor(7), torch.tensor(step)))
+        assert torch.equal(feed.inputs, batch.inputs)
 
 
 @pytest.mark.plain
