@@ -81,7 +81,6 @@ APART = {
     "compare.Teachers": "a record that comparisons give, and reads from its file",
     "compare.Variance": "a record that comparisons give, and reads from its file",
     "data.Augmentation": "what Crop and its kin are made of",
-    "data.augmentations.BySide": "what named makes crop and cutout of",
     "data.Streamed": "with the loaders that it reads",
     "data.inputs_and_targets": "with the loaders that it reads",
     "data.unchanged": "it takes anything",

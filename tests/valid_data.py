@@ -241,6 +241,7 @@ DATA = {
         augmentations.named,
         {
             "names": listed(("crop", "mixup"), ("crop", "crop"), ("none",), empty=True),
+            "size": whole(8),
             "classes": whole(2, least=2),
         },
         lambda pair: pair[1],

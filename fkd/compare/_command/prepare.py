@@ -49,7 +49,7 @@ def prepare(
             raise ValueError(f"--teacher: {error}") from error
     augment, mix = None, None
     if config.augment:
-        augment, mix = augmentations.named(config.augment, classes)
+        augment, mix = augmentations.named(config.augment, config.image_size, classes)
     training = config.training
     with console.status("preparing"):
         comparison = Comparison(

@@ -7,8 +7,6 @@ from torch import Tensor
 
 from fkd._digest import digest
 from fkd.compare._setup.task import Task
-from fkd.data import Resident
-from fkd.teachers import reads_alike
 
 # On these no result depends, but for rounding on the last.
 FREE = ("config.output", "config.root", "config.data_ranks")
@@ -18,7 +16,6 @@ WORDS = {
     "data.test": "the test examples",
     "data.validation": "the validation examples",
     "teacher": "the teacher's parameters",
-    "augmentation": "the random numbers of augmentation",
 }
 
 
@@ -32,9 +29,7 @@ def identity(
     """
     sources = {"train": task.data.train, "test": task.data.test, "validation": task.validation}
     optimizer = task.recipe.optimizer
-    # Runs that began before each seed had its own are not to go on with other numbers.
-    augmentation = {"augmentation": "each seed's own"} if _each_draws(task) else {}
-    return augmentation | {
+    return {
         "config": dict(config),
         "methods": {name: _told(method) for name, method in task.methods.items()},
         "optimizer": _told(optimizer) or dict(optimizer.hyper),
@@ -65,13 +60,6 @@ def differences(then: Any, now: Any, name: str = "") -> list[str]:
     if _is_digest(then) or _is_digest(now):
         return [f"{name} is another"]
     return [f"{name} was {then!r:.100}, and is {now!r:.100}"]
-
-
-def _each_draws(task: Task) -> bool:
-    """Whether each seed's batches are augmented or mixed by numbers of its own."""
-    train = task.data.train
-    alike = isinstance(train, Resident) and train.mix is None and reads_alike(train)
-    return task.order == "own" and not alike
 
 
 def _told(value: Any) -> str | None:

@@ -76,19 +76,6 @@ def test_on_what_lies_where_no_result_depends():
     assert differences(then, now) == []
 
 
-def shaken(inputs, key=None):
-    return inputs if key is None else inputs + (key.seed + key.step) % 7
-
-
-def test_a_run_that_began_before_each_seed_had_its_own_augmentation_is_another():
-    own = identity_of(augment=shaken, order="own")
-    before = {name: part for name, part in own.items() if name != "augmentation"}
-    assert differences(before, own) == ["the random numbers of augmentation are others"]
-    # Of what is read alike, or in one order for all, no number is another than it was.
-    for options in ({"order": "own"}, {"augment": shaken, "order": "shared"}):
-        assert "augmentation" not in identity_of(**options)
-
-
 def test_differences_by_hand():
     digest = 64 * "a"
     then = {"config": {"lr": 0.1, "epochs": 2}, "methods": {"kd": digest}, "teacher": None}
