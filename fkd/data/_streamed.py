@@ -80,10 +80,11 @@ class Streamed:
     Over a map-style data set the batches are those of `Resident` over the same examples: `order`
     says which examples come when, `index` among the targets gives their numbers, and an epoch goes
     on from any step without reading what lies before it. Whether the loader shuffles is ignored.
-    Over an `IterableDataset` the order is the loader's own, the last batch of an epoch is filled up
-    from its first, and an epoch goes on from a step by reading and skipping what lies before it.
-    The data set then says how many `examples` an epoch has, or the argument does; one that gives
-    more than it says, as where every worker reads the whole of it, is refused at an epoch's end.
+    Over an `IterableDataset` the order is the loader's own, and another for another seed only where
+    the data set heeds its workers' seed. The last batch of an epoch is filled up from its first,
+    and an epoch goes on from a step by reading and skipping what lies before it. The data set then
+    says how many `examples` an epoch has, or the argument does; one that gives more than it says,
+    as where every worker reads the whole of it, is refused at an epoch's end.
 
     Each epoch starts its workers anew, and seeds them by (seed, epoch, step it starts from), or by
     (seed, epoch) over an `IterableDataset`; `persistent_workers` is ignored. Workers leave Ctrl-C

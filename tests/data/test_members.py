@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from data.test_resident import NoneMade
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 from torch.utils.data import DataLoader, TensorDataset
@@ -120,6 +121,26 @@ def test_an_error_of_the_sources_own_is_told_as_it_is_without_members():
     with pytest.raises(RuntimeError) as each:
         read_members(source, torch.arange(4).expand(3, 4), Key(SEEDS, STEP))
     assert str(each.value) == str(alone.value)
+
+
+def test_it_copies_nothing_from_the_cpu_which_no_graph_could_hold():
+    source, rows = resident(EVERY, OneOf((MixUp(4), CutMix(4)))), torch.arange(6).reshape(3, 2)
+    with NoneMade():
+        read_members(source, rows, Key(SEEDS, STEP))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_it_is_captured_in_a_graph():
+    source = resident(EVERY, OneOf((MixUp(4), CutMix(4)))).to("cuda")
+    rows, key = torch.arange(6, device="cuda").reshape(3, 2), Key(SEEDS.cuda(), STEP.cuda())
+    read_members(source, rows, key)  # what is loaded late is loaded before the capture
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        batches = read_members(source, rows, key)
+    key.step.add_(1)
+    graph.replay()
+    leaves = zip(tree_leaves(batches), tree_leaves(read_members(source, rows, key)), strict=True)
+    assert all(torch.equal(*pair) for pair in leaves)
 
 
 @pytest.mark.plain
