@@ -14,6 +14,7 @@ from fkd._random import Key
 from fkd.data import Batch, Crop, Resident, Source
 from fkd.distillation import distill
 from fkd.distributed import RemoteTeacher, Served, Taught, serve_teacher
+from fkd.ensemble import Order
 from fkd.execution import Plan
 from fkd.model import functional
 from fkd.teachers import Ask, Teacher, teacher_of_module
@@ -60,13 +61,14 @@ def served(ask: Ask) -> Iterator[tuple[RemoteTeacher, list[Served]]]:
             thread.join(60)
 
 
-def steps(source: Source, ask: Ask | None = None, start: At | None = None) -> Iterator[At]:
+def steps(
+    source: Source, ask: Ask | None = None, start: At | None = None, order: Order = "shared"
+) -> Iterator[At]:
     batch = Batch(images(2), {"labels": torch.arange(2), "logits": torch.zeros(2, 3)})
     rule = distill(functional(student), methods.kd(), optim.sgd(0.1), batch)
     plan = Plan("loop", compile="none")
-    return train(
-        {"kd": Students(rule, [0, 1])}, source, epochs=2, plan=plan, teacher=ask, start=start
-    )
+    students = {"kd": Students(rule, [0, 1])}
+    return train(students, source, epochs=2, plan=plan, teacher=ask, start=start, order=order)
 
 
 def params(at: At) -> list[Tensor]:
@@ -84,6 +86,14 @@ def test_students_are_those_of_the_teacher_that_is_asked_live(ahead):
         assert all(map(torch.equal, one, other))
         assert all(map(torch.equal, one, third))
     assert sum(one.requests for one in done) == 8 + 8 + 1  # and no batch twice
+
+
+def test_members_who_each_read_their_own_are_augmented_as_by_the_teacher_that_is_asked_live():
+    *_, live = steps(source(), teacher(), order="own")
+    with served(teacher()) as (remote, _):
+        *_, early = steps(Taught(source(), remote), order="own")
+    # The live teacher is shown both members' batches as one, which rounds otherwise.
+    torch.testing.assert_close(params(early), params(live), rtol=0, atol=1e-5)
 
 
 def test_it_goes_on_in_the_middle_of_an_epoch():
