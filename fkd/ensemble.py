@@ -17,8 +17,9 @@ Tree = TypeVar("Tree")  # any pytree of tensors
 
 
 class Seeds(NamedTuple):
-    """A member's seed by what comes from it: its `init`ial weights, its own `order` of batches, and
-    its `dropout`, which stands for all that a student draws in its steps."""
+    """A member's seed by what comes from it: its `init`ial weights, its own `order` of batches with
+    what augments and mixes them, and its `dropout`, which stands for all that a student draws in
+    its steps."""
 
     init: int
     order: int

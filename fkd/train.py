@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_map
 from fkd import _check
 from fkd._random import Key
 from fkd.data import Batch, Source, steps_per_epoch
+from fkd.data._members import read_members
 from fkd.distillation import Distillation, State
 from fkd.ensemble import Order, Seed, check_order, ensemble, part, seeds_of, size, stack
 from fkd.execution import Advance, Plan, keep_freed, lay, runner, why_not_vmap
@@ -87,8 +88,10 @@ def train(
     CUDA graph holds, and at the end of every epoch. What `teacher` makes of a batch's inputs is
     matched beside the source's targets. With `order="shared"` all members of all ensembles read the
     order of `order_seed`, and the teacher sees each batch once for all; with "own" each reads that
-    of its own seed. A loss that is not finite stops nothing: it is a fact in `At`, and what to do
-    about it the caller's choice.
+    of its own seed. An order's seed is also that of the key by which its batches are augmented and
+    mixed: so with "own" a member reads what all read of "shared" where its seed is `order_seed`. A
+    loss that is not finite stops nothing: it is a fact in `At`, and what to do about it the
+    caller's choice.
 
     A run that was stopped anywhere and goes on from its `At` is, bit for bit, the run that was not.
     On a CPU, memory that was freed stays with the process from here on, which makes a step faster.
@@ -208,12 +211,14 @@ def _next_epoch(at: At) -> At:
 
 
 def _feeds(source: Source, seeds: Sequence[int], order: Order, at: At) -> Iterator[Any]:
-    """(step of the run, feed), from where training stands to the end of the epoch."""
+    """(seed of the order, step of the run, feed), from where training stands to the end of the
+    epoch. Where the order is the members' own, seeds and feeds are stacked."""
     each = [source.feeds(seed, at.epoch, at.step) for seed in seeds]
+    own = torch.tensor(seeds, device=source.device)
     first = at.epoch * at.steps + at.step
     for number, feeds in enumerate(zip(*each, strict=True), start=first):
         step = torch.tensor(number, device=source.device)
-        yield step, stack(feeds) if order == "own" else feeds[0]
+        yield (own, step, stack(feeds)) if order == "own" else (own[0], step, feeds[0])
 
 
 def _step(
@@ -237,20 +242,22 @@ def _batches(
     feed: Any,
 ) -> Iterator[tuple[str, Batch]]:
     """What each ensemble reads in a step."""
-    step, rows = feed
+    seed, step, rows = feed
     batch, first = None, 0
     for name, state in states.items():
         if order == "own":
-            last = first + size(state)
-            batch = _read(source, teacher, order, part(rows, slice(first, last)), step)
-            first = last
+            few = slice(first, first + size(state))
+            key = Key(seed[few], step)
+            batch = _read(source, teacher, order, part(rows, few), key)
+            first = few.stop
         elif batch is None:  # read once for all
-            batch = _read(source, teacher, order, rows, step)
+            batch = _read(source, teacher, order, rows, Key(seed, step))
         yield name, batch
 
 
-def _read(source: Source, teacher: Ask | None, order: Order, rows: Any, step: Tensor) -> Batch:
-    batch = source.read(rows, Key(torch.zeros_like(step), step))
+def _read(source: Source, teacher: Ask | None, order: Order, rows: Any, key: Key) -> Batch:
+    read = source.read if order == "shared" else partial(read_members, source)
+    batch = read(rows, key)
     if teacher is None:
         return batch
     if order == "shared":

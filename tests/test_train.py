@@ -201,15 +201,15 @@ def mixed_rule() -> Distillation:
     return distill(functional(small), method, optim.sgd(0.05), batch)
 
 
+def shown_to_teacher(seen: list[Tensor], inputs: Tensor) -> dict[str, Tensor]:
+    seen.append(inputs.clone())
+    return {"logits": inputs.flatten(1) @ WEIGHT}
+
+
 @pytest.mark.parametrize("order", ["shared", "own"])
 def test_students_and_teacher_see_one_augmented_and_mixed_batch(order: Order):
     seen = []
-
-    def teacher(inputs: Tensor) -> dict[str, Tensor]:
-        seen.append(inputs.clone())
-        return {"logits": inputs.flatten(1) @ WEIGHT}
-
-    data, one = augmented(), mixed_rule()
+    data, one, teacher = augmented(), mixed_rule(), partial(shown_to_teacher, seen)
     run = train(
         {"kd": Students(one, [7, 8])}, data, epochs=2, plan=EAGER, teacher=teacher, order=order
     )
@@ -217,9 +217,9 @@ def test_students_and_teacher_see_one_augmented_and_mixed_batch(order: Order):
     for member_, seed in enumerate([7, 8]):
         state, number = one.init(seed), 0
         for epoch in range(2):
-            for rows in data.feeds(seed if order == "own" else 0, epoch):
-                key = Key(torch.tensor(0), torch.tensor(number))
-                batch = data.read(rows, key)
+            read_by = seed if order == "own" else 0
+            for rows in data.feeds(read_by, epoch):
+                batch = data.read(rows, Key(torch.tensor(read_by), torch.tensor(number)))
                 shown = seen[number] if order == "shared" else seen[number].chunk(2)[member_]
                 assert torch.equal(shown, batch.inputs)
                 targets = batch.targets | {"logits": batch.inputs.flatten(1) @ WEIGHT}
@@ -229,14 +229,45 @@ def test_students_and_teacher_see_one_augmented_and_mixed_batch(order: Order):
     assert not torch.equal(seen[0], seen[3])
 
 
-def test_an_augmented_run_that_was_stopped_is_the_one_that_was_not():
+@pytest.mark.parametrize("order", ["shared", "own"])
+def test_an_augmented_run_that_was_stopped_is_the_one_that_was_not(order: Order):
     students = {"ce": Students(mixed_rule(), [3, 5])}
     teacher = partial(seen_by_teacher, [])
-    go = partial(train, students, augmented(), epochs=2, plan=EAGER, teacher=teacher)
+    go = partial(train, students, augmented(), epochs=2, plan=EAGER, teacher=teacher, order=order)
     whole = copy_of(last(go()))
     resumed = last(go(start=copy_of(next(islice(go(), 3, None)))))
     pairs = zip(tree_leaves(resumed.states), tree_leaves(whole.states), strict=True)
     assert all(torch.equal(one, other) for one, other in pairs)
+
+
+def test_a_seeds_augmentation_is_its_own_and_the_same_under_each_method():
+    one, seen = mixed_rule(), []
+    go = partial(train, source=augmented(), epochs=1, plan=EAGER)
+    go = partial(go, teacher=partial(shown_to_teacher, seen))
+    seeds = [4, Seeds(init=4, order=9, dropout=4)]
+    students = {"kd": Students(one, seeds), "more": Students(one, seeds[1:])}
+    together = copy_of(last(go(students, order="own")))
+    both, more = seen[0::2], seen[1::2]
+    for k, order_seed in enumerate([4, 9]):
+        seen.clear()
+        # What all read of one order, where the seed is that of the order.
+        alone = last(go({"kd": Students(one, [4])}, order_seed=order_seed))
+        assert_same(member(together.states["kd"], k), member(alone.states["kd"], 0))
+        assert all(
+            torch.equal(two.chunk(2)[k], batch) for two, batch in zip(both, seen, strict=True)
+        )
+    assert all(map(torch.equal, more, seen))
+
+
+def test_augmentations_of_each_member_are_the_same_in_every_layout(monkeypatch):
+    students = {"kd": Students(mixed_rule(), [3, 5])}
+    go = partial(train, students, augmented(), epochs=1, order="own")
+    go = partial(go, teacher=partial(seen_by_teacher, []))
+    loop, wide = (copy_of(last(go(plan=Plan(x, compile="none")))) for x in ("loop", "vmap"))
+    monkeypatch.setattr("fkd.train.runner", lambda body, states, _: Captured(body, states, pretend))
+    graph = last(go(plan=Plan("loop", compile="none")))
+    assert_same(wide.states, loop.states)
+    assert_same(graph.states, loop.states)
 
 
 def test_steps_in_a_graph_are_the_steps_one_by_one(monkeypatch):

@@ -74,12 +74,12 @@ class Comparison:
     `teacher` and `student` build the networks, `methods` is what is compared, by name, and `data`
     has a batch size. Each method's students have the same `seeds`: whole numbers, or where the
     order is their own `fkd.ensemble.Seeds`, as `fkd.compare.Factorial` lays them out. With
-    `order="own"` a seed means an order of batches too, the same under each method, so that what is
-    concluded holds for other orders as well; with "shared" all seeds read one. By default it is
-    their own where the training source is `Resident` and the teacher's outputs are kept, for
-    otherwise each order would read the source, or ask the teacher, once more. `teacher_state` is
-    the trained teacher's state_dict; without one, the teacher is first trained here, on the labels,
-    for `teacher_epochs`, by default as many as the students.
+    `order="own"` a seed means an order of batches too, and what augments them, the same under each
+    method, so that what is concluded holds for others as well; with "shared" all seeds read one. By
+    default it is their own where the training source is `Resident` and the teacher's outputs are
+    kept, for otherwise each order would read the source, or ask the teacher, once more.
+    `teacher_state` is the trained teacher's state_dict; without one, the teacher is first trained
+    here, on the labels, for `teacher_epochs`, by default as many as the students.
 
     With a `resolution`, in points of accuracy, the seeds are those of a pilot. The next whole
     numbers join it, to as many in all, `max_seeds` at most, as let every method's difference from

@@ -17,11 +17,11 @@ MOST = 1024  # members of a method that are trained side by side
 class Factorial:
     """Every combination of the levels of some sources of chance; the others stay at their first.
 
-    The sources are `init` (the students' initial weights), `order` (of their batches), `dropout`
-    (whatever they draw in their steps) and `teacher` (the seed that it is trained from). L levels
-    of F sources, the teacher aside, are L^F members of each method, which are trained side by side,
-    for each of the teachers; a level is the seed of that number. What augmentation draws is a
-    matter of the step alone, the same for all.
+    The sources are `init` (the students' initial weights), `order` (of their batches, with what
+    augments and mixes them), `dropout` (whatever they draw in their steps) and `teacher` (the seed
+    that it is trained from). L levels of F sources, the teacher aside, are L^F members of each
+    method, which are trained side by side, for each of the teachers; a level is the seed of that
+    number.
 
     Raises ValueError for no sources, one that is not known or named twice, fewer levels than two,
     and for more than 1,024 members.

@@ -31,9 +31,9 @@ class Augmentation(ABC):
     Images are uint8 or floating-point [batch, channels, height, width], or with an axis of members
     in front, and keep shape and dtype. Without a key nothing changes. What is drawn for an example
     depends on the key and on its number in the whole batch alone (`Key.first`): so parts of a batch
-    are augmented as the whole would be, on however many ranks. Members that read batches of their
-    own draw the same for what stands at one place in the batch: so a member's batch is the one that
-    it reads alone, and differs from the others' by its order of examples.
+    are augmented as the whole would be, on however many ranks. With one key, members draw the same
+    for what stands at one place in the batch; in a training in which each reads batches of its own,
+    each has a key of its own (`Transform`).
 
     Raises ValueError for inputs that are no such images, and for what is no key. One of your own
     gives `augment`.
@@ -108,10 +108,8 @@ def check_levels(where: str, images: Tensor) -> None:
 
 
 def draws(key: Key, images: Images) -> Stream:
-    """The random numbers of a batch, which depend on an example's number in the whole batch alone.
-
-    Members that read batches of their own get the same: so a member's are those that it gets alone.
-    """
+    """The random numbers of a batch, by the key and an example's number in the whole batch alone:
+    members' batches that are read with one key get the same."""
     return Stream(key._replace(seed=_random.fold(key.seed, _AUGMENTATION)), images.shape[-4])
 
 

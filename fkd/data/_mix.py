@@ -1,10 +1,10 @@
 """Examples mixed in pairs, with their labels: pure functions (inputs, targets, key).
 
 One number λ is drawn for a batch, as the papers' authors do in their code, and for all members
-alike. An example is mixed with its neighbour in the batch, the first with the second, the third
-with the fourth: the order of the examples is random, so is then who meets whom, and a rank that
-reads an even part of a batch mixes it as the whole is mixed. In an odd batch the last example
-stays as it is.
+whose batches are mixed with one key. An example is mixed with its neighbour in the batch, the first
+with the second, the third with the fourth: the order of the examples is random, so is then who
+meets whom, and a rank that reads an even part of a batch mixes it as the whole is mixed. In an odd
+batch the last example stays as it is.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from fkd import _check, _random
 from fkd._draws._stream import Stream
 from fkd._random import Key
 from fkd.data._images import Images, check_images
-from fkd.data._source import Mix, apart, check_examples
+from fkd.data._source import Mix, apart, check_examples, named_leaves
 
 _MIX = 0x6D697821  # these draws are not to be a student's
 
@@ -131,7 +131,8 @@ class CutMix:
 class OneOf:
     """One of several mixes for each batch, each as likely as the others.
 
-    All are computed and one is taken. Raises ValueError for none, and for what is no mix.
+    All are computed and one is taken. Raises ValueError for none, for what is no mix, and where two
+    differ in the form of what they return: one that mixes nothing gives probabilities too.
 
     >>> mix = OneOf((MixUp(classes=10), CutMix(classes=10)))
     """
@@ -158,8 +159,28 @@ class OneOf:
         results = self.mixes[0](inputs, targets, apart(key, 0))
         for number, mix in enumerate(self.mixes[1:], start=1):
             other = mix(inputs, targets, apart(key, number))
+            _check_alike(number, results, other)
             results = tree_map(partial(torch.where, which == number), other, results)
         return results
+
+
+def _check_alike(number: int, first: Any, other: Any) -> None:
+    """Raise where one mix returns another form than the first: `where` would broadcast it."""
+    forms, others = (
+        {name: (x.dtype, tuple(x.shape)) for name, x in named_leaves(*results).items()}
+        for results in (first, other)
+    )
+    if forms != others:
+        name = next(name for name in {**forms, **others} if forms.get(name) != others.get(name))
+        raise ValueError(
+            f"OneOf: all mixes must return tensors of the same form, but {name} is "
+            f"{_form(forms.get(name))} of the first and {_form(others.get(name))} of mix {number}; "
+            "let each return the same targets, and labels as probabilities"
+        )
+
+
+def _form(form: tuple[torch.dtype, tuple[int, ...]] | None) -> str:
+    return "none" if form is None else f"{form[0]} {form[1]}"
 
 
 def beta(draw: Stream, alpha: float) -> Float[Tensor, ""]:

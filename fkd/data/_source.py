@@ -14,14 +14,19 @@ from fkd.data._labels import check_labels, dense
 Transform = Callable[[Any, Key | None], Any]
 """`transform(inputs, key) -> inputs`: what a source does to the inputs of a batch inside the step.
 
-It is a pure function of inputs [batch, ...] or [members, batch, ...] and of the key, from which all
-its random numbers come. Without a key, in an evaluation, it draws none.
+It is a pure function of inputs [batch, ...] and of the key, two numbers [] from which all its
+random numbers come. Without a key, in an evaluation, it draws none.
+
+So it is too where each member of an ensemble reads batches of its own: `fkd.train.train` maps it
+over members by `torch.func.vmap`, each with a key of its own, and where vmap cannot run it, as for
+`.item()`, calls it for one after the other.
 """
 
 Mix = Callable[[Any, dict[str, Tensor], Key], tuple[Any, dict[str, Tensor]]]
 """`mix(inputs, targets, key) -> (inputs, targets)`: examples of a batch mixed with each other.
 
-Inputs are as after the transform. It is a pure function, and is not called in an evaluation.
+Inputs are as after the transform. It is a pure function, for members as in `Transform`, and is not
+called in an evaluation.
 """
 
 
@@ -87,7 +92,8 @@ class Source(Protocol):
     def read(self, feed: Any, key: Key | None = None) -> Batch:
         """The batch of a feed. It runs inside the step, so it is compiled and captured with it.
 
-        Feeds may be stacked along an axis of members; so is the batch, then.
+        Where members read batches of their own, `torch.func.vmap` maps it over feeds and keys, or
+        it is called for one after the other where vmap cannot run it.
         """
         ...
 

@@ -80,9 +80,11 @@ class Streamed:
     Over a map-style data set the batches are those of `Resident` over the same examples: `order`
     says which examples come when, `index` among the targets gives their numbers, and an epoch goes
     on from any step without reading what lies before it. Whether the loader shuffles is ignored.
-    Over an `IterableDataset` the order is the loader's own, the last batch of an epoch is filled up
-    from its first, and an epoch goes on from a step by reading and skipping what lies before it.
-    The data set then says how many `examples` an epoch has, or the argument does.
+    Over an `IterableDataset` the order is the loader's own, and another for another seed only where
+    the data set heeds its workers' seed. The last batch of an epoch is filled up from its first,
+    and an epoch goes on from a step by reading and skipping what lies before it. The data set then
+    says how many `examples` an epoch has, or the argument does; one that gives more than it says,
+    as where every worker reads the whole of it, is refused at an epoch's end.
 
     Each epoch starts its workers anew, and seeds them by (seed, epoch, step it starts from), or by
     (seed, epoch) over an `IterableDataset`; `persistent_workers` is ignored. Workers leave Ctrl-C
@@ -130,7 +132,7 @@ class Streamed:
         _check.between("Streamed.feeds", 1, self.examples, batch_size=self.batch_size)
         key = _random.fold(torch.tensor(seed), epoch)
         if is_iterable(self.loader):
-            even = _even(self._stream(int(key)), self.batch_size, self.examples)
+            even = self._even(int(key), self.batch_size)
             return map(self._move, islice(_filled(even, self.batch_size), start, None))
         rows = order(seed, epoch, self.examples, self.batch_size)[start:].unbind()
         return map(self._move, self._at(rows, int(_random.fold(key, start))))
@@ -143,7 +145,7 @@ class Streamed:
         """Every example once, in order; the transform is given no key."""
         _check.positive("Streamed.in_order", batch_size=batch_size)
         if is_iterable(self.loader):
-            batches = _even(self._stream(0), batch_size, self.examples)
+            batches = self._even(0, batch_size)
         else:
             batches = self._at(torch.arange(self.examples).split(batch_size), 0)
         return (self.read(self._move(batch)) for batch in batches)
@@ -246,6 +248,11 @@ class Streamed:
                 )
             yield Batch(inputs, {**targets, "index": numbers})
 
+    def _even(self, worker_seed: int, size: int) -> Iterator[Batch]:
+        """The examples of a stream's epoch in batches, of which the last may be smaller."""
+        said = _length_of(self.loader) == self.examples
+        return _even(self._stream(worker_seed), size, self.examples, said)
+
     def _stream(self, worker_seed: int) -> Iterator[Batch]:
         """The loader's own batches, of whatever size."""
         for raw in batches(anew(self.loader, self.loader.dataset, worker_seed)):
@@ -255,10 +262,7 @@ class Streamed:
 
 
 def _examples(loader: DataLoader, examples: int | None) -> int:
-    try:
-        length = len(loader.dataset)  # type: ignore[arg-type]
-    except TypeError:
-        length = None
+    length = _length_of(loader)
     if examples is None and length is None:
         raise ValueError(
             "Streamed: the data set does not say how many examples an epoch has; give examples="
@@ -274,6 +278,14 @@ def _examples(loader: DataLoader, examples: int | None) -> int:
     return number
 
 
+def _length_of(loader: DataLoader) -> int | None:
+    """How many examples the data set says that it has."""
+    try:
+        return len(loader.dataset)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+
+
 def _batch_size(loader: DataLoader, batch_size: int | None) -> int:
     number = loader.batch_size if batch_size is None else batch_size
     if number is None:
@@ -284,8 +296,9 @@ def _batch_size(loader: DataLoader, batch_size: int | None) -> int:
     return number
 
 
-def _even(batches: Iterable[Batch], size: int, examples: int) -> Iterator[Batch]:
-    """`examples` in all, in batches of `size`, of which the last may be smaller."""
+def _even(batches: Iterator[Batch], size: int, examples: int, said: bool) -> Iterator[Batch]:
+    """`examples` in all, in batches of `size`, of which the last may be smaller. Raises where there
+    are fewer, and where there are more although the data set `said` so many."""
     rest: Batch | None = None
     left = examples
     for batch in batches:
@@ -296,6 +309,12 @@ def _even(batches: Iterable[Batch], size: int, examples: int) -> Iterator[Batch]
             left -= number
             rest = _part(rest, number, None) if _length(rest) > number else None
         if not left:
+            if said and (rest is not None or next(batches, None) is not None):
+                raise ValueError(
+                    f"Streamed: the data set says that it has {examples} examples, but the loader "
+                    "gave more; let each of several workers read a part of its own "
+                    "(torch.utils.data.get_worker_info), and __len__ count examples"
+                )
             return
     number = examples - left + (0 if rest is None else _length(rest))
     raise ValueError(

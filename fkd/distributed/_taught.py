@@ -21,9 +21,9 @@ class Taught:
 
     So the teacher works while the students do: `train({...}, Taught(source, teacher), ...)` is
     `train({...}, source, teacher=teacher, ...)`, bit for bit where the order is shared. A feed is a
-    batch as the teacher was shown it, augmented by the number of its step, and `read` gives just
-    that; so it may be compiled and captured, and `ahead` + 1 batches are in memory. With the order
-    "own" each member's batch is asked about by itself, and all are augmented by the same numbers.
+    batch as the teacher was shown it, augmented by its order's seed and the number of its step, and
+    `read` gives just that; so it may be compiled and captured, and `ahead` + 1 batches are in
+    memory. With the order "own" each member's batch is asked about by itself.
 
     Raises ValueError for arguments of another kind, and in `feeds` what `RemoteTeacher` raises.
     """
@@ -52,7 +52,7 @@ class Taught:
     def feeds(self, seed: int, epoch: int, start: int = 0) -> Iterator[Any]:
         first = epoch * steps_per_epoch(self.examples, self.batch_size) + start
         feeds = enumerate(self.source.feeds(seed, epoch, start), start=first)
-        return self._answered(self.source.read(feed, self._key(step)) for step, feed in feeds)
+        return self._answered(self.source.read(feed, self._key(seed, step)) for step, feed in feeds)
 
     def read(self, feed: Any, key: Key | None = None) -> Batch:
         return Batch(*feed)
@@ -69,10 +69,9 @@ class Taught:
     def batched(self, batch_size: int) -> "Taught":
         return replace(self, source=self.source.batched(batch_size))
 
-    def _key(self, step: int) -> Key:
+    def _key(self, seed: int, step: int) -> Key:
         """The key that `train` reads a step's batch with."""
-        number = torch.tensor(step, device=self.device)
-        return Key(torch.zeros_like(number), number)
+        return Key(*(torch.tensor(number, device=self.device) for number in (seed, step)))
 
     def _answered(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         asked: deque[tuple[Batch, Future[Tensors]]] = deque()

@@ -160,6 +160,31 @@ def test_one_of_several_is_taken_for_each_batch_and_each_as_often():
     assert stats.binomtest(int(boxes), 1000).pvalue > 1e-3
 
 
+def _whole(inputs: Tensor, targets: dict[str, Tensor], key: Key) -> Any:
+    return inputs, targets
+
+
+def _whole_and_more(inputs: Tensor, targets: dict[str, Tensor], key: Key) -> Any:
+    return inputs, targets | {"more": inputs}
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize(
+    ("mixes", "message"),
+    [
+        ((MixUp(6), _whole), r"'labels'\] is torch.float32 \(6, 6\) of the first and torch.int64 "),
+        (
+            (_whole, _whole_and_more),
+            r"'more'\] is none of the first and torch.float32 .* of mix 1; ",
+        ),
+    ],
+)
+def test_mixes_of_which_one_returns_another_form_are_refused(mixes, message):
+    # as many examples as classes: torch.where would broadcast labels to probabilities
+    with pytest.raises(ValueError, match=message):
+        OneOf(mixes)(IMAGES, targets(), key())
+
+
 def test_raw_images_can_be_cut_but_not_averaged():
     raw = (IMAGES * 255).byte()
     assert CutMix(4)(raw, targets(), key())[0].dtype == torch.uint8

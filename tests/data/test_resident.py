@@ -153,7 +153,7 @@ def test_an_augmented_read_is_captured_in_a_graph():
     assert torch.equal(batch.targets["labels"], expected.targets["labels"])
 
 
-class _NoneMade(TorchFunctionMode):
+class NoneMade(TorchFunctionMode):
     """Refuses what makes a tensor of Python's numbers on the CPU and copies it from there."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
@@ -163,7 +163,7 @@ class _NoneMade(TorchFunctionMode):
 
 def test_an_augmented_read_copies_nothing_from_the_cpu_which_no_graph_could_hold():
     source = _with_everything()
-    with _NoneMade():
+    with NoneMade():
         source.read(torch.arange(4), KEY)
 
 

@@ -250,6 +250,29 @@ def test_a_stream_in_workers_has_full_batches_of_each_example_once():
     assert shown[10:] == shown[:2]
 
 
+class Whole(Counted):
+    """Of which every worker reads the whole."""
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return ((number, number) for number in range(self.length))
+
+
+class Short(Counted):
+    """Which counts batches of two, and has one example more."""
+
+    def __len__(self) -> int:
+        return self.length // 2
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize(("dataset", "workers"), [(Whole(8), 2), (Short(9), 0)])
+def test_a_stream_of_more_examples_than_it_says_is_refused(dataset, workers):
+    source = Streamed(DataLoader(dataset, batch_size=2, num_workers=workers))
+    for batches in (source.feeds(0, 0), source.in_order(3)):
+        with pytest.raises(ValueError, match=r"says that it has \d examples, but .* gave more"):
+            list(batches)
+
+
 def test_an_epoch_of_an_endless_stream_is_as_long_as_is_said():
     source = Streamed(DataLoader(Stream(10**9), batch_size=2), examples=5)
     assert _numbers(source.feeds(0, 0)) == [[0, 1], [2, 3], [4, 0]]

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 
 import pytest
@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from fkd import methods, optim
+from fkd._random import Key
 from fkd.data import Batch, Crop, Resident, Source
 from fkd.distillation import distill
 from fkd.distributed import RemoteTeacher, Served, Taught, serve_teacher
+from fkd.ensemble import Order
 from fkd.execution import Plan
 from fkd.model import functional
 from fkd.teachers import Ask, Teacher, teacher_of_module
@@ -55,17 +57,20 @@ def served(ask: Ask) -> Iterator[tuple[RemoteTeacher, list[Served]]]:
             yield remote, done
         finally:
             ended.set()
-            remote(images(1))  # which wakes it, so that it sees the end
+            # Which wakes it, so that it sees the end, unless it has seen it after the last answer.
+            with RemoteTeacher(address, timeout=1) as again, suppress(OSError):
+                again(images(1))
             thread.join(60)
 
 
-def steps(source: Source, ask: Ask | None = None, start: At | None = None) -> Iterator[At]:
+def steps(
+    source: Source, ask: Ask | None = None, start: At | None = None, order: Order = "shared"
+) -> Iterator[At]:
     batch = Batch(images(2), {"labels": torch.arange(2), "logits": torch.zeros(2, 3)})
     rule = distill(functional(student), methods.kd(), optim.sgd(0.1), batch)
     plan = Plan("loop", compile="none")
-    return train(
-        {"kd": Students(rule, [0, 1])}, source, epochs=2, plan=plan, teacher=ask, start=start
-    )
+    students = {"kd": Students(rule, [0, 1])}
+    return train(students, source, epochs=2, plan=plan, teacher=ask, start=start, order=order)
 
 
 def params(at: At) -> list[Tensor]:
@@ -83,6 +88,14 @@ def test_students_are_those_of_the_teacher_that_is_asked_live(ahead):
         assert all(map(torch.equal, one, other))
         assert all(map(torch.equal, one, third))
     assert sum(one.requests for one in done) == 8 + 8 + 1  # and no batch twice
+
+
+def test_members_who_each_read_their_own_are_augmented_as_by_the_teacher_that_is_asked_live():
+    *_, live = steps(source(), teacher(), order="own")
+    with served(teacher()) as (remote, _):
+        *_, early = steps(Taught(source(), remote), order="own")
+    # The live teacher is shown both members' batches as one, which rounds otherwise.
+    torch.testing.assert_close(params(early), params(live), rtol=0, atol=1e-5)
 
 
 def test_it_goes_on_in_the_middle_of_an_epoch():
@@ -106,6 +119,14 @@ def test_it_asks_ahead_and_gives_the_batches_of_its_source_in_order():
             assert torch.equal(batch.inputs, own.inputs)
             assert torch.equal(batch.targets["labels"], own.targets["labels"])
             assert torch.equal(batch.targets["logits"], teacher()(own.inputs)["logits"])
+
+
+def test_a_batch_is_augmented_by_the_seed_of_its_order_and_the_number_of_its_step():
+    with served(teacher()) as (remote, _):
+        feeds = list(Taught(source(), remote).feeds(seed=7, epoch=1))  # of four steps each
+    for step, (rows, feed) in enumerate(zip(source().feeds(7, 1), feeds, strict=True), start=4):
+        batch = source().read(rows, Key(torch.tensor(7), torch.tensor(step)))
+        assert torch.equal(feed.inputs, batch.inputs)
 
 
 @pytest.mark.plain

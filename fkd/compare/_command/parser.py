@@ -115,8 +115,8 @@ def _add_data(whole: argparse.ArgumentParser) -> None:
     add(
         "--order",
         default="auto",
-        help="of batches: each seed's own, or shared by all; auto is own where images and the "
-        "teacher's outputs are in memory",
+        help="of batches and what augments them: each seed's own, or shared by all; auto is own "
+        "where images and the teacher's outputs are in memory",
     )
 
 

@@ -8,11 +8,16 @@ from dataclasses import replace
 from fkd.compare._accord import Accord
 from fkd.compare._setup.reading import gibibytes
 from fkd.compare._setup.task import Task
-from fkd.data import Resident
+from fkd.data import Resident, Streamed
 from fkd.ensemble import Order, Seeds
 from fkd.execution import PAYS_FROM, why_not_compile
 from fkd.model import Tensors
 from fkd.teachers import reads_alike
+
+STREAM = (
+    "The training data are an IterableDataset, whose order is its own: if it takes none from its "
+    "workers' seed, all seeds read that one, and what is concluded is of it"
+)
 
 
 def choose_live(task: Task, outputs: Tensors, memory: float) -> tuple[Task, list[str]]:
@@ -34,11 +39,13 @@ def choose_order(task: Task, order: Order | None) -> tuple[Task, list[str]]:
     It does where that costs little, for an interval over seeds of one order holds for that order
     alone. But each order would read a streamed source anew, and ask a live teacher anew.
     """
+    train = task.data.train
+    if order == "own" or (order is None and any(isinstance(seed, Seeds) for seed in task.seeds)):
+        one = isinstance(train, Streamed) and not train.numbered
+        return replace(task, order="own"), [STREAM] * one
     if order is not None:
         return replace(task, order=order), []
-    if any(isinstance(seed, Seeds) for seed in task.seeds):
-        return replace(task, order="own"), []
-    if isinstance(task.data.train, Resident) and not task.live:
+    if isinstance(train, Resident) and not task.live:
         return replace(task, order="own"), []
     what = "ask the teacher" if task.live else "read the data"
     note = (

@@ -1,10 +1,12 @@
 """What a comparison chooses, and what it says of that."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 from compare.small_comparisons import ALL, EAGER, Narrow, Wide, examples, trained_elsewhere, vectors
-from torch.utils.data import DataLoader, TensorDataset
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from fkd.compare import Comparison
 from fkd.data import Data, Streamed
@@ -42,6 +44,21 @@ def test_all_share_one_where_each_would_ask_the_teacher_and_it_is_told():
 def test_what_is_asked_for_is_taken(order):
     assert chosen(order=order)[0] == order
     assert chosen(order=order, teacher_memory=0.0)[0] == order
+
+
+class Stream(IterableDataset):
+    def __len__(self) -> int:
+        return 40
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return zip(*examples(40, seed=0), strict=True)
+
+
+def test_of_a_stream_it_is_told_that_its_order_may_be_one_for_all():
+    data = replace(vectors(), train=Streamed(DataLoader(Stream(), batch_size=10)))
+    for options in ({"order": "own"}, {"seeds": [Seeds(0, 0, 0), Seeds(0, 1, 0)]}):
+        order, notes = chosen(data, methods={"ce": ALL["ce"]}, **options)
+        assert order == "own" and "if it takes none from its workers' seed" in notes
 
 
 def test_seeds_of_an_order_have_it():

@@ -1,0 +1,150 @@
+"""Members who each read their own batches, against each that reads alone with its own key."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from data.test_resident import NoneMade
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+from torch.utils.data import DataLoader, TensorDataset
+
+from fkd._random import Key
+from fkd.data import (
+    Crop,
+    CutMix,
+    Cutout,
+    Flip,
+    Mix,
+    MixUp,
+    Normalize,
+    OneOf,
+    RandAugment,
+    Resident,
+    ResizedCrop,
+    Source,
+    Streamed,
+    Transform,
+    chain,
+)
+from fkd.data._members import read_members
+from fkd.ensemble import stack
+
+IMAGES = torch.randint(256, (10, 3, 8, 8), generator=torch.Generator().manual_seed(0)).byte()
+LABELS = torch.arange(10) % 4
+NORMALIZE = Normalize((0.5,) * 3, (0.2,) * 3)
+SEEDS, STEP = torch.tensor([3, 2**32 - 1, 0]), torch.tensor(5)
+EVERY = chain(Crop(1), Flip(), Cutout(2), ResizedCrop(), RandAugment())
+
+
+def resident(augment: Transform, mix: Mix | None = None) -> Resident:
+    plain = Resident(IMAGES, {"labels": LABELS}, batch_size=4, transform=NORMALIZE)
+    return plain.augmented(augment, mix)
+
+
+def streamed(augment: Transform, mix: Mix | None = None) -> Streamed:
+    loader = DataLoader(TensorDataset(IMAGES, LABELS), batch_size=4)
+    return Streamed(loader, transform=NORMALIZE).augmented(augment, mix)
+
+
+def check_each_reads_as_alone(source: Source) -> Any:
+    """All members' batches, bit for bit those that each reads alone."""
+    feeds = [next(source.feeds(int(seed), 1)) for seed in SEEDS]
+    batches = read_members(source, stack(feeds), Key(SEEDS, STEP))
+    for k, seed in enumerate(SEEDS):
+        alone = source.read(next(source.feeds(int(seed), 1)), Key(seed, STEP))
+        leaves = zip(tree_leaves(batches), tree_leaves(alone), strict=True)
+        assert all(torch.equal(both[k], one) and both.dtype == one.dtype for both, one in leaves)
+    return batches
+
+
+@pytest.mark.parametrize("make", [resident, streamed])
+@pytest.mark.parametrize("mix", [None, MixUp(4), CutMix(4), OneOf((MixUp(4), CutMix(4)))])
+def test_each_member_reads_what_it_reads_alone(make, mix):
+    batches = check_each_reads_as_alone(make(EVERY, mix))
+    # Each member's images are in memory as the transform leaves them, channels last.
+    assert mix or batches.inputs[1].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_of_one_batch_two_seeds_make_two():
+    source, rows = resident(chain(Crop(2), Flip()), MixUp(4)), torch.arange(4).expand(2, 4)
+    batches = read_members(source, rows, Key(SEEDS[:2], STEP))
+    assert not torch.equal(*batches.inputs)
+    assert not torch.equal(*batches.targets["labels"])  # of weights that differ
+    alike = read_members(source, rows, Key(SEEDS[:1].expand(2), STEP))
+    assert torch.equal(*alike.inputs) and torch.equal(*alike.targets["labels"])
+
+
+def by_generator(inputs: Tensor, key: Key | None = None) -> Tensor:
+    """Noise of torch's own, which writes into what it is given, and which vmap cannot run."""
+    if key is None:
+        return inputs
+    inputs.bitwise_xor_(1)
+    generator = torch.Generator().manual_seed(int(key.seed) + int(key.step))
+    return inputs ^ torch.randint(4, inputs.shape, generator=generator).byte()
+
+
+def less_the_mean(inputs: Tensor, key: Key | None = None) -> Tensor:
+    """Which takes the first axis for that of examples."""
+    return inputs - inputs.float().mean(0)
+
+
+def labels_by_key(
+    inputs: Tensor, targets: dict[str, Tensor], key: Key
+) -> tuple[Tensor, dict[str, Tensor]]:
+    return inputs, targets | {"labels": (targets["labels"] + key.seed) % 4}
+
+
+@pytest.mark.parametrize("make", [resident, streamed])
+@pytest.mark.parametrize(
+    "recipe", [(by_generator,), (chain(), labels_by_key), (by_generator, labels_by_key)]
+)
+def test_functions_of_your_own_need_not_know_of_members(make: Callable, recipe: Any):
+    check_each_reads_as_alone(make(*recipe))
+
+
+def test_a_transform_of_your_own_sees_one_members_examples():
+    check_each_reads_as_alone(
+        Resident(IMAGES, {"labels": LABELS}, batch_size=4, transform=less_the_mean)
+    )
+
+
+def broken(inputs: Tensor, key: Key | None = None) -> Tensor:
+    return inputs @ torch.ones(3, 3) if key else inputs
+
+
+def test_an_error_of_the_sources_own_is_told_as_it_is_without_members():
+    source = resident(broken)
+    with pytest.raises(RuntimeError) as alone:
+        source.read(torch.arange(4), Key(SEEDS[0], STEP))
+    with pytest.raises(RuntimeError) as each:
+        read_members(source, torch.arange(4).expand(3, 4), Key(SEEDS, STEP))
+    assert str(each.value) == str(alone.value)
+
+
+def test_it_copies_nothing_from_the_cpu_which_no_graph_could_hold():
+    source, rows = resident(EVERY, OneOf((MixUp(4), CutMix(4)))), torch.arange(6).reshape(3, 2)
+    with NoneMade():
+        read_members(source, rows, Key(SEEDS, STEP))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_it_is_captured_in_a_graph():
+    source = resident(EVERY, OneOf((MixUp(4), CutMix(4)))).to("cuda")
+    rows, key = torch.arange(6, device="cuda").reshape(3, 2), Key(SEEDS.cuda(), STEP.cuda())
+    read_members(source, rows, key)  # what is loaded late is loaded before the capture
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        batches = read_members(source, rows, key)
+    key.step.add_(1)
+    graph.replay()
+    leaves = zip(tree_leaves(batches), tree_leaves(read_members(source, rows, key)), strict=True)
+    assert all(torch.equal(*pair) for pair in leaves)
+
+
+@pytest.mark.plain
+def test_it_is_compiled_whole():
+    source, rows, key = resident(Flip()), torch.arange(8).reshape(2, 4), Key(SEEDS[:2], STEP)
+    read = torch.compile(read_members, fullgraph=True, backend="eager")
+    assert torch.equal(read(source, rows, key).inputs, read_members(source, rows, key).inputs)
