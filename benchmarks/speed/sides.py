@@ -8,6 +8,7 @@ import os
 import resource
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 import torch
@@ -20,6 +21,7 @@ from benchmarks.speed.timed import Run, Unavailable
 from fkd import evaluate, execution, optim
 from fkd._random import Key
 from fkd.data import Crop, Flip, Normalize, Resident, chain
+from fkd.data._members import read_members
 from fkd.distillation import distill
 from fkd.ensemble import Order, ensemble
 from fkd.execution import PRECISIONS, Compile, Layout, Plan
@@ -194,8 +196,13 @@ def fkd_side(side: Side) -> Run:
     plan = Plan(side.layout, compile=side.compile)
     plan = plan.settle(torch.device(side.device), EXAMPLES, side.members)
     advance = execution.lay(rule, plan, order=side.order)
-    key = Key(*torch.zeros(2, dtype=torch.int64, device=side.device))
-    take = execution.runner(lambda feed: advance(state, source.read(feed, key)), state, plan.graph)
+    step = torch.zeros((), dtype=torch.int64, device=side.device)
+    if side.order == "shared":
+        read = partial(source.read, key=Key(torch.zeros_like(step), step))
+    else:
+        key = Key(torch.arange(side.members, device=side.device), step)
+        read = partial(read_members, source, key=key)
+    take = execution.runner(lambda feed: advance(state, read(feed)), state, plan.graph)
     at_once = max(plan.graph, 1)
     feeds = rivals.endless(rows(source, side))
 

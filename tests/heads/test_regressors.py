@@ -55,9 +55,10 @@ def test_masked_channels_are_zero_and_the_others_as_they_were():
 
 
 def test_a_generator_of_as_many_channels_has_no_convolution_before_its_mask():
-    layers = [type(layer).__name__ for layer in heads.generator(SMALL, SMALL)]
+    alike, wider = (heads.generator(SMALL, target) for target in (SMALL, LARGE))
+    layers = [type(layer).__name__ for layer in alike.children()]
     assert layers == ["Masked", "Conv2d", "ReLU", "Conv2d"]
-    assert [type(layer).__name__ for layer in heads.generator(SMALL, LARGE)] == ["Conv2d", *layers]
+    assert [type(layer).__name__ for layer in wider.children()] == ["Conv2d", *layers]
 
 
 @pytest.mark.plain
