@@ -61,8 +61,9 @@ def check(model: Model, inputs: Any) -> None:
 
     Raises ValueError for what is no model, for a module that changes a parameter in its forward
     pass, that keeps something on itself which a later pass reads, or whose numbers are random and
-    no state of it, and for SyncBatchNorm, which would meet other ranks in the forward pass. Inputs
-    on the meta device hold nothing to try it on, and pass.
+    no state of it, for a parameter with a hook on its gradient, which nothing would call, and for
+    SyncBatchNorm, which would meet other ranks in the forward pass. Inputs on the meta device hold
+    nothing to try it on, and pass.
 
     >>> from torch import nn
     >>> check(functional(lambda: nn.Embedding(9, 2, max_norm=1.0)), torch.arange(4))
@@ -74,6 +75,7 @@ def check(model: Model, inputs: Any) -> None:
     modules = [built(model.build, seed) for seed in (0, 1)]
     refuse_synchronised(modules[0])
     _check_attributes(*modules)
+    _check_hooks(modules[0])
     leaves = [leaf for leaf in tree_leaves(inputs) if isinstance(leaf, Tensor)]
     if any(leaf.is_meta for leaf in leaves):
         return
@@ -110,7 +112,19 @@ def _check_attributes(module: nn.Module, reseeded: nn.Module) -> None:
             raise ValueError(
                 f"the model keeps the tensor {name!r} as a plain attribute, and it is another one "
                 "with each seed: all students would share one; register it as a buffer "
-                "(register_buffer) or a parameter"
+                "(register_buffer) or a parameter, and for torch.nn.utils.spectral_norm take "
+                "torch.nn.utils.parametrizations.spectral_norm"
+            )
+
+
+def _check_hooks(module: nn.Module) -> None:
+    for name, parameter in module.named_parameters():
+        if parameter._backward_hooks or parameter._post_accumulate_grad_hooks:
+            raise ValueError(
+                f"the model's parameter {name!r} has a hook on its gradient, which torch.func.grad "
+                "never calls: it would be trained as without it; freeze the whole of it with "
+                "requires_grad_(False), or change the gradient in forward or by a link of the "
+                "optimizer (fkd.optim.masked)"
             )
 
 

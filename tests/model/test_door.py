@@ -53,12 +53,30 @@ class Kept(nn.Linear):
         return super().forward(self.last)
 
 
+def hooked() -> nn.Module:
+    net = nn.Linear(3, 2)
+    net.weight.register_hook(torch.zeros_like)
+    return net
+
+
+def hooked_behind() -> nn.Module:
+    net = nn.Linear(3, 2)
+    net.weight.register_post_accumulate_grad_hook(print)
+    return net
+
+
 IMPURE = {
     "max_norm": (lambda: nn.Embedding(9, 2, max_norm=0.1), "changes its parameter 'weight'"),
     "clamp": (lambda: Clamped(3, 2), "changes its parameter 'weight'"),
     "cache": (lambda: Cached(3, 2), "'logits' depends on an earlier forward pass"),
     "count": (lambda: Counting(3, 2), "'logits' depends on an earlier forward pass"),
     "attribute": (Random, "keeps the tensor 'projection' as a plain attribute"),
+    "spectral norm": (
+        lambda: nn.utils.spectral_norm(nn.Linear(3, 2)),
+        "take torch.nn.utils.parametrizations.spectral_norm",
+    ),
+    "hook": (hooked, "parameter 'weight' has a hook on its gradient"),
+    "hook behind": (hooked_behind, "parameter 'weight' has a hook on its gradient"),
 }
 
 
