@@ -124,6 +124,18 @@ def plain_tensors(module: nn.Module) -> dict[str, Tensor]:
     return plain
 
 
+def check_ask(where: str, /, **asks: Any) -> None:
+    """Raise where a named value is no function, or is a module in training mode."""
+    _check.function(where, **asks)
+    for name, ask in asks.items():
+        if isinstance(ask, nn.Module) and ask.training:
+            raise ValueError(
+                f"{where}: {name} must be in evaluation mode, but it is a {type(ask).__name__} in "
+                "training mode, which drops units and moves its statistics when it is asked; call "
+                "its eval(), or give fkd.teachers.teacher_of_module(module)"
+            )
+
+
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """As after `torch.manual_seed(seed)` and its kin, leaving all generators as they were."""

@@ -294,7 +294,7 @@ class Counting(Beside):
 @pytest.mark.parametrize("build", [Dropped, DroppedByPython, DroppedByNumPy, Counting])
 def test_a_pass_that_is_another_each_time_is_not_read(build):
     module = features(build, {"hidden": "one"})()
-    with pytest.raises(ValueError, match="'one' is no output of .*draws random numbers, or counts"):
+    with pytest.raises(ValueError, match=r"'one' is no output .*draws random numbers, or counts"):
         module(torch.ones(4, 3))
 
 
