@@ -48,7 +48,8 @@ def features(build: Build, names: Sources) -> Build:
     no tensor's shape (`torch.rand(1) < p`) or counts on an attribute.
 
     Raises ValueError for what is no function and no mapping of names, and for a name that is
-    neither output nor node; of a module that torch.fx cannot read, its first forward pass does.
+    neither output nor node; of a module that torch.fx cannot read, and for a node that is no tensor
+    (all that nn.LSTM gives), its first forward pass does.
 
     >>> from torchvision.models import resnet18
     >>> build = features(resnet18, {"feature_map": "layer4", "hidden": "flatten"})
@@ -190,10 +191,20 @@ def _code(module: nn.Module, trace: Trace, names: Sources) -> Callable[..., Any]
         if source not in trace.outputs:
             node = trace.nodes[source]
             with trace.graph.inserting_after(node):
-                inner[name] = trace.graph.call_method("clone", (node,))
+                inner[name] = trace.graph.call_function(_taken, (node, source))
     output = _output(trace.graph)
     output.args = ((output.args[0], inner),)
     return type(fx.GraphModule(module, trace.graph)).forward
+
+
+def _taken(value: Any, source: str) -> torch.Tensor:
+    """A node's tensor as it is now. Raises ValueError where the node is none, as LSTM's is not."""
+    if not isinstance(value, torch.Tensor):
+        raise ValueError(
+            f"features: {source!r} must be one tensor, but it is a {type(value).__name__}; name "
+            "what is computed from it, as `getitem`"
+        )
+    return value.clone()
 
 
 def _output(graph: fx.Graph) -> fx.Node:

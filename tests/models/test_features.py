@@ -333,6 +333,21 @@ def test_an_unknown_name_is_refused_with_those_near_it():
         features(resnet18, {"feature_map": "?"})
 
 
+@pytest.mark.plain
+def test_a_node_that_is_no_tensor_is_refused():
+    class Recurrent(Small):
+        def __init__(self):
+            super().__init__()
+            self.lstm = nn.LSTM(3, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.lstm(x)[0]
+
+    module = features(Recurrent, {"hidden": "lstm"})()
+    with pytest.raises(ValueError, match="features: 'lstm' must be one tensor, but it is a tuple"):
+        module(torch.ones(4, 3))
+
+
 def test_what_makes_no_module_is_refused():
     with pytest.raises(ValueError, match=r"must return an nn\.Module, but it returned a int"):
         features(lambda: 3, {"feature_map": "layer4"})  # pyright: ignore[reportArgumentType]
