@@ -97,8 +97,18 @@ def functional(build: Callable[[], nn.Module], dtype: torch.dtype = torch.float3
             f"functional: dtype must be torch.float32, bfloat16 or float16, but it is {dtype}"
         )
     module = built(build, 0)
+    return run_by(skeletons(module), module, build, dtype)
+
+
+def run_by(
+    skeletons: tuple[nn.Module, nn.Module],
+    module: nn.Module,
+    build: Callable[[], nn.Module],
+    dtype: torch.dtype,
+) -> Model:
+    """The model that is run by these skeletons of `module`, which `build()` made."""
     narrow = None if dtype == torch.float32 else dtype
-    apply = partial(_apply, skeletons(module), keywords(module), computed_with(module), narrow)
+    apply = partial(_apply, skeletons, keywords(module), computed_with(module), narrow)
     return Model(build, partial(_init, build), apply, dtype)
 
 

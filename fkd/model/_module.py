@@ -110,6 +110,16 @@ def computed_with(module: nn.Module) -> set[str]:
     return {name for name, _ in module.named_parameters()} - own
 
 
+def numbers(module: nn.Module) -> dict[str, int | float]:
+    """The numbers that the module's parts keep as attributes, by name."""
+    return {
+        f"{name}.{attribute}".lstrip("."): value
+        for name, part in module.named_modules()
+        for attribute, value in vars(part).items()
+        if isinstance(value, int | float) and attribute != "training"
+    }
+
+
 def plain_tensors(module: nn.Module) -> dict[str, Tensor]:
     """The tensors that the module keeps as attributes, neither parameters nor buffers, by name."""
     state = {id(tensor) for tensor in (*module.parameters(), *module.buffers())}

@@ -14,6 +14,7 @@ from torch import fx, nn
 
 from fkd import _check
 from fkd.model import by_name
+from fkd.model._module import numbers
 
 Build = Callable[[], nn.Module]
 Sources = Mapping[str, str]  # by the new name
@@ -141,13 +142,9 @@ def _traces(module: nn.Module) -> Iterator[Trace]:
 def _beside(module: nn.Module) -> tuple[Any, ...]:
     """What a pass may leave otherwise than it was, of which nothing would be in its graph: random
     generators, and numbers that the module's parts keep as attributes."""
-    numbers = [
-        {key: value for key, value in vars(part).items() if isinstance(value, int | float)}
-        for part in module.modules()
-    ]
     numpy = np.random.get_state(legacy=False)
     place = numpy["state"]["pos"], numpy["state"]["key"].tobytes()
-    return numbers, random.getstate(), place, torch.get_rng_state().tolist()
+    return numbers(module), random.getstate(), place, torch.get_rng_state().tolist()
 
 
 def _trace(module: nn.Module) -> Trace:
