@@ -207,7 +207,7 @@ def _of_reached(parts: Parts, hyper: Mapping[str, float], batch: Batch) -> Optim
         raise ValueError(
             "distill: the loss reaches no parameter, neither of the student nor of a head, so "
             "there is nothing to train; take what its terms compare from a layer that has some, "
-            "and see that nothing on the way is detached or frozen"
+            "and see that nothing on the way is detached or frozen, and torch.inference_mode off"
         )
     optimizer = parts.optimizer
     if reached < paths:

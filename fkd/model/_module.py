@@ -63,8 +63,8 @@ def refuse_computed(where: str, module: nn.Module) -> None:
             raise ValueError(
                 f"{where} must keep no tensor that is computed from its parameters, but {name!r} "
                 "is one; for torch.nn.utils.weight_norm take torch.nn.utils.parametrizations."
-                "weight_norm, make what is pruned permanent with torch.nn.utils.prune.remove, and "
-                "compute anything else in forward"
+                "weight_norm, for torch.nn.utils.prune a parametrization that multiplies by the "
+                "mask (of a teacher, prune.remove), and compute anything else in forward"
             )
 
 
