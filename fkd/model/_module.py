@@ -64,7 +64,8 @@ def refuse_computed(where: str, module: nn.Module) -> None:
                 f"{where} must keep no tensor that is computed from its parameters, but {name!r} "
                 "is one; for torch.nn.utils.weight_norm take torch.nn.utils.parametrizations."
                 "weight_norm, for torch.nn.utils.prune a parametrization that multiplies by the "
-                "mask (of a teacher, prune.remove), and compute anything else in forward"
+                "mask (of a teacher, prune.remove), and compute anything else in forward; what a "
+                "pass has left behind goes with another under torch.no_grad()"
             )
 
 
