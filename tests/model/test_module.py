@@ -42,9 +42,10 @@ class Asleep(nn.Module):
         self.norm = nn.BatchNorm1d(2)
         self.drop = nn.Sequential(nn.Dropout(0.5), nn.ReLU())
 
-    def train(self, mode: bool = True) -> None:
+    def train(self, mode: bool = True) -> nn.Module:
         super().train(mode)
         self.norm.eval()
+        return self
 
     def forward(self, x: Tensor) -> Tensor:
         return self.drop(self.norm(x))
@@ -53,7 +54,7 @@ class Asleep(nn.Module):
 @pytest.mark.parametrize("whole", [True, False])
 def test_a_train_of_the_modules_own_is_called(whole):
     module = nn.Sequential(Asleep(), nn.Dropout(0.5))
-    module[0].drop[0].train(whole)
+    module.get_submodule("0.drop.0").train(whole)
     evaluating, training = skeletons(module)
     awake = {name: part.training for name, part in training.named_modules()}
     assert awake.pop("0.norm") is False

@@ -238,8 +238,8 @@ class Beside(nn.Module):
     def __init__(self):
         super().__init__()
         self.one, self.two = nn.Linear(3, 3), nn.Linear(3, 2)
-        self.register_buffer("passes", torch.zeros(()))
-        self.register_buffer("mean", torch.zeros(3))
+        self.passes = nn.Buffer(torch.zeros(()))
+        self.mean = nn.Buffer(torch.zeros(3))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.one(x)
@@ -340,8 +340,8 @@ def test_a_node_that_is_no_tensor_is_refused():
             super().__init__()
             self.lstm = nn.LSTM(3, 2)
 
-        def forward(self, x: Tensor) -> Tensor:
-            return self.lstm(x)[0]
+        def forward(self, x: Tensor, scale: Tensor | float = 1.0) -> Tensor:
+            return self.lstm(x)[0] * scale
 
     module = features(Recurrent, {"hidden": "lstm"})()
     with pytest.raises(ValueError, match="features: 'lstm' must be one tensor, but it is a tuple"):
