@@ -23,7 +23,7 @@ CLASSES, EXAMPLES, WORDS, LENGTH = 4, 4, 13, 6
 class Kind:
     """A module, an example of its inputs, and what of it works.
 
-    `vmap` is the reason why a vmapped step refuses it, and `compiled` why the compiler cannot trace
+    `vmap` is the reason why a vmapped step refuses it, and `compiled` why the compiler cannot take
     the step; both are empty where they work. In a loop over members every kind works.
     """
 
@@ -219,7 +219,6 @@ def _cumulative() -> nn.Module:
 
 
 NUMBERS = "it asks for a tensor's numbers"
-RECURRENT = "torch's compiler traces no recurrent layer"
 
 KINDS: dict[str, Kind] = {
     "torchvision ResNet": Kind(_resnet, images),
@@ -232,8 +231,8 @@ KINDS: dict[str, Kind] = {
     "Hugging Face ViT, dropouts": Kind(_hugging_face_vit, images),
     "Hugging Face BERT, mask and dropouts": Kind(bert, words),
     "Hugging Face GPT-2, tied weights": Kind(gpt2, words),
-    "LSTM": Kind(partial(Recurrent, nn.LSTM), sequences, compiled=RECURRENT),
-    "GRU": Kind(partial(Recurrent, nn.GRU), sequences, compiled=RECURRENT),
+    "LSTM": Kind(partial(Recurrent, nn.LSTM), sequences),
+    "GRU": Kind(partial(Recurrent, nn.GRU), sequences),
     "spectral norm": Kind(_spectral, sequences, vmap="it writes through `out=`"),
     "BatchNorm with momentum=None": Kind(_cumulative, sequences, vmap=NUMBERS, compiled=NUMBERS),
     "a buffer re-assigned in forward": Kind(Counting, sequences),

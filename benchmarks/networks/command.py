@@ -2,7 +2,8 @@
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +59,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return values
 
 
-def sides(values: argparse.Namespace) -> list[Side]:
-    """Of each network the plain loop, then fkd's."""
+def groups(values: argparse.Namespace) -> Iterator[list[Side]]:
+    """What is timed in turn, each time beside the plain loop of its network: first all that is not
+    compiled, then what is, one by one, for each may take a minute to compile."""
     layout = "vmap" if values.device == "cuda" else "loop"
     shared = {
         "batch": values.batch_size,
@@ -68,26 +70,22 @@ def sides(values: argparse.Namespace) -> list[Side]:
         "precision": values.precision,
         "augment": values.augment,
     }
-    every = []
     for name in values.networks:
-        every.append(Side("plain", name, **shared))
-        every += [
-            Side("fkd", name, members, layout=layout, compile=compile, **shared)
-            for members in values.members
-            for compile in (("none",) if values.no_compile else ("none", "step"))
-        ]
-    return every
+        plain = Side("plain", name, **shared)
+        eager = [Side("fkd", name, members, layout=layout, **shared) for members in values.members]
+        yield [plain, *eager]
+        if not values.no_compile:
+            yield from ([plain, replace(side, compile="step")] for side in eager)
 
 
 def rows(timings: Mapping[Side, Timing]) -> list[dict[str, Any]]:
-    """Each side by a student's step, and how it stands to the plain loop of its network, if that
-    ran.
+    """Each side of a group by a student's step, and how it stands to the plain loop, if that ran.
 
     `epoch_s` are the seconds that a student's epoch over CIFAR-10's images would take.
     """
     entries = []
     for side, timing in timings.items():
-        bases = [s for s in timings if s.loop == "plain" and s.network == side.network]
+        bases = [other for other in timings if other.loop == "plain"]
         ratios = [timed.ratio(timing, timings[base]) / side.members for base in bases]
         entries.append(
             {
@@ -132,22 +130,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         values = parse(arguments)
         folder = new_folder(values.output, "networks")
-        with console.status("measuring"):
-            timings, left_out = timed.alternate(
-                sides(values), make, peak, rounds=values.rounds, seconds=values.seconds
-            )
     except ValueError as error:
         errors.print(f"networks: {error}", markup=False)
         return 2
-    entries = rows(timings)
-    setting = {key: value for key, value in vars(values).items() if key != "output"}
+    entries: list[dict[str, Any]] = []
+    left_out: dict[str, str] = {}
     whole = {
-        "setting": setting,
+        "setting": {key: value for key, value in vars(values).items() if key != "output"},
         "environment": environment(),
         "sides": entries,
-        "left_out": {str(side): str(why) for side, why in left_out.items()},
+        "left_out": left_out,
     }
-    (Path(folder) / "networks.json").write_text(json.dumps(whole, indent=1) + "\n")
+    for group in groups(values):
+        with console.status("measuring"):
+            timings, failed = timed.alternate(
+                group, make, peak, rounds=values.rounds, seconds=values.seconds
+            )
+        entries += rows(timings)
+        left_out |= {str(side): str(why) for side, why in failed.items()}
+        # After each, so that one that takes too long loses no other.
+        (Path(folder) / "networks.json").write_text(json.dumps(whole, indent=1) + "\n")
     show(console, table(entries))
     for why in left_out.values():
         errors.print(f"networks: {why}", markup=False)

@@ -2,16 +2,21 @@
 
 python -m benchmarks.rehearsal.kernels --device cuda --members 32 --precision bf16
 
-Profiled is what `benchmarks/speed` times: on a GPU steps of kd replayed from a CUDA graph. Beside
-the kernels' own time stands the time of the whole, in which a GPU may wait. On a CPU, where there
-are no kernels, the operators stand in for them.
+Profiled are steps as `benchmarks/speed` times them, on a GPU replayed from a CUDA graph: of the
+teacher, which is one network of its own and in a run of ten epochs not compiled, and of students
+that share an order of batches or have one each: what is read, and cropped and flipped, is compiled
+in none, so that these show what it takes. Beside the kernels' own time stands the time of the
+whole, in which a GPU may wait. On a CPU, where there are no kernels, the operators stand in for
+them. Each step is written as it comes, and one that fails is a row that says so.
 """
 
 import argparse
 import json
+import statistics
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,10 +32,11 @@ from benchmarks.speed.timed import Run
 from fkd import _check
 from fkd.compare.environment import environment
 from fkd.compare.presentation.table import show
-from fkd.execution import PRECISIONS
+from fkd.execution import PRECISIONS, Compile
 from fkd.execution._plan import STEPS_PER_GRAPH
 
 SHOWN = 25
+ROUNDS = 3  # of so many steps each, of which the median counts
 OWN = ("convolve", "correlate", "lay_weights", "add_splits")  # fkd.execution.convolution's kernels
 # A kernel is of the first kind of which its name has a part.
 KINDS = {
@@ -58,12 +64,48 @@ def kind(name: str) -> str:
     )
 
 
+def steps_of(
+    members: int, precision: str, method: str, device: str, compiles: bool
+) -> dict[str, Side]:
+    """The steps that are profiled, in order of worth; without the compiler all are as they are."""
+    how: Compile = "step" if compiles else "none"
+    students = Side("fkd", method, precision, members, device=device, compile=how)
+    own = replace(students, order="own")
+    teacher = Side("fkd", "ce", precision, device=device, compile="none", network="deepnn")
+    every = {
+        "teacher": teacher,
+        "students": students,
+        "students, an order each": own,
+        "students, an order each, cropped and flipped": replace(own, augment=True),
+    }
+    return every | ({"teacher, compiled": replace(teacher, compile="step")} if compiles else {})
+
+
+def profiled(side: Side, steps: int) -> dict[str, Any]:
+    """What a step of a side takes, and its kernels."""
+    run = sides.make(side)
+    begin = time.perf_counter()
+    run(steps)  # compiled and captured
+    first = time.perf_counter() - begin
+    found, ms = kernels(run, steps, side.device)
+    rows = shares(found, steps)
+    return {
+        "first_steps_s": first,
+        "ms_a_step": ms / steps,
+        "kernel_ms_a_step": sum(row["us_a_step"] for row in rows) / 1e3,
+        "by_kind": by_kind(rows),
+        "kernels": rows,
+    }
+
+
 def kernels(run: Run, steps: int, device: str) -> tuple[list[Kernel], float]:
     """The kernels of so many steps, the longest first, and the milliseconds that all took."""
     activities = [ProfilerActivity.CUDA if device == "cuda" else ProfilerActivity.CPU]
-    begin = time.perf_counter()
-    run(steps)
-    elapsed = time.perf_counter() - begin  # apart, for a profile takes time itself
+    rounds = []
+    for _ in range(ROUNDS):  # apart, for a profile takes time itself
+        begin = time.perf_counter()
+        run(steps)
+        rounds.append(time.perf_counter() - begin)
     with profile(activities=activities) as record:
         run(steps)
     entries: Iterable[Any] = record.key_averages()
@@ -75,7 +117,7 @@ def kernels(run: Run, steps: int, device: str) -> tuple[list[Kernel], float]:
         ]
     else:
         found = [Kernel(entry.key, entry.count, entry.self_cpu_time_total) for entry in entries]
-    return sorted(found, key=lambda kernel: -kernel.us), 1e3 * elapsed
+    return sorted(found, key=lambda kernel: -kernel.us), 1e3 * statistics.median(rounds)
 
 
 def shares(found: Sequence[Kernel], steps: int) -> list[dict[str, Any]]:
@@ -101,9 +143,11 @@ def by_kind(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
     return dict(sorted(kinds.items(), key=lambda item: -item[1]))
 
 
-def table(results: dict[str, Any]) -> Table:
-    rows = Table("share", "µs a step", "calls", "kind", "kernel", box=None, padding=(0, 1))
-    for row in results["kernels"][:SHOWN]:
+def table(name: str, step: dict[str, Any]) -> Table:
+    title = f"{name}: {step['ms_a_step']:.3f} ms a step, its kernels {step['kernel_ms_a_step']:.3f}"
+    columns = "share", "µs a step", "calls", "kind", "kernel"
+    rows = Table(*columns, title=title, title_justify="left", box=None, padding=(0, 1))
+    for row in step["kernels"][:SHOWN]:
         figures = f"{100 * row['share']:.1f} %", f"{row['us_a_step']:.1f}"
         rows.add_row(*figures, f"{row['calls_a_step']:.1f}", row["kind"], row["kernel"][:70])
     return rows
@@ -121,7 +165,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--precision", default="bf16", choices=PRECISIONS)
     parser.add_argument("--method", default="kd", choices=METHODS)
     parser.add_argument("--steps", type=int, default=4 * STEPS_PER_GRAPH)
-    parser.add_argument("--no-compile", action="store_true", help="the step as it is")
+    parser.add_argument("--no-compile", action="store_true", help="each step as it is")
     parser.add_argument("--output", help="a new folder for the results")
     values = parser.parse_args(arguments)
     _check.positive("kernels", members=values.members, steps=values.steps)
@@ -129,37 +173,23 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Profile; return 0."""
+    """Profile; return 0, or 1 where a step could not be."""
     values = parse(arguments)
-    folder = new_folder(values.output, "kernels")
-    side = Side(
-        "fkd",
-        values.method,
-        values.precision,
-        values.members,
-        device=values.device,
-        compile="none" if values.no_compile else "step",
-    )
-    run = sides.make(side)
-    run(values.steps)  # compiled and captured
-    found, ms = kernels(run, values.steps, values.device)
-    rows = shares(found, values.steps)
-    busy = sum(row["us_a_step"] for row in rows) / 1e3
-    results = {
-        "environment": environment(),
-        "setting": {key: value for key, value in vars(values).items() if key != "output"},
-        "ms_a_step": ms / values.steps,
-        "kernel_ms_a_step": busy,
-        "by_kind": by_kind(rows),
-        "kernels": rows,
-    }
-    (Path(folder) / "kernels.json").write_text(json.dumps(results, indent=1) + "\n")
+    file = Path(new_folder(values.output, "kernels")) / "kernels.json"
     console = Console(width=140)
-    show(console, table(results))
-    for name, share in results["by_kind"].items():
-        console.print(f"{100 * share:5.1f} % {name}")
-    console.print(f"a step takes {ms / values.steps:.3f} ms, its kernels {busy:.3f}")
-    return 0
+    told: dict[str, Any] = {}
+    setting = {key: value for key, value in vars(values).items() if key != "output"}
+    results = {"environment": environment(), "setting": setting, "steps": told}
+    asked = values.members, values.precision, values.method, values.device
+    for name, side in steps_of(*asked, compiles=not values.no_compile).items():
+        try:
+            told[name] = profiled(side, values.steps)
+            show(console, table(name, told[name]))
+        except Exception as error:  # a GPU fails in as many ways as there are kernels
+            told[name] = {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
+            console.print(f"{name}: {told[name]['error']}", markup=False, soft_wrap=True)
+        file.write_text(json.dumps(results, indent=1) + "\n")
+    return 1 if any("error" in step for step in told.values()) else 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,10 @@
-"""Which stages there are, in order of worth: what is asked of each on a GPU, and in a rehearsal."""
+"""Which stages there are, in order of worth: what is asked of each on a GPU, and in a rehearsal.
+
+First comes what no GPU has measured yet. The seconds beside each stage are what it should take on
+an H100 with 16 cores. A step of 32 LightNNs was compiled there in 25 to 30 s beside three others
+and in 10 to 15 s alone; one core should take 60, and a step of ResNet-20 over 60 on all. A process
+that imports torch and finds the GPU takes 10 s. A stage's limit is a little more than its seconds.
+"""
 
 import math
 import shlex
@@ -10,15 +16,16 @@ from benchmarks.rehearsal.stage import Stage
 METHODS = ("ce", "kd", "cosine", "hint")  # the tutorial's
 NO_IMAGES = "no images were given; --root takes a folder of them, or an archive of one"
 LADDER = "--device cuda --parts steps floor --groups fkd --members 1 8 32 128 --rounds 3"
-RIVALS = "--device cuda --parts steps --members 32 --jax-members 1 32 --rounds 3"
+RIVALS = "--device cuda --parts steps --members 32 --rounds 3"
 FEW = (
     "--parts steps --members 2 --jax-members 1 --rounds 1 --seconds 0.01 --precisions fp32 "
     "--no-compile"
 )
 TABLE = f"--methods {' '.join(METHODS)} --dataset folder"
-COMPILED = "--data benchmarks.rehearsal.noise:build --device cuda --teacher-epochs 1 --epochs 1"
-COMPILED_FEW = "--device cpu --teacher-epochs 1 --epochs 1 --seeds 1 --no-compile"
 TABLE_OF_FEW = f"{TABLE} --device cpu --seeds 2 --epochs 1 --batch-size 4 --no-compile"
+# What no GPU has measured yet, in whole or in part: the first stages.
+UNMEASURED = ("suite", "correctness", "networks", "kernels", "jax", "memory")
+MINUTES = 9  # that the limits of these come to, where nobody lends a GPU for longer
 
 
 class Planned(NamedTuple):
@@ -35,6 +42,69 @@ class Planned(NamedTuple):
 
 
 PLAN = (
+    # 20 s to start; the tests of one shape in Triton take 1 to 8 s each, and each race 20 s.
+    Planned(
+        "suite",
+        "benchmarks.rehearsal.suite",
+        120,
+        "--only 'execution or gpu or captur or candidate'",
+        "--only captured",
+        timed=False,
+    ),
+    # 20 s until eight processes have their truths, then seven graphs side by side, 60 s on a core
+    # or two; what is not compiled is done meanwhile.
+    Planned(
+        "correctness",
+        "benchmarks.rehearsal.correctness",
+        120,
+        "--device cuda --processes 8",
+        "--methods kd --members 2 --batch 4 --steps 2 --processes 1 --no-compile",
+        timed=False,
+    ),
+    # 25 s for what is not compiled; then 60 to 80 s for each count of members, most of it one
+    # graph of ResNet-20.
+    Planned(
+        "networks",
+        "benchmarks.networks",
+        190,
+        "--device cuda --members 32 8 --precision bf16 --augment --rounds 3 --seconds 0.5",
+        "--networks resnet8 --members 2 --batch-size 4 --augment --rounds 1 --seconds 0.05 "
+        "--no-compile",
+    ),
+    # 10 s to start, 5 for the teacher as it is, 15 to 28 for each of three graphs, and 10 for the
+    # one that augments, whose graph was compiled before.
+    Planned(
+        "kernels",
+        "benchmarks.rehearsal.kernels",
+        115,
+        "--device cuda --members 32 --precision bf16",
+        "--members 1 --precision fp32 --steps 1 --no-compile",
+    ),
+    # 15 s to start, 10 to time; how long XLA takes for 32 students is not known.
+    Planned(
+        "jax",
+        "benchmarks.speed",
+        75,
+        f"{RIVALS} --groups jax --precisions bf16 --jax-members 32 1",
+        f"{FEW} --groups jax",
+    ),
+    # 25 s: nothing is compiled. A compiled step's peaks are told by the ladders.
+    Planned(
+        "memory",
+        "benchmarks.rehearsal.memory",
+        40,
+        "--device cuda --precisions bf16 --compile none --at-once 5",
+        "--members 1 2 --precisions fp32 --compile none --at-once 2",
+    ),
+    # 70 s: as measured in bf16, 28 of them four graphs at once.
+    Planned(
+        "ladder-fp32",
+        "benchmarks.speed",
+        100,
+        f"{LADDER} --precisions fp32",
+        f"{FEW} --groups fkd",
+    ),
+    # 51 s beside others as measured, most of it 60,000 JPEGs.
     Planned(
         "images",
         "benchmarks.rehearsal.images",
@@ -44,71 +114,17 @@ PLAN = (
         needs_images=True,
         timed=False,
     ),
-    Planned(
-        "suite",
-        "benchmarks.rehearsal.suite",
-        90,
-        "--only 'gpu or captur or candidate'",
-        "--only captured",
-        timed=False,
-    ),
-    Planned(
-        "correctness",
-        "benchmarks.rehearsal.correctness",
-        90,
-        "--device cuda --processes 8",
-        "--methods kd --members 2 --batch 4 --steps 2 --processes 1 --no-compile",
-        timed=False,
-    ),
-    # The steps of the table are the same on any images: so they are compiled beside the rest.
-    *(
-        Planned(
-            f"compile-{method}",
-            "fkd.compare",
-            90,
-            f"{COMPILED} --methods {method} --seeds 32 --precision bf16",
-            f"{COMPILED_FEW} --methods {method}",
-            timed=False,
-        )
-        for method in METHODS
-    ),
+    # 93 s as measured with one order for all: 48 for four graphs, 10 for the teacher, 20 for steps
+    # and tests.
     Planned(
         "table-bf16",
         "fkd.compare",
-        240,
+        160,
         f"{TABLE} --device cuda --seeds 32 --precision bf16",
         f"{TABLE_OF_FEW} --precision bf16",
         needs_images=True,
     ),
-    Planned(
-        "ladder-bf16",
-        "benchmarks.speed",
-        120,
-        f"{LADDER} --precisions bf16",
-        f"{FEW} --groups fkd",
-    ),
-    Planned(
-        "kernels",
-        "benchmarks.rehearsal.kernels",
-        90,
-        "--device cuda --members 32 --precision bf16",
-        "--members 2 --precision fp32 --steps 2 --no-compile",
-    ),
-    Planned(
-        "convolutions",
-        "benchmarks.convolutions",
-        150,
-        "--device cuda --members 8 32 --precisions bf16 --rounds 3",
-        "--members 2 --precisions fp32 --batch 2 --rounds 1",
-    ),
-    Planned(
-        "networks",
-        "benchmarks.networks",
-        240,
-        "--device cuda --members 8 32 --precision bf16 --augment --rounds 3 --seconds 1",
-        "--networks resnet8 --members 2 --batch-size 4 --augment --rounds 1 --seconds 0.05 "
-        "--no-compile",
-    ),
+    # 75 s of steps as measured without the compiler, 20 for the teacher, 50 for four graphs.
     Planned(
         "table-fp32",
         "fkd.compare",
@@ -116,6 +132,21 @@ PLAN = (
         f"{TABLE} --device cuda --seeds 8",
         TABLE_OF_FEW,
         needs_images=True,
+    ),
+    # What follows is measured already, or answers less.
+    Planned(
+        "ladder-bf16",
+        "benchmarks.speed",
+        100,
+        f"{LADDER} --precisions bf16",
+        f"{FEW} --groups fkd",
+    ),
+    Planned(
+        "live-teacher",
+        "benchmarks.speed",
+        90,
+        f"{RIVALS} --groups live",
+        f"{FEW} --groups live",
     ),
     Planned(
         "fused-by-hand",
@@ -125,25 +156,11 @@ PLAN = (
         f"{FEW} --groups hfta",
     ),
     Planned(
-        "jax",
-        "benchmarks.speed",
-        120,
-        f"{RIVALS} --groups jax --precisions bf16 fp32",
-        f"{FEW} --groups jax",
-    ),
-    Planned(
-        "memory",
-        "benchmarks.rehearsal.memory",
+        "convolutions",
+        "benchmarks.convolutions",
         150,
-        "--device cuda --precisions bf16 --at-once 5",
-        "--members 1 2 --precisions fp32 --compile none --at-once 2",
-    ),
-    Planned(
-        "ladder-fp32",
-        "benchmarks.speed",
-        120,
-        f"{LADDER} --precisions fp32",
-        f"{FEW} --groups fkd",
+        "--device cuda --members 8 32 --precisions bf16 --rounds 3",
+        "--members 2 --precisions fp32 --batch 2 --rounds 1",
     ),
     Planned(
         "losses",
@@ -155,16 +172,9 @@ PLAN = (
     Planned(
         "ladder-tf32",
         "benchmarks.speed",
-        120,
+        100,
         f"{LADDER} --precisions tf32",
         f"{FEW} --groups fkd",
-    ),
-    Planned(
-        "live-teacher",
-        "benchmarks.speed",
-        90,
-        f"{RIVALS} --groups live",
-        f"{FEW} --groups live",
     ),
 )
 

@@ -149,23 +149,30 @@ def _convolutions(results: Mapping[str, Any], folder: Path) -> list[str]:
 
 
 def _kernels(results: Mapping[str, Any], folder: Path) -> list[str]:
-    body = [
-        [
-            f"{100 * row['share']:.1f}",
-            f"{row['us_a_step']:.1f}",
-            f"{row['calls_a_step']:.1f}",
-            row["kind"],
-            f"`{row['kernel'][:90]}`",
+    lines = []
+    for name, step in results["steps"].items():
+        if "error" in step:
+            lines += [f"{name}: {step['error']}", ""]
+            continue
+        body = [
+            [
+                f"{100 * row['share']:.1f}",
+                f"{row['us_a_step']:.1f}",
+                f"{row['calls_a_step']:.1f}",
+                row["kind"],
+                f"`{row['kernel'][:90]}`",
+            ]
+            for row in step["kernels"][:KERNELS]
         ]
-        for row in results["kernels"][:KERNELS]
-    ]
-    kinds = ", ".join(f"{kind} {100 * share:.0f} %" for kind, share in results["by_kind"].items())
-    return [
-        f"A step takes {results['ms_a_step']:.3f} ms, its kernels {results['kernel_ms_a_step']:.3f}"
-        f": {kinds}.",
-        "",
-        *rows(["%", "µs a step", "calls", "kind", "kernel"], body),
-    ]
+        kinds = ", ".join(f"{kind} {100 * share:.0f} %" for kind, share in step["by_kind"].items())
+        lines += [
+            f"{name}: a step takes {step['ms_a_step']:.3f} ms, its kernels "
+            f"{step['kernel_ms_a_step']:.3f}: {kinds}.",
+            "",
+            *rows(["%", "µs a step", "calls", "kind", "kernel"], body),
+            "",
+        ]
+    return lines
 
 
 def _memory(results: Mapping[str, Any], folder: Path) -> list[str]:

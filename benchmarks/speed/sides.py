@@ -18,13 +18,14 @@ from benchmarks.speed import rivals
 from benchmarks.speed.rivals import MEAN, STD, hfta, jax, torchdistill, tutorial
 from benchmarks.speed.timed import Run, Unavailable
 from fkd import evaluate, execution, optim
-from fkd.data import Normalize, Resident
+from fkd._random import Key
+from fkd.data import Crop, Flip, Normalize, Resident, chain
 from fkd.distillation import distill
-from fkd.ensemble import ensemble
+from fkd.ensemble import Order, ensemble
 from fkd.execution import PRECISIONS, Compile, Layout, Plan
 from fkd.methods import METHODS
 from fkd.model import functional
-from fkd.models import DeepNN, LightNN
+from fkd.models import DeepNN, named
 from fkd.teachers import Teacher
 
 BATCH, CLASSES = 128, 10
@@ -41,7 +42,9 @@ class Side:
     `loop` is one of LOOPS; `resident` images are on the device, others go through a DataLoader;
     `cached` outputs of the teacher are looked up, others are computed with each batch; `kept` is
     for the tutorial on a CPU, with fkd's setting of the C library, whose default takes page faults
-    at some steps and not at others. `layout` and `compile` are of fkd's plan.
+    at some steps and not at others. fkd's alone are the rest: the `network`, whether its members
+    have one `order` of batches, whether images are cropped and flipped, and `layout` and `compile`
+    of its plan.
     """
 
     loop: str
@@ -54,6 +57,9 @@ class Side:
     device: str = "cpu"
     layout: Layout = "auto"
     compile: Compile = "step"
+    network: str = "lightnn"
+    order: Order = "shared"
+    augment: bool = False
 
     def __str__(self) -> str:
         return f"{self.name}, {self.method}, {self.precision}, members: {self.members}"
@@ -177,17 +183,21 @@ def fkd_side(side: Side) -> Run:
     method = METHODS[side.method]()
     names = {name for term in method.values() for name in term.targets} - {"labels"}
     targets = {"labels": labels} | {name: outputs(side, name) for name in names}
-    source = Resident(images, targets, batch_size=BATCH, transform=Normalize(MEAN, STD))
-    student = functional(lambda: LightNN(CLASSES), PRECISIONS[side.precision])
+    # In `transform`, for what stands for the teacher's outputs follows any image.
+    moved = (Crop(), Flip()) if side.augment else ()
+    transform = chain(*moved, Normalize(MEAN, STD))
+    source = Resident(images, targets, batch_size=BATCH, transform=transform)
+    student = functional(named(side.network, CLASSES), PRECISIONS[side.precision])
     rule = distill(student, method, optim.adam(1e-3), next(source.in_order(BATCH)))
     state = ensemble(rule).init(range(side.members))
     state = tree_map(lambda leaf: leaf.to(side.device), state)
     plan = Plan(side.layout, compile=side.compile)
     plan = plan.settle(torch.device(side.device), EXAMPLES, side.members)
-    advance = execution.lay(rule, plan)
-    take = execution.runner(lambda feed: advance(state, source.read(feed)), state, plan.graph)
+    advance = execution.lay(rule, plan, order=side.order)
+    key = Key(*torch.zeros(2, dtype=torch.int64, device=side.device))
+    take = execution.runner(lambda feed: advance(state, source.read(feed, key)), state, plan.graph)
     at_once = max(plan.graph, 1)
-    feeds = rivals.endless(list(source.feeds(seed=0, epoch=0)))
+    feeds = rivals.endless(rows(source, side))
 
     def run(steps: int) -> None:
         few = islice(feeds, steps)
@@ -196,6 +206,14 @@ def fkd_side(side: Side) -> Run:
         wait(side.device)
 
     return run
+
+
+def rows(source: Resident, side: Side) -> list[Tensor]:
+    """The rows of an epoch's batches: [batch], or of an order for each member [members, batch]."""
+    if side.order == "shared":
+        return list(source.feeds(seed=0, epoch=0))
+    each = [source.feeds(seed, epoch=0) for seed in range(side.members)]
+    return [torch.stack(feeds) for feeds in zip(*each, strict=True)]
 
 
 def teacher_side(side: Side) -> Run:

@@ -24,6 +24,29 @@ def test_a_whole_run_shrunk(tmp_path, capsys):
     assert "of the plain loop" in capsys.readouterr().out
 
 
+def test_what_is_compiled_comes_last_one_by_one_and_loses_nothing_before_it(tmp_path, monkeypatch):
+    seen = []
+
+    def alternate(group, *_, **__):
+        seen.append([str(side) for side in group])
+        if len(seen) == 2:
+            raise KeyboardInterrupt  # its time is over
+        return {side: Timing(1.0, 1, [4.0], 1.0) for side in group}, {}
+
+    monkeypatch.setattr(command.timed, "alternate", alternate)
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        command.main(["--networks", "resnet8", "--members", "4", "2", "--output", str(out)])
+    plain, first, second = "plain loop, resnet8", "fkd, resnet8, 4", "fkd, resnet8, 2"
+    how = "students, loop"
+    assert seen == [
+        [plain, f"{first} {how}, eager", f"{second} {how}, eager"],
+        [plain, f"{first} {how}, compiled"],
+    ]
+    whole = json.loads((out / "networks.json").read_text())
+    assert [row["side"] for row in whole["sides"]] == seen[0]
+
+
 def test_a_side_takes_steps():
     for augment in (False, True):
         make(Side("plain", "resnet8", batch=2, augment=augment))(1)

@@ -17,7 +17,7 @@ from benchmarks.losses import command as losses
 from benchmarks.networks import command as networks
 from benchmarks.rehearsal import command, correctness, images, kernels, memory, suite
 from benchmarks.rehearsal.stage import Outcome, Stage
-from benchmarks.rehearsal.stages import PLAN, stages
+from benchmarks.rehearsal.stages import MINUTES, PLAN, UNMEASURED, stages
 from benchmarks.speed import command as speed
 from fkd.compare._command import options
 
@@ -97,6 +97,7 @@ def in_this_process(stage: Stage, log: Path, limit: float, variables: Mapping[st
 @pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
 def test_every_stage_runs_and_writes(archive, tmp_path, monkeypatch):
     monkeypatch.setattr("benchmarks.rehearsal.stage._run", in_this_process)
+    monkeypatch.setattr("benchmarks.speed.sides.BATCH", 8)
     out = tmp_path / "out"
     flags = ["--rehearse", "--root", str(archive), "--output", str(out), "--stages", *EACH]
     assert command.main(flags) == 0
@@ -178,6 +179,14 @@ def test_stages_that_need_images_say_so_and_the_others_are_asked_for_a_gpu():
         assert stage.arguments[-2:] == ("--output", f"/out/{stage.name}")
         if stage.name not in ("images", "suite"):
             assert stage.arguments[stage.arguments.index("--device") + 1] == "cuda"
+
+
+def test_what_is_not_measured_yet_comes_first_and_ends_in_time():
+    first = PLAN[: len(UNMEASURED)]
+    assert tuple(planned.name for planned in first) == UNMEASURED
+    beside = [planned.seconds for planned in first if not planned.timed]
+    apart = [planned.seconds for planned in first if planned.timed]
+    assert max(beside) + sum(apart) <= 60 * MINUTES
 
 
 def test_an_archive_is_unpacked_once_and_read_by_the_others():

@@ -2,6 +2,7 @@
 
 import json
 import math
+from concurrent.futures import Future
 
 import pytest
 import torch
@@ -29,10 +30,17 @@ def test_a_whole_run_shrunk(tmp_path, capsys):
 
 
 def test_a_gpu_offers_every_way_and_a_cpu_no_graph():
-    assert ways("cuda", compiles=True) == list(correctness.WAYS)
-    here = ways("cpu", compiles=False)
+    assert ways("cuda", "kd", compiles=True) == list(correctness.WAYS)
+    here = ways("cpu", "kd", compiles=False)
     assert {(way.plan.graph, way.plan.compile) for way in here} == {(0, "none")}
     assert {way.precision for way in here} == {"fp64", "fp32", "bf16"}
+
+
+def test_beside_kd_a_method_is_compiled_once():
+    eager = ways("cuda", "kd", compiles=False)
+    assert ways("cuda", "hint", compiles=False) == eager
+    (compiled,) = set(ways("cuda", "hint", compiles=True)) - set(eager)
+    assert (compiled.plan.compile, compiled.precision) == ("step", "fp32")
 
 
 def test_a_distance_is_of_the_farthest_member_and_of_how_far_it_moved():
@@ -57,6 +65,8 @@ def test_what_is_rounded_takes_one_step():
 
 
 def test_a_way_that_fails_is_a_row_and_stops_no_other(monkeypatch):
+    begun = []
+
     class Pool:
         def __init__(self, processes, context): ...
 
@@ -66,22 +76,21 @@ def test_a_way_that_fails_is_a_row_and_stops_no_other(monkeypatch):
         def __exit__(self, *error): ...
 
         def submit(self, function, size, method, way):
-            return Result(way)
-
-    class Result:
-        def __init__(self, way):
-            self.way = way
-
-        def result(self):
-            if self.way.name == "loop":
-                raise RuntimeError("CUDA error: illegal\nmemory")
-            moved = 3.0 if self.way.precision == "bf16" else 1.0
-            return torch.zeros(1, 1), torch.full((1, 1), moved)
+            begun.append(way)
+            future = Future()
+            if way.name == "loop":
+                future.set_exception(RuntimeError("CUDA error: illegal\nmemory"))
+            else:
+                moved = 3.0 if way.precision == "bf16" else 1.0
+                future.set_result((torch.zeros(1, 1), torch.full((1, 1), moved)))
+            return future
 
     monkeypatch.setattr(correctness, "ProcessPoolExecutor", Pool)
-    size = Size("cpu", members=1, batch=4, steps=2)
-    rows = list(correctness.rows(size, ["ce"], compiles=False, processes=1))
+    size = Size("cuda", members=1, batch=4, steps=2)
+    rows = list(correctness.rows(size, ["ce"], compiles=True, processes=1))
     by_way = {(row["way"], row["precision"]): row for row in rows}
     assert by_way["loop", "fp64"]["error"] == "RuntimeError: CUDA error: illegal"
     assert not by_way["loop", "fp64"]["holds"] and by_way["vmap", "fp64"]["holds"]
+    # the truths, then what compiles
+    assert [way.plan.compile for way in begun[:4]] == ["none", "none", "step", "none"]
     assert by_way["vmap", "bf16"]["distance"] == 2.0 and not by_way["vmap", "bf16"]["holds"]

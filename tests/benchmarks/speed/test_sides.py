@@ -5,6 +5,7 @@ import torch
 
 from benchmarks.speed import rivals, sides, timed
 from benchmarks.speed.sides import Side
+from fkd.data import Resident
 
 
 @pytest.fixture(autouse=True)
@@ -20,14 +21,20 @@ def test_fkd_trains_compiled():
     sides.make(Side("fkd"))(2)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("method", rivals.METHODS)
-def test_fkd_advances_an_ensemble(method, precision, monkeypatch):
+@pytest.mark.parametrize(
+    "side",
+    [
+        *(Side("fkd", method, p, 2) for method in rivals.METHODS for p in ("fp32", "bf16")),
+        Side("fkd", members=2, order="own", augment=True),
+    ],
+    ids=lambda side: f"{side.method}-{side.precision}-{side.order}",
+)
+def test_fkd_advances_an_ensemble(side, monkeypatch):
     steps, lay = [], sides.execution.lay
 
-    def watched(rule, plan):
+    def watched(rule, plan, *, order):
         assert plan.compile == "step"
-        eager = lay(rule, sides.Plan(plan.layout, compile="none"))
+        eager = lay(rule, sides.Plan(plan.layout, compile="none"), order=order)
 
         def advance(state, batch):
             before = [leaf.clone() for leaf in state.params["student"].values()]
@@ -40,8 +47,23 @@ def test_fkd_advances_an_ensemble(method, precision, monkeypatch):
         return advance
 
     monkeypatch.setattr(sides.execution, "lay", watched)
-    sides.make(Side("fkd", method, precision, members=2))(3)  # two steps are an epoch
-    assert steps == [((8, 3, 32, 32), True)] * 3
+    sides.make(side)(3)  # two steps are an epoch
+    shape = (8, 3, 32, 32) if side.order == "shared" else (2, 8, 3, 32, 32)
+    assert steps == [(shape, True)] * 3
+
+
+def test_each_member_has_an_order_of_its_own_or_none_has():
+    source = Resident(torch.arange(16.0), {}, batch_size=8)
+    shared = sides.rows(source, Side("fkd", members=2))
+    own = sides.rows(source, Side("fkd", members=2, order="own"))
+    assert torch.equal(torch.stack(own)[:, 0], torch.stack(shared))  # the first reads seed 0's
+    for member in torch.stack(own).unbind(1):
+        assert member.flatten().sort().values.tolist() == list(range(16))
+    assert not torch.equal(own[0][0], own[0][1])
+
+
+def test_a_teacher_is_trained_as_students_are():
+    sides.make(Side("fkd", "ce", members=1, network="deepnn", compile="none"))(1)
 
 
 @pytest.mark.parametrize("resident", [False, True])
