@@ -3,13 +3,14 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from enum import Enum
 from functools import partial
-from types import BuiltinFunctionType, FunctionType, MethodType
+from types import BuiltinFunctionType, FunctionType, MethodType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from fkd.checkpoint import checksum
 from fkd.model import Model, state_dict
@@ -22,8 +23,9 @@ def digest(value: Any) -> bytes:
 
     Tensors count by dtype, shape and bytes, wherever they lie; dataclasses, mappings, sequences,
     partials and bound methods by their parts; functions and classes by their qualified name. A
-    module counts by the classes, `extra_repr` and plain attributes of its parts, and its tensors; a
-    `Model` by its module without the tensors, and its dtype. What code does is not looked at.
+    module counts by the classes, `extra_repr`, forward hooks and plain attributes of its parts, and
+    its tensors; a `Model` by its module without the tensors, and its dtype. What code does is not
+    looked at, and of an attribute that is neither of these the class alone.
 
     Raises ValueError for a lambda, a function within a function, and any other object, for none
     of these has a description that means the same in another process.
@@ -83,19 +85,37 @@ def _built(model: Model) -> nn.Module:
 
 
 def _structure(module: nn.Module) -> bytes:
-    """The parts of a module without their tensors: what each is, and the plain attributes that its
-    author put on it."""
+    """The parts of a module without their tensors: what each is, the hooks of its forward pass, and
+    the plain attributes that its author put on it."""
     own = vars(nn.Module())
     parts = []
     for name, part in module.named_modules():
         kind = f"{type(part).__module__}:{type(part).__qualname__}"
         attributes = {key: _plain(v) for key, v in vars(part).items() if key not in own}
-        parts.append((name, kind, part.extra_repr(), attributes))
+        hooks = [*part._forward_pre_hooks.values(), *part._forward_hooks.values()]
+        parts.append((name, kind, part.extra_repr(), attributes, _plain(hooks)))
     return digest(parts)
 
 
-def _plain(value: Any) -> list[Any]:
-    """The leaves of an attribute, of which those that are neither numbers nor words count by the
-    name of their class."""
-    plain = (*PLAIN, Tensor)
-    return [v if isinstance(v, plain) else type(v).__qualname__ for v in tree_leaves(value)]
+def _plain(value: Any) -> Any:
+    """An attribute in words and numbers; of what has no others, the name of its class."""
+    if isinstance(value, Enum):
+        return str(value)
+    if isinstance(value, (*PLAIN, Tensor)):
+        return value
+    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "biufc":
+        return str(value.dtype), value.shape, value.tobytes()
+    if isinstance(value, Mapping):
+        return {digest(_plain(key)): _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, partial):
+        return _plain((value.func, value.args, value.keywords))
+    if isinstance(value, type | FunctionType | BuiltinFunctionType | MethodType):
+        return f"{value.__module__}:{value.__qualname__}"
+    if isinstance(value, SimpleNamespace):
+        return _plain(vars(value))
+    if is_dataclass(value):
+        parts = [_plain(getattr(value, field.name, None)) for field in fields(value)]
+        return type(value).__qualname__, parts
+    return type(value).__qualname__

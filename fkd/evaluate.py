@@ -24,6 +24,7 @@ from fkd.data import IGNORED, Resident, Source
 from fkd.distillation import State, average_of, student_of
 from fkd.ensemble import member, size
 from fkd.model import Model, Tensors
+from fkd.model._module import check_ask
 
 Logits = Float[Tensor, "... classes"]
 Labels = Int[Tensor, "..."] | Float[Tensor, "... classes"]
@@ -64,10 +65,11 @@ def answers(
 
     Each example is shown once, `batch_size` of them at a time: by default 64 on a CPU, up to 2,048
     on a GPU, and of a source that is not resident no more than its own batch size.
-    Raises ValueError at once for what is no function, no source or no sequence of names; and when
-    it comes to it for an output that there is not, and for one without an axis of the examples.
+    Raises ValueError at once for what is no function, a module in training mode, no source or no
+    sequence of names; and when it comes to it for a bare tensor, for an output that there is not,
+    and for one without an axis of the examples.
     """
-    _check.function("answers", ask=ask)
+    check_ask("answers", ask=ask)
     _check.kind("answers", Source, source=source)
     _check.words("answers", names=names)
     if not names:
@@ -84,6 +86,11 @@ def _answers_to(
     for batch in source.in_order(batch_size):
         examples = next(len(x) for x in tree_leaves(batch.inputs) if isinstance(x, Tensor))
         outputs = ask(batch.inputs)
+        if isinstance(outputs, Tensor):
+            raise ValueError(
+                "answers: ask must give outputs by name, as {'logits': tensor}, but it gave a "
+                "tensor; fkd.teachers.teacher_of_module makes of a module what does"
+            )
         _check.mapping("answers", outputs=outputs)
         for name in names:
             _check.known("answers", "output", name, outputs)

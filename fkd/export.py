@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 from fkd import _check, checkpoint
 from fkd.model import Tensors, arguments, keywords
@@ -120,13 +120,19 @@ def exported(
     tuple of arguments, or a dict of them by name. The program takes any number of examples where
     the module allows it. `torch.export.save` writes it.
 
-    Raises ValueError for a state that is not the module's, and for what torch.export cannot take,
-    in its own words.
+    Raises ValueError for a single example, of which torch.export makes a constant, for a state that
+    is not the module's, and for what torch.export cannot take, in its own words.
 
     >>> program = exported(lambda: nn.Linear(2, 3), nn.Linear(2, 3).state_dict(), torch.ones(2, 2))
     >>> program.module()(torch.ones(5, 2)).shape
     torch.Size([5, 3])
     """
+    tensors = (x for x in tree_leaves(inputs) if isinstance(x, Tensor) and x.ndim)
+    if len(next(tensors, ())) == 1:
+        raise ValueError(
+            "exported: inputs must be a batch of two examples or more, but there is one, and its "
+            "program would take no other number; give it twice"
+        )
     module, positional, named = _ready("exported", build, state_dict, inputs)
     shapes = tree_map(_examples, named or positional)
     try:

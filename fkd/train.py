@@ -18,6 +18,7 @@ from fkd.distillation import Distillation, State
 from fkd.ensemble import Order, Seed, check_order, ensemble, part, seeds_of, size, stack
 from fkd.execution import Advance, Plan, keep_freed, lay, runner, why_not_vmap
 from fkd.model import Tensors
+from fkd.model._module import check_ask
 from fkd.teachers import Ask
 
 
@@ -115,7 +116,7 @@ def train(
     if start is not None:
         _check.kind("train", At, start=start)
     if teacher is not None:
-        _check.function("train", teacher=teacher)
+        check_ask("train", teacher=teacher)
     _check.known("train", "order", order, ("shared", "own"))
     if not students:
         raise ValueError("train: there are no students; give at least one ensemble")

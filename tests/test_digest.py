@@ -3,12 +3,15 @@
 import math
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from enum import Enum
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from benchmarks._forked import forked
@@ -22,7 +25,7 @@ from fkd.teachers import Renormalize, Teacher, teacher_of_module
 class Scaled(nn.Linear):
     """A layer whose factor is neither in its tensors nor in its repr."""
 
-    def __init__(self, factor: float = 1.0):
+    def __init__(self, factor: Any = 1.0):
         super().__init__(2, 2)
         self.factor = factor
         self.shift = [torch.zeros(1), torch.ones(1)]
@@ -60,6 +63,41 @@ def built(make: Any) -> Teacher:
     return Teacher(model, {name: torch.zeros_like(x) for name, x in params.items()}, buffers)
 
 
+def doubled(module: nn.Module, inputs: Any, outputs: Any) -> Any:
+    return outputs * 2
+
+
+def hooked() -> nn.Module:
+    module = linear()
+    module.register_forward_hook(doubled)
+    return module
+
+
+class Mode(Enum):
+    ONE = 1
+    TWO = 2
+
+
+ATTRIBUTES: list[Any] = [
+    torch.relu,
+    torch.sigmoid,
+    F.relu,
+    F.silu,
+    nn.Linear(2, 2).forward,
+    partial(F.gelu, approximate="tanh"),
+    partial(F.gelu, approximate="none"),
+    Mode.ONE,
+    Mode.TWO,
+    np.array([1.0, 2.0]),
+    np.array([1.0, 3.0]),
+    np.float32(1.0),
+    {"a": 1.0, "b": 2.0},
+    {"b": 1.0, "a": 2.0},
+    Shift(1.0),
+    Shift(2.0),
+    SimpleNamespace(by=1.0),
+    SimpleNamespace(by=2.0),
+]
 ALIKE = [
     (lambda: torch.arange(6).reshape(2, 3), lambda: torch.tensor([[0, 1, 2], [3, 4, 5]])),
     (lambda: torch.arange(6.0).reshape(2, 3).T, lambda: torch.arange(6.0).reshape(2, 3).T.clone()),
@@ -120,6 +158,8 @@ DIFFERENT = [
     built(shifted),
     built(lambda: nn.Sequential(nn.ReLU(), linear())),
     built(lambda: nn.Sequential(nn.Tanh(), linear())),
+    *(built(partial(Scaled, factor)) for factor in ATTRIBUTES),
+    built(hooked),
 ]
 
 

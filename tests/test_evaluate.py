@@ -1,6 +1,7 @@
 """Scores against scikit-learn, NumPy and matrix products written out."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from fkd.data import Normalize, Resident, Streamed
 from fkd.distillation import State
 from fkd.ensemble import stack
 from fkd.model import functional
-from fkd.teachers import Teacher
+from fkd.teachers import Several, Teacher, cached
 
 SCORES: list[Callable[..., Tensor]] = [
     evaluate.accuracy,
@@ -350,3 +351,15 @@ def test_members_that_vmap_cannot_run_are_predicted_one_by_one():
     outputs = evaluate.predict_members(model, _state(model, seeds), _source(20, Elsewhere))
     for k, seed in enumerate(seeds):
         torch.testing.assert_close(outputs[k], _by_hand(model.init(seed)[0], 20))
+
+
+@pytest.mark.plain
+def test_a_module_in_training_is_not_asked():
+    source, module = Resident(torch.ones(4, 3), {}, batch_size=2), nn.Linear(3, 2)
+    for ask in (evaluate.predict, partial(cached, names=["logits"])):
+        with pytest.raises(ValueError, match=r"must be in evaluation mode, .* a Linear in"):
+            ask(module.train(), source)
+        with pytest.raises(ValueError, match=r"ask must give outputs by name, .*teacher_of_module"):
+            ask(module.eval(), source)
+    with pytest.raises(ValueError, match="Several: teacher must be in evaluation mode"):
+        Several([module.train()])

@@ -237,6 +237,14 @@ def test_a_program_has_the_features_too(build, shape):
     torch.testing.assert_close(program.module()(x), net(x))
 
 
+@pytest.mark.plain
+def test_a_single_example_is_refused():
+    # torch.export would make a program of it that takes one example and no other number
+    state = nn.Linear(3, 2).state_dict()
+    with pytest.raises(ValueError, match="exported: inputs must be a batch of two examples"):
+        exported(lambda: nn.Linear(3, 2), state, torch.ones(1, 3))
+
+
 def test_a_state_of_another_module_is_refused():
     with pytest.raises(ValueError, match=r"exported: state_dict.*Missing key"):
         exported(Net, {}, numbers(2, 4))

@@ -132,7 +132,10 @@ def step(distillation: Distillation, state: State, batch: Batch) -> tuple[State,
     _check.kind("step", State, state=state)
     _check.kind("step", Batch, batch=batch)
     if distillation.reduce is None:
-        wanted = "batch and state must be as distill was given and init made them"
+        wanted = (
+            "batch and state must be as distill was given and init made them, and what the module "
+            "does must be known to torch.func"
+        )
         with _check.fitting("step", wanted):
             gradient = distillation.gradient(state, batch)
     else:  # what fails there may be another rank
@@ -204,7 +207,7 @@ def _of_reached(parts: Parts, hyper: Mapping[str, float], batch: Batch) -> Optim
         raise ValueError(
             "distill: the loss reaches no parameter, neither of the student nor of a head, so "
             "there is nothing to train; take what its terms compare from a layer that has some, "
-            "and see that nothing on the way is detached or frozen"
+            "and see that nothing on the way is detached or frozen, and torch.inference_mode off"
         )
     optimizer = parts.optimizer
     if reached < paths:
@@ -222,6 +225,12 @@ def _reach(parts: Parts, state: State, batch: Batch) -> tuple[frozenset[Path], f
     if not total.requires_grad:
         return frozenset(leaves), frozenset()
     gradients = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
+    for path, gradient in zip(leaves, gradients, strict=True):
+        if gradient is not None and gradient.layout != torch.strided:
+            raise ValueError(
+                f"distill: the gradient of {'.'.join(path)} must be dense, but it is "
+                f"{gradient.layout}; leave out sparse=True of nn.Embedding"
+            )
     reached = [path for path, g in zip(leaves, gradients, strict=True) if g is not None]
     return frozenset(leaves), frozenset(reached)
 

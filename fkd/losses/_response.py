@@ -56,6 +56,7 @@ def check_labels(where: str, student: Tensor, labels: Tensor, mask: Tensor | Non
         raise ValueError(
             f"{where}: student must be [..., classes] and labels [...], "
             f"but student is {tuple(student.shape)} and labels is {tuple(labels.shape)}"
+            f"{_remedy(student, labels)}"
         )
     classes = student.shape[-1]
     other = _no_class(labels, classes)
@@ -67,6 +68,15 @@ def check_labels(where: str, student: Tensor, labels: Tensor, mask: Tensor | Non
             f"there is the label {other}; where such a position is to be left out, give "
             f"mask=labels != {other}"
         )
+
+
+def _remedy(student: Tensor, labels: Tensor) -> str:
+    """What to do about labels of another shape, where that is plain."""
+    if student.ndim > 2 and labels.shape == student.shape[:1] + student.shape[2:]:
+        return "; of classes along axis 1 give student.movedim(1, -1), and so of a teacher"
+    if labels.shape == student.shape:
+        return "; of rows of zeros and ones give labels.float()"
+    return "; give labels.squeeze(-1)" if labels.shape == (*student.shape[:-1], 1) else ""
 
 
 def _no_class(labels: Tensor, classes: int) -> int | None:

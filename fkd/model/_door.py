@@ -11,8 +11,8 @@ from torch.utils._pytree import tree_leaves, tree_map
 from fkd import _check
 from fkd._draws import refusing
 from fkd._random import Key
-from fkd.model._model import Model, functional
-from fkd.model._module import built, plain_tensors
+from fkd.model._model import Model, functional, run_by
+from fkd.model._module import built, numbers, plain_tensors, skeletons
 from fkd.model._outputs import Tensors
 from fkd.model._parallel import refuse_synchronised
 
@@ -60,9 +60,10 @@ def check(model: Model, inputs: Any) -> None:
     """Refuse a model that is no pure function, by forward passes of a few examples.
 
     Raises ValueError for what is no model, for a module that changes a parameter in its forward
-    pass, that keeps something on itself which a later pass reads, or whose numbers are random and
-    no state of it, and for SyncBatchNorm, which would meet other ranks in the forward pass. Inputs
-    on the meta device hold nothing to try it on, and pass.
+    pass, that keeps something on itself which a later pass reads, that counts in an attribute, or
+    whose numbers are random and no state of it, for a parameter with a hook on its gradient, which
+    nothing would call, and for SyncBatchNorm, which would meet other ranks in the forward pass.
+    Inputs on the meta device hold nothing to try it on, and pass.
 
     >>> from torch import nn
     >>> check(functional(lambda: nn.Embedding(9, 2, max_norm=1.0)), torch.arange(4))
@@ -74,6 +75,7 @@ def check(model: Model, inputs: Any) -> None:
     modules = [built(model.build, seed) for seed in (0, 1)]
     refuse_synchronised(modules[0])
     _check_attributes(*modules)
+    _check_hooks(modules[0])
     leaves = [leaf for leaf in tree_leaves(inputs) if isinstance(leaf, Tensor)]
     if any(leaf.is_meta for leaf in leaves):
         return
@@ -81,7 +83,9 @@ def check(model: Model, inputs: Any) -> None:
     params, buffers = model.init(0)
     first = tree_map(torch.clone, params)
     # Skeletons of their own, for a pass may leave something behind.
-    used, fresh = (functional(model.build, model.dtype) for _ in range(2))
+    pair = skeletons(modules[0])
+    used = run_by(pair, modules[0], model.build, model.dtype)
+    fresh = functional(model.build, model.dtype)
     _pass(used, (params, buffers), inputs, train=True)
     for name, value in first.items():
         if not torch.equal(params[name], value):
@@ -91,8 +95,16 @@ def check(model: Model, inputs: Any) -> None:
                 "torch.clamp do), or torch.nn.utils.parametrize it; of Embedding, leave out "
                 "max_norm"
             )
+    counts = numbers(pair[1])  # of which a cache's are now as they stay
     other = {name: value * 1.25 + 0.25 for name, value in params.items()}
     again = _pass(used, (other, buffers), inputs, train=True)
+    for name, number in numbers(pair[1]).items():
+        if [counts.get(name)] != [number]:  # in lists, for a NaN is itself there
+            raise ValueError(
+                f"the model counts in its attribute {name!r}, which is {counts.get(name)} after "
+                f"one forward pass and {number} after another: all students and passes would share "
+                "one count; keep it in a buffer (register_buffer)"
+            )
     alone = _pass(fresh, (other, buffers), inputs, train=True)
     for name, output in alone.items():
         if name not in again or not torch.allclose(again[name], output, equal_nan=True):
@@ -110,7 +122,19 @@ def _check_attributes(module: nn.Module, reseeded: nn.Module) -> None:
             raise ValueError(
                 f"the model keeps the tensor {name!r} as a plain attribute, and it is another one "
                 "with each seed: all students would share one; register it as a buffer "
-                "(register_buffer) or a parameter"
+                "(register_buffer) or a parameter, and for torch.nn.utils.spectral_norm take "
+                "torch.nn.utils.parametrizations.spectral_norm"
+            )
+
+
+def _check_hooks(module: nn.Module) -> None:
+    for name, parameter in module.named_parameters():
+        if parameter._backward_hooks or parameter._post_accumulate_grad_hooks:
+            raise ValueError(
+                f"the model's parameter {name!r} has a hook on its gradient, which torch.func.grad "
+                "never calls: it would be trained as without it; freeze the whole of it with "
+                "requires_grad_(False), or change the gradient in forward or by a link of the "
+                "optimizer (fkd.optim.masked)"
             )
 
 

@@ -59,12 +59,12 @@ def functional(build: Callable[[], nn.Module], dtype: torch.dtype = torch.float3
     The module may return a dict of tensors by name, or one tensor, which is taken as `logits`; what
     is nested goes by its path, as `hidden_states.3`, and what is no tensor is left out. A tuple of
     inputs holds several arguments, and a dict whose names are all arguments of `forward` is passed
-    by keyword. Parts of the module that `build` put into evaluation mode (a frozen BatchNorm) stay
-    in it; a module that is in it as a whole, as a pretrained one comes, is trained as a whole. Its
-    own state stays on the meta device, so a parameter that was not passed is a RuntimeError and
-    never a hidden input. Nothing of the module is changed or replaced: a module that `build` does
-    not make anew is copied. Parameters that do not require a gradient are held among the buffers,
-    so that no step moves them.
+    by keyword. Parts of the module that `build`, or a `train` of the module's own, puts into
+    evaluation mode (a frozen BatchNorm) stay in it; a module that is in it as a whole, as a
+    pretrained one comes, is trained as a whole. Its own state stays on the meta device, so a
+    parameter that was not passed is a RuntimeError and never a hidden input. Nothing of the module
+    is changed or replaced: a module that `build` does not make anew is copied. Parameters that do
+    not require a gradient are held among the buffers, so that no step moves them.
 
     A model runs in one thread at a time, for torch puts the tensors into the module while it runs:
     each thread needs one of its own.
@@ -80,7 +80,8 @@ def functional(build: Callable[[], nn.Module], dtype: torch.dtype = torch.float3
 
     Raises ValueError for a `build` that makes no module, or one that torch has made parallel
     (DataParallel, DistributedDataParallel, fully_shard and their kin), a lazy module that has not
-    run, and for another dtype; `apply` raises it for a module that returns no tensor, and for a
+    run, one that keeps what is computed from its parameters (torch.nn.utils.weight_norm), and for
+    another dtype; `apply` raises it for a module that returns no tensor, and for a
     random call without a key.
 
     >>> model = functional(lambda: nn.Sequential(nn.Linear(2, 3), nn.Dropout()))
@@ -96,8 +97,18 @@ def functional(build: Callable[[], nn.Module], dtype: torch.dtype = torch.float3
             f"functional: dtype must be torch.float32, bfloat16 or float16, but it is {dtype}"
         )
     module = built(build, 0)
+    return run_by(skeletons(module), module, build, dtype)
+
+
+def run_by(
+    skeletons: tuple[nn.Module, nn.Module],
+    module: nn.Module,
+    build: Callable[[], nn.Module],
+    dtype: torch.dtype,
+) -> Model:
+    """The model that is run by these skeletons of `module`, which `build()` made."""
     narrow = None if dtype == torch.float32 else dtype
-    apply = partial(_apply, skeletons(module), keywords(module), computed_with(module), narrow)
+    apply = partial(_apply, skeletons, keywords(module), computed_with(module), narrow)
     return Model(build, partial(_init, build), apply, dtype)
 
 

@@ -22,8 +22,8 @@ def built(build: Callable[[], nn.Module], seed: int) -> nn.Module:
     """The module that `build()` makes after `torch.manual_seed(seed)` and its kin.
 
     Raises ValueError for a module in place of a function, for what is no function or wants
-    arguments, for what makes no module, for one that torch has made parallel, and for a lazy module
-    that has not run.
+    arguments, for what makes no module, for one that torch has made parallel, for a lazy module
+    that has not run, and for one that keeps what is computed from its parameters.
     """
     if isinstance(build, nn.Module):
         raise ValueError(
@@ -51,7 +51,22 @@ def built(build: Callable[[], nn.Module], seed: int) -> nn.Module:
                 f"functional: {name} is lazy, of no shape yet; let build() run the module once on "
                 "an example before it returns it"
             )
+    refuse_computed("functional: what build() makes", module)
     return module
+
+
+def refuse_computed(where: str, module: nn.Module) -> None:
+    """Raise where the module keeps a tensor that is computed from its parameters, which no copy of
+    it would compute again. `where` begins the error."""
+    for name, tensor in plain_tensors(module).items():
+        if tensor.grad_fn is not None:
+            raise ValueError(
+                f"{where} must keep no tensor that is computed from its parameters, but {name!r} "
+                "is one; for torch.nn.utils.weight_norm take torch.nn.utils.parametrizations."
+                "weight_norm, for torch.nn.utils.prune a parametrization that multiplies by the "
+                "mask (of a teacher, prune.remove), and compute anything else in forward; what a "
+                "pass has left behind goes with another under torch.no_grad()"
+            )
 
 
 def _wanted(build: Callable[..., Any]) -> list[str]:
@@ -67,10 +82,16 @@ def _wanted(build: Callable[..., Any]) -> list[str]:
 def skeletons(module: nn.Module) -> tuple[nn.Module, nn.Module]:
     """The module for evaluation and for training, with its state on the meta device.
 
-    Parts that are in evaluation mode stay in it, but for a module that is in it as a whole.
+    Parts that are in evaluation mode stay in it, but for a module that is in it as a whole; and so
+    do parts that a `train` of the module's own puts into it.
     """
-    training = _skeleton(module)
-    return _skeleton(module).eval(), training if training.training else training.train()
+    evaluating, training = _skeleton(module), _skeleton(module)
+    asleep = [part for part in training.modules() if not part.training] if module.training else []
+    evaluating.eval()  # of which a class may have its own, that returns nothing
+    training.train()
+    for part in asleep:
+        part.training = False
+    return evaluating, training
 
 
 def _skeleton(module: nn.Module) -> nn.Module:
@@ -90,6 +111,16 @@ def computed_with(module: nn.Module) -> set[str]:
     return {name for name, _ in module.named_parameters()} - own
 
 
+def numbers(module: nn.Module) -> dict[str, int | float]:
+    """The numbers that the module's parts keep as attributes, by name."""
+    return {
+        f"{name}.{attribute}".lstrip("."): value
+        for name, part in module.named_modules()
+        for attribute, value in vars(part).items()
+        if isinstance(value, int | float) and attribute != "training"
+    }
+
+
 def plain_tensors(module: nn.Module) -> dict[str, Tensor]:
     """The tensors that the module keeps as attributes, neither parameters nor buffers, by name."""
     state = {id(tensor) for tensor in (*module.parameters(), *module.buffers())}
@@ -102,6 +133,18 @@ def plain_tensors(module: nn.Module) -> dict[str, Tensor]:
                 if isinstance(leaf, Tensor) and id(leaf) not in state:
                     plain[f"{name}.{attribute}".lstrip(".")] = leaf
     return plain
+
+
+def check_ask(where: str, /, **asks: Any) -> None:
+    """Raise where a named value is no function, or is a module in training mode."""
+    _check.function(where, **asks)
+    for name, ask in asks.items():
+        if isinstance(ask, nn.Module) and ask.training:
+            raise ValueError(
+                f"{where}: {name} must be in evaluation mode, but it is a {type(ask).__name__} in "
+                "training mode, which drops units and moves its statistics when it is asked; call "
+                "its eval(), or give fkd.teachers.teacher_of_module(module)"
+            )
 
 
 @contextmanager

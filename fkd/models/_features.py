@@ -3,15 +3,18 @@
 import copy
 import inspect
 import math
+import random
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial, wraps
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import fx, nn
 
 from fkd import _check
 from fkd.model import by_name
+from fkd.model._module import numbers
 
 Build = Callable[[], nn.Module]
 Sources = Mapping[str, str]  # by the new name
@@ -41,10 +44,13 @@ def features(build: Build, names: Sources) -> Build:
 
     A node is taken by torch.fx, which reads the forward pass once for training and once for
     evaluation, with arguments that are None, True or False by default left at that. Of a module
-    that torch.fx cannot read, such as those of transformers, own outputs alone can be named.
+    that torch.fx cannot read, such as those of transformers, own outputs alone can be named; so it
+    is of one whose pass would be another each time that it is read, for it draws random numbers of
+    no tensor's shape (`torch.rand(1) < p`) or counts on an attribute.
 
     Raises ValueError for what is no function and no mapping of names, and for a name that is
-    neither output nor node; of a module that torch.fx cannot read, its first forward pass does.
+    neither output nor node; of a module that torch.fx cannot read, and for a node that is no tensor
+    (all that nn.LSTM gives), its first forward pass does.
 
     >>> from torchvision.models import resnet18
     >>> build = features(resnet18, {"feature_map": "layer4", "hidden": "flatten"})
@@ -133,6 +139,14 @@ def _traces(module: nn.Module) -> Iterator[Trace]:
             part.training = mode
 
 
+def _beside(module: nn.Module) -> tuple[Any, ...]:
+    """What a pass may leave otherwise than it was, of which nothing would be in its graph: random
+    generators, and numbers that the module's parts keep as attributes."""
+    numpy = np.random.get_state(legacy=False)
+    place = numpy["state"]["pos"], numpy["state"]["key"].tobytes()
+    return numbers(module), random.getstate(), place, torch.get_rng_state().tolist()
+
+
 def _trace(module: nn.Module) -> Trace:
     from torchvision import ops
     from torchvision.models.feature_extraction import NodePathTracer
@@ -142,6 +156,7 @@ def _trace(module: nn.Module) -> Trace:
         leaf_modules=[part for part in leaves if issubclass(part, nn.Module)],
         autowrap_modules=(math, ops),
     )
+    tracer.proxy_buffer_attributes = True  # else what is made of a buffer alone is a constant
     # Where a pass branches on an argument, the branch of its default is read, and no other value
     # is taken afterwards.
     parameters = inspect.signature(module.forward).parameters
@@ -150,7 +165,10 @@ def _trace(module: nn.Module) -> Trace:
         for name, parameter in parameters.items()
         if parameter.default is None or isinstance(parameter.default, bool)
     }
+    before = _beside(module)
     graph = tracer.trace(module, fixed or None)
+    if _beside(module) != before:
+        raise ValueError("it draws random numbers, or counts, where no tensor goes in")
     for node in graph.nodes:  # torch.fx calls a fixed argument `mask_1`
         if node.op == "placeholder" and node.target not in parameters:
             node.target = node.target.rpartition("_")[0]
@@ -170,10 +188,20 @@ def _code(module: nn.Module, trace: Trace, names: Sources) -> Callable[..., Any]
         if source not in trace.outputs:
             node = trace.nodes[source]
             with trace.graph.inserting_after(node):
-                inner[name] = trace.graph.call_method("clone", (node,))
+                inner[name] = trace.graph.call_function(_taken, (node, source))
     output = _output(trace.graph)
     output.args = ((output.args[0], inner),)
     return type(fx.GraphModule(module, trace.graph)).forward
+
+
+def _taken(value: Any, source: str) -> torch.Tensor:
+    """A node's tensor as it is now. Raises ValueError where the node is none, as LSTM's is not."""
+    if not isinstance(value, torch.Tensor):
+        raise ValueError(
+            f"features: {source!r} must be one tensor, but it is a {type(value).__name__}; name "
+            "what is computed from it, as `getitem`"
+        )
+    return value.clone()
 
 
 def _output(graph: fx.Graph) -> fx.Node:

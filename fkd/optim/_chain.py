@@ -126,6 +126,11 @@ def _in_turn(
     params: Any,
     hyper: Hyper,
 ) -> tuple[Any, tuple[Any, ...]]:
+    if len(state) != len(transforms):
+        raise ValueError(
+            f"chain: the state must hold one of each of {len(transforms)} links, as init makes it, "
+            f"but it holds {len(state)}, of another optimizer"
+        )
     states = []
     for transform, own in zip(transforms, state, strict=True):
         updates, own = transform.update(updates, own, params, hyper)

@@ -13,6 +13,7 @@ from fkd._random import Key
 from fkd.data import Resident, Source
 from fkd.evaluate import Ask, answers, together
 from fkd.model import Tensors
+from fkd.model._module import check_ask
 from fkd.teachers._compact import Expand, Form, compact, forms_of, is_cut, parts_of
 from fkd.teachers._teacher import check_names
 
@@ -34,9 +35,10 @@ def cached(
     torch.float16, which holds them to 2⁻¹¹ of themselves (2⁻²⁵ where they are smaller than 2⁻¹⁴),
     and read in the dtype that they had; None leaves them as they are.
 
-    Raises ValueError for a teacher that is no function, for a source that is not resident or whose
-    transform draws random numbers, for an output that the teacher has not, for `top_k` without
-    logits or more than there are classes, and for numbers that are too large for `storage`.
+    Raises ValueError for a teacher that is no function or a module in training mode, for a source
+    that is not resident or whose transform draws random numbers, for an output that the teacher has
+    not, for `top_k` without logits or more than there are classes, and for numbers that are too
+    large for `storage`.
 
     >>> source = Resident(torch.eye(3), {"labels": torch.arange(3)}, batch_size=3)
     >>> taught = cached(lambda x: {"logits": 4 * x}, source, ["logits"], top_k=1)
@@ -45,7 +47,7 @@ def cached(
     >>> taught.read(torch.tensor([1])).targets["logits"].exp()
     tensor([[0.0177, 0.9647, 0.0177]])
     """
-    _check.function("cached", teacher=teacher)
+    check_ask("cached", teacher=teacher)
     check_request("cached", source, names, top_k, storage)
     held, forms = ask_once(teacher, source, names, top_k, storage)
     return beside(source, held, forms)

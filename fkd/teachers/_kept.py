@@ -35,11 +35,11 @@ def kept(
     file in `folder`; where there is none the teacher is asked, and the file written.
 
     The file's name is the SHA-256 of the teacher (its tensors' names, dtypes, shapes and bytes, its
-    module's classes, `extra_repr` and plain attributes, the dtype that it computes in, its
-    transform), of the source's inputs and transform, and of `names`, `top_k` and `storage`: any
-    other teacher, data or request has another file. Functions and classes count by their qualified
-    name, so what their code does is not in it, and nor are the device, the precision of its
-    products (TF32) and the version of torch. But the teacher is asked anew about the first
+    module's classes, `extra_repr`, forward hooks and plain attributes, the dtype that it computes
+    in, its transform), of the source's inputs and transform, and of `names`, `top_k` and `storage`:
+    any other teacher, data or request has another file. Functions and classes count by their
+    qualified name, so what their code does is not in it, and nor are the device, the precision of
+    its products (TF32) and the version of torch. But the teacher is asked anew about the first
     examples, and a file that is off by more than a twentieth of their largest number is refused.
 
     A file is written whole or not at all, in safetensors with the checksums of `fkd.checkpoint`,

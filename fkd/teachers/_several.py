@@ -11,6 +11,7 @@ from torch import Tensor
 from fkd import _check
 from fkd.evaluate import Ask
 from fkd.model import Tensors
+from fkd.model._module import check_ask
 from fkd.teachers._teacher import check_names, chosen
 
 Mean = Literal["arithmetic", "geometric"]
@@ -32,9 +33,10 @@ class Several:
     Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network" (2015), section 1, name
     both means of an ensemble's distributions.
 
-    Raises ValueError for no teachers, a mean that is not known, a temperature that is not above
-    zero or that no mean takes, teachers without names where each has to be told apart, and, when it
-    is asked, for a teacher without logits or with those of other classes.
+    Raises ValueError for no teachers, a module in training mode, a mean that is not known, a
+    temperature that is not above zero or that no mean takes, teachers without names where each has
+    to be told apart, and, when it is asked, for a teacher without logits or with those of other
+    classes.
 
     >>> sure, unsure = (lambda x: {"logits": torch.tensor([[0.8, 0.2]]).log()},
     ...                 lambda x: {"logits": torch.tensor([[0.4, 0.6]]).log()})
@@ -57,7 +59,7 @@ class Several:
             _check.sequence("Several", teachers=self.teachers)
         asks = self.teachers
         for ask in asks.values() if isinstance(asks, Mapping) else asks:
-            _check.function("Several", teacher=ask)
+            check_ask("Several", teacher=ask)
         if not self.teachers:
             raise ValueError("Several: there are no teachers; give at least one")
         if self.mean is None:

@@ -12,6 +12,7 @@ from torch import nn
 from fkd import _check
 from fkd.data import Transform, unchanged
 from fkd.model import Model, Tensors, functional, state_dict
+from fkd.model._module import refuse_computed
 from fkd.model._parallel import refuse_parallel
 
 
@@ -62,7 +63,7 @@ def teacher_of_module(
 
     The module is copied: its mode, hooks and tensors stay as they are, and what becomes of it later
     is not the teacher's. Raises ValueError for what is no module, for one that torch has made
-    parallel, and as `Teacher`.
+    parallel or that keeps what is computed from its parameters, and as `Teacher`.
 
     >>> module = nn.Sequential(nn.Linear(2, 3), nn.Dropout())
     >>> teacher = teacher_of_module(module)
@@ -77,6 +78,7 @@ def teacher_of_module(
             "call a function that builds one, and load its state_dict"
         )
     refuse_parallel("teacher_of_module: module", module)
+    refuse_computed("teacher_of_module: module", module)
     model = functional(partial(copy.deepcopy, copy.deepcopy(module)))
     return Teacher(model, *model.init(0), transform, names)
 

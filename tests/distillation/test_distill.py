@@ -312,3 +312,13 @@ def test_a_batch_of_another_form_is_told_in_our_words():
     run, batch = rule(), next(batches(1))
     with pytest.raises(ValueError, match="step: batch and state must be as distill was given"):
         step(run, run.init(0), Batch(batch.inputs[:, :2], batch.targets))
+
+
+@pytest.mark.plain
+def test_a_sparse_gradient_is_refused():
+    model = functional(lambda: nn.Embedding(9, CLASSES, sparse=True))
+    words = Batch(torch.arange(4), {"labels": torch.tensor([0, 1, 2, 0])})
+    with pytest.raises(
+        ValueError, match=r"gradient of student\.weight must be dense, .*sparse=True"
+    ):
+        distill(model, methods.ce(), optim.adam(), words)

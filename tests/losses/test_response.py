@@ -347,3 +347,17 @@ def test_large_logits_have_finite_values_and_gradients(name, size):
 def test_a_share_out_of_range_is_refused():
     with pytest.raises(ValueError, match=r"jensen_shannon: beta must lie in \[0, 1\]"):
         losses.jensen_shannon(torch.zeros(1, 2), torch.zeros(1, 2), beta=1.5)
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize(
+    ("student", "labels", "remedy"),
+    [
+        ((2, 3, 4, 5), (2, 4, 5), r"student\.movedim\(1, -1\)"),  # as torch has them
+        ((4, 3), (4, 3), r"labels\.float\(\)"),
+        ((4, 3), (4, 1), r"labels\.squeeze\(-1\)"),
+    ],
+)
+def test_labels_of_a_known_other_form_are_refused_with_the_remedy(student, labels, remedy):
+    with pytest.raises(ValueError, match=f"cross_entropy: student must be .*; .*give {remedy}"):
+        losses.cross_entropy(torch.zeros(student), torch.zeros(labels, dtype=torch.int64))

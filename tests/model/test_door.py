@@ -32,6 +32,16 @@ class Counting(nn.Linear):
         return super().forward(input) * self.calls
 
 
+class Late(nn.Linear):
+    """Counts, and only later reads it."""
+
+    calls = 0
+
+    def forward(self, input):
+        self.calls += 1
+        return super().forward(input) * (self.calls < 100)
+
+
 class Random(nn.Linear):
     def __init__(self):
         super().__init__(3, 2)
@@ -47,18 +57,39 @@ class Kept(nn.Linear):
     def __init__(self):
         super().__init__(3, 2)
         self.scale = torch.ones(3)
+        self.best = float("nan")
 
     def forward(self, input):
         self.last = input * self.scale
+        self.largest = len(input)  # as of a cache, which settles
         return super().forward(self.last)
+
+
+def hooked() -> nn.Module:
+    net = nn.Linear(3, 2)
+    net.weight.register_hook(torch.zeros_like)
+    return net
+
+
+def hooked_behind() -> nn.Module:
+    net = nn.Linear(3, 2)
+    net.weight.register_post_accumulate_grad_hook(print)
+    return net
 
 
 IMPURE = {
     "max_norm": (lambda: nn.Embedding(9, 2, max_norm=0.1), "changes its parameter 'weight'"),
     "clamp": (lambda: Clamped(3, 2), "changes its parameter 'weight'"),
     "cache": (lambda: Cached(3, 2), "'logits' depends on an earlier forward pass"),
-    "count": (lambda: Counting(3, 2), "'logits' depends on an earlier forward pass"),
+    "count": (lambda: Counting(3, 2), "counts in its attribute 'calls'"),
+    "late": (lambda: Late(3, 2), "counts in its attribute 'calls', which is 1 after one"),
     "attribute": (Random, "keeps the tensor 'projection' as a plain attribute"),
+    "spectral norm": (
+        lambda: nn.utils.spectral_norm(nn.Linear(3, 2)),
+        "take torch.nn.utils.parametrizations.spectral_norm",
+    ),
+    "hook": (hooked, "parameter 'weight' has a hook on its gradient"),
+    "hook behind": (hooked_behind, "parameter 'weight' has a hook on its gradient"),
 }
 
 

@@ -1,8 +1,10 @@
 """Inner tensors as outputs: they are what a hook sees, and the module is otherwise what it was."""
 
 import pickle
+import random
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -230,6 +232,72 @@ def test_a_build_can_be_sent_to_another_process():
     assert set(build()(images())) == {"logits", *NODES}
 
 
+class Beside(nn.Module):
+    """A network that changes its buffers, and computes with them alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Linear(3, 3), nn.Linear(3, 2)
+        self.passes = nn.Buffer(torch.zeros(()))
+        self.mean = nn.Buffer(torch.zeros(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.one(x)
+        if self.training:
+            self.passes.add_(1)
+            self.mean.mul_(0.5).add_(x.detach().mean(0))
+        return self.two(x - (self.mean + 1) * 2) * (self.passes + 1)
+
+
+def test_what_is_made_of_buffers_is_made_anew_in_each_pass():
+    x = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    plain, taken = functional(Beside), functional(features(Beside, {"hidden": "one"}))
+    params, buffers = taken.init(0)
+    assert buffers["passes"] == 0  # reading the pass has changed nothing
+    buffers = {name: buffer + 0.5 for name, buffer in buffers.items()}
+    for train in (True, False):
+        expected, after = plain.apply(params, buffers, x, train=train)
+        outputs, own = taken.apply(params, buffers, x, train=train)
+        assert torch.equal(outputs["logits"], expected["logits"])
+        assert all(torch.equal(own[name], after[name]) for name in after)
+
+
+class Dropped(Beside):
+    """A layer that is left out at random."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.one(x)
+        return self.two(x if self.training and torch.rand(1) < 0.5 else x.relu())
+
+
+class DroppedByPython(Beside):
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.one(x)
+        return self.two(x if self.training and random.random() < 0.5 else x.relu())
+
+
+class DroppedByNumPy(Beside):
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.one(x)
+        return self.two(x if self.training and np.random.random() < 0.5 else x.relu())
+
+
+class Counting(Beside):
+    calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return self.two(self.one(x)) * self.calls
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize("build", [Dropped, DroppedByPython, DroppedByNumPy, Counting])
+def test_a_pass_that_is_another_each_time_is_not_read(build):
+    module = features(build, {"hidden": "one"})()
+    with pytest.raises(ValueError, match=r"'one' is no output .*draws random numbers, or counts"):
+        module(torch.ones(4, 3))
+
+
 def test_what_torch_fx_cannot_read_has_its_own_outputs():
     net = built(features(Lists, {"hidden": "maps.0"}))
     x = torch.ones(2, 4)
@@ -263,6 +331,21 @@ def test_an_unknown_name_is_refused_with_those_near_it():
     assert f"there are {len(nodes) + 4 + 8 + 3 + 1}," in str(error.value)
     with pytest.raises(ValueError, match="none is near it; there are"):
         features(resnet18, {"feature_map": "?"})
+
+
+@pytest.mark.plain
+def test_a_node_that_is_no_tensor_is_refused():
+    class Recurrent(Small):
+        def __init__(self):
+            super().__init__()
+            self.lstm = nn.LSTM(3, 2)
+
+        def forward(self, x: Tensor, scale: Tensor | float = 1.0) -> Tensor:
+            return self.lstm(x)[0] * scale
+
+    module = features(Recurrent, {"hidden": "lstm"})()
+    with pytest.raises(ValueError, match="features: 'lstm' must be one tensor, but it is a tuple"):
+        module(torch.ones(4, 3))
 
 
 def test_what_makes_no_module_is_refused():

@@ -94,3 +94,12 @@ def test_heads_learn_by_numbers_of_their_own_swept_and_scheduled(scheduled):
             params = member(state, k).params[ours]
             expected = {name: value.detach() for name, value in module.named_parameters()}
             assert_same(params if ours == "student" else params["x"], expected)
+
+
+@pytest.mark.plain
+def test_the_state_of_another_optimizer_is_refused():
+    params = {"weight": torch.ones(1)}
+    one, other = optim.sgd(0.1), optim.adam()
+    hyper = {name: torch.tensor(number) for name, number in one.hyper.items()}
+    with pytest.raises(ValueError, match="chain: the state must hold one of each of 2 links"):
+        one.update(params, other.init(params), params, hyper)

@@ -79,6 +79,12 @@ def test_differences_without_spread_prove_nothing():
     assert (result.low[1], result.high[1]) == (0.5, 0.5)
 
 
+def test_differences_that_rounding_alone_tells_apart_have_no_spread():
+    scores = np.array([0.3, 0.5, 0.8]), np.array([0.2, 0.4, 0.7])
+    result = against_baseline(np.stack([scores[0] - scores[1], [0.1, 0.1, 0.1 + 1e-9]]))
+    assert result.p[0] == 1 and result.p[1] < 1e-9
+
+
 def test_a_unit_changes_nothing():
     whole, scaled = against_baseline(DIFFERENCES), against_baseline(DIFFERENCES * 1e-90)
     assert whole.adjusted.tolist() == scaled.adjusted.tolist()

@@ -39,6 +39,20 @@ def test_what_one_seed_cannot_tell_is_none():
     assert statistics.paired([0.5, 0.5], [0.25, 0.25]) == (0.25, 0.25, 0.25, None)
 
 
+@pytest.mark.parametrize("a, b", [([0.3, 0.5, 0.8], [0.2, 0.4, 0.7]), ([0.1] * 3, [0.0] * 3)])
+def test_differences_that_rounding_alone_tells_apart_are_the_same(a, b):
+    # 0.3 - 0.2, 0.5 - 0.4 and 0.8 - 0.7 are three numbers, and so is the mean of three 0.1
+    result = statistics.paired(a, b)
+    assert (result.difference, result.p) == (pytest.approx(0.1), None)
+    assert result.low == result.high == result.difference
+    assert statistics.interval([0.1] * 3).deviation == 0
+
+
+def test_differences_above_rounding_are_scipys():
+    a, b = [0.3, 0.5, 0.8], [0.2, 0.4, 0.7 + 1e-9]
+    assert statistics.paired(a, b).p == pytest.approx(stats.ttest_rel(a, b).pvalue)
+
+
 def test_samples_of_two_lengths_are_no_pairs():
     # NumPy would compare each of the one with the single other
     for a, b in (([0.1, 0.2, 0.3], [0.1]), ([0.1], [0.1, 0.2]), ([0.1, 0.2], [0.1, 0.2, 0.3])):

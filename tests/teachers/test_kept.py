@@ -169,7 +169,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path, monkeypatch):
     ("one", "source", "options", "message"),
     [
         (lambda x: {"logits": x["x"]}, source(), {}, "must be a Teacher, or Several of them"),
-        (Several([teacher(), nn.Linear(1, 1)]), source(), {}, "but it is a Linear"),
+        (Several([teacher(), nn.Linear(1, 1).eval()]), source(), {}, "but it is a Linear"),
         (teacher(transform=lambda x, _: x), source(), {}, "^kept: test.*<lambda> has no name"),
         (teacher(), source(transform=lambda x, _: x), {}, "in its place, or use cached$"),
         (teacher(), source(), {"names": ["depth"]}, "output 'depth' is not known"),
