@@ -10,6 +10,7 @@ from functools import partial
 
 import pytest
 import torch
+from hypothesis import settings
 from losses import (
     test_contrastive,
     test_correlation,
@@ -65,8 +66,22 @@ TO_THE_END = {
     "pkt",
     "info_nce",
 }
+# At every number of a draw the derivatives are taken by differences, hundreds of calls: a quarter of
+# the draws are hundreds of derivatives still.
+DEAR = {"the_gradient_is_that_of_the_value"}
 # The typed pass checks a shape that a strategy takes at one element, which `random` chooses.
 pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
+
+
+@pytest.fixture
+def _draws(law):
+    """As many as the profile says, and of a dear law a quarter."""
+    before = settings.get_current_profile_name()
+    most = settings().max_examples
+    settings.register_profile("dear", settings(), max_examples=max(1, most // 4))
+    settings.load_profile("dear" if law in DEAR else before)
+    yield
+    settings.load_profile(before)
 
 
 def test_every_public_loss_has_a_row():
@@ -77,6 +92,7 @@ def test_of_each_family_one_loss_is_compiled_to_the_end():
     assert CASES.keys() >= TO_THE_END and all(family.keys() & TO_THE_END for family in FAMILIES)
 
 
+@pytest.mark.usefixtures("_draws")
 @pytest.mark.parametrize(
     ("name", "law"),
     [
