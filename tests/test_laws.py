@@ -47,12 +47,22 @@ COLUMNS = (
     "leading",
     "mask",
 )
-PLAIN = {  # they ask for our own errors, compile, or ask hundreds of times for one draw's value
+PLAIN = {  # they ask for our own errors, compile, or ask the same as another
     "shapes_that_differ_are_refused",
     "whole_numbers_are_refused_as_student",
     "a_batch_of_one_is_refused",
     "compiled_in_one_graph_equals_eager",
     "the_gradient_is_that_of_the_value",
+    # Their values are other values, of the shapes and types of `one_finite_value_each`.
+    "lower_precision_stays_near_float64",
+    "values_keep_to_their_bounds",
+    "zero_at_equality",
+    "extreme_and_empty_rows_stay_finite",
+    "a_permuted_batch_permutes_the_values",
+    "a_shift_of_the_logits_changes_nothing",
+    "a_scale_of_the_features_changes_nothing",
+    "a_rotation_of_the_embeddings_changes_nothing",
+    "student_and_target_may_change_places",
 }
 # What the compiler makes of a graph takes it seconds and is torch's own. So one loss of each family
 # is compiled to the end, and of the others what fkd answers for: the trace, its gradient in ATen.
