@@ -76,7 +76,7 @@ TO_THE_END = {
     "pkt",
     "info_nce",
 }
-# At every number of a draw the derivatives are taken by differences, hundreds of calls: a quarter of
+# At every number of a draw derivatives are taken by differences, by hundreds of calls. A quarter of
 # the draws are hundreds of derivatives still.
 DEAR = {"the_gradient_is_that_of_the_value"}
 # The typed pass checks a shape that a strategy takes at one element, which `random` chooses.

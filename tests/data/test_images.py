@@ -74,8 +74,7 @@ def test_members_are_shown_what_they_are_shown_alone(augment):
         assert torch.equal(own[member], augment(IMAGES[order], key(seed=int(keys.seed[member]))))
 
 
-# Each once, and what a chain is made of alone: a graph of all, or of three operations in a row, takes
-# much longer to compile.
+# Each once: a graph of all, or of three operations in a row, takes much longer to compile.
 ONCE = (*ALL[:4], RandAugment(operations=1))
 
 
