@@ -10,6 +10,7 @@ from functools import partial
 
 import pytest
 import torch
+from hypothesis import settings
 from losses import (
     test_contrastive,
     test_correlation,
@@ -50,12 +51,22 @@ COLUMNS = (
     "leading",
     "mask",
 )
-PLAIN = {  # they ask for our own errors, compile, or ask hundreds of times for one draw's value
+PLAIN = {  # they ask for our own errors, compile, or ask the same as another
     "shapes_that_differ_are_refused",
     "whole_numbers_are_refused_as_student",
     "a_batch_of_one_is_refused",
     "compiled_in_one_graph_equals_eager",
     "the_gradient_is_that_of_the_value",
+    # Their values are other values, of the shapes and types of `one_finite_value_each`.
+    "lower_precision_stays_near_float64",
+    "values_keep_to_their_bounds",
+    "zero_at_equality",
+    "extreme_and_empty_rows_stay_finite",
+    "a_permuted_batch_permutes_the_values",
+    "a_shift_of_the_logits_changes_nothing",
+    "a_scale_of_the_features_changes_nothing",
+    "a_rotation_of_the_embeddings_changes_nothing",
+    "student_and_target_may_change_places",
 }
 # What the compiler makes of a graph takes it seconds and is torch's own. So one loss of each family
 # is compiled to the end, and of the others what fkd answers for: the trace, its gradient in ATen.
@@ -71,8 +82,22 @@ TO_THE_END = {
     "pkt",
     "info_nce",
 }
+# At every number of a draw derivatives are taken by differences, by hundreds of calls. A quarter of
+# the draws are hundreds of derivatives still.
+DEAR = {"the_gradient_is_that_of_the_value"}
 # The typed pass checks a shape that a strategy takes at one element, which `random` chooses.
 pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
+
+
+@pytest.fixture
+def _draws(law):
+    """As many as the profile says, and of a dear law a quarter."""
+    before = settings.get_current_profile_name()
+    most = settings().max_examples
+    settings.register_profile("dear", settings(), max_examples=max(1, most // 4))
+    settings.load_profile("dear" if law in DEAR else before)
+    yield
+    settings.load_profile(before)
 
 
 def test_every_public_loss_has_a_row():
@@ -83,6 +108,7 @@ def test_of_each_family_one_loss_is_compiled_to_the_end():
     assert CASES.keys() >= TO_THE_END and all(family.keys() & TO_THE_END for family in FAMILIES)
 
 
+@pytest.mark.usefixtures("_draws")
 @pytest.mark.parametrize(
     ("name", "law"),
     [

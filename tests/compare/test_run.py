@@ -60,6 +60,7 @@ def test_a_comparison_of_ones_own_networks_and_data(data):
     assert results.seconds["total"] >= results.seconds["teacher_training"] > 0
 
 
+@pytest.mark.plain
 def test_what_it_returns_writes_and_reads_itself(data, tmp_path):
     results = small(data)
     results.write(tmp_path)
@@ -69,6 +70,7 @@ def test_what_it_returns_writes_and_reads_itself(data, tmp_path):
     assert "40 training and 30 test examples" in text and "learning rate 0.01, fp32" in text
 
 
+@pytest.mark.plain
 def test_a_run_repeats_and_a_seed_is_the_same_in_whatever_company(data, teacher_state):
     both = small(data, teacher_state=teacher_state).methods["kd"]
     again = small(data, teacher_state=teacher_state).methods["kd"]
@@ -107,6 +109,7 @@ def test_a_caller_who_stops_keeps_what_is_finished(data, teacher_state):
     assert list(comparison.results.methods) == ["ce"] and not comparison.results.complete
 
 
+@pytest.mark.plain
 def test_the_teacher_sees_each_example_once_or_each_batch_once_for_all(data, teacher_state):
     Wide.seen = 0
     kept = small(data, teacher_state=teacher_state, order="shared")
@@ -192,6 +195,7 @@ def test_a_sweep_reports_the_best_setting_and_tests_it_alone(data, teacher_state
         assert again.sweep and again.sweep.best.test_accuracy == method.sweep.best.test_accuracy
 
 
+@pytest.mark.plain
 def test_a_method_that_has_no_swept_number_is_run_as_it_is(data, teacher_state):
     swept = {"kd.weight": (0.1, 0.9)}
     results = small(data, sweep=swept, teacher_state=teacher_state)
@@ -207,6 +211,7 @@ def test_a_validation_source_of_ones_own_leaves_the_training_set_whole(data, tea
     assert results.config["validation"] is None
 
 
+@pytest.mark.plain
 def test_settings_that_all_diverge_are_recorded(data, teacher_state):
     swept = {"kd.weight": (2e38, 3e38)}
     results = small(data, sweep=swept, teacher_state=teacher_state)
@@ -262,6 +267,7 @@ def test_layouts_agree(data, teacher_state):
         np.testing.assert_allclose(other, curves[0], rtol=1e-4)
 
 
+@pytest.mark.plain
 def test_what_compiles_is_told_while_it_lasts_and_afterwards(data, teacher_state, monkeypatch):
     monkeypatch.setattr("fkd.compare._setup.choices.why_not_compile", lambda device: None)
     monkeypatch.setattr(  # as if it compiled
@@ -280,6 +286,7 @@ def test_what_compiles_is_told_while_it_lasts_and_afterwards(data, teacher_state
     assert results.seconds["compiler_check"] >= 0
 
 
+@pytest.mark.plain
 def test_without_a_compiler_it_goes_on_and_says_so(data, teacher_state, monkeypatch):
     monkeypatch.setattr(
         "fkd.compare._setup.choices.why_not_compile", lambda device: "there is none"
@@ -293,6 +300,7 @@ def test_without_a_compiler_it_goes_on_and_says_so(data, teacher_state, monkeypa
     assert not comparison.results.compiled
 
 
+@pytest.mark.plain
 def test_a_slow_precision_is_told_before_the_start(data, monkeypatch):
     monkeypatch.setattr("fkd.compare.run.fast_in_bfloat16", lambda device: False)
     make = partial(Comparison, Wide, Narrow, ALL, data, plan=EAGER)

@@ -124,12 +124,16 @@ def test_members_share_a_mask_or_have_their_own(name):
 
 
 @pytest.mark.plain
-@pytest.mark.parametrize("name", ["cross_entropy", "kl_divergence", "dkd"])
-def test_a_masked_loss_compiles_in_one_graph(name):
+@pytest.mark.parametrize(
+    ("name", "backend"),
+    [("cross_entropy", "aot_eager"), ("kl_divergence", "aot_eager"), ("dkd", "inductor")],
+)
+def test_a_masked_loss_compiles_in_one_graph(name, backend):
+    """One of them to the end, and of the others what fkd answers for, as in tests/test_laws.py."""
     loss, (student, *others) = getattr(losses, name), _padded(_texts(name))
     both = torch.func.grad_and_value(lambda s, mask: loss(s, *others, mask=mask).sum())
     torch._dynamo.reset()
-    compiled = torch.compile(both, fullgraph=True)
+    compiled = torch.compile(both, backend=backend, fullgraph=True)
     torch.testing.assert_close(compiled(student, MASK), both(student, MASK))
 
 

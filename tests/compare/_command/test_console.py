@@ -194,14 +194,12 @@ def test_a_reader_that_goes_ends_the_run_quietly(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
-def test_a_run_ends_well_where_signs_are_lacking(tmp_path, encoding):
-    process = quick(tmp_path / "out", encoding, PYTHONIOENCODING=encoding, **NARROW)
+def test_a_run_ends_well_where_signs_are_lacking(tmp_path):
+    # In ASCII all are, of which each other encoding lacks a part.
+    process = quick(tmp_path / "out", "ascii", PYTHONIOENCODING="ascii", **NARROW)
     out, err = process.communicate()
     assert (process.returncode, err) == (0, "")
-    assert "Written to" in out and ("mean ± deviation" in " ".join(out.split())) == (
-        encoding == "latin-1"
-    )
+    assert "Written to" in out and "mean +- deviation" in " ".join(out.split())
     assert "deviation" in (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
 
 
