@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
-from torchvision.transforms.v2 import functional as tvf
 
 from fkd.data._tree import shown
 
@@ -48,10 +47,14 @@ def decode(path: str, channels: int, side: int) -> UInt8[Tensor, "channels side 
     image = _pixels(path, channels)
     if image.shape[1:] == (side, side):
         return image
+    from torchvision.transforms.v2 import functional as tvf  # late, for it takes a second
+
     return tvf.resize(image, [side, side], antialias=True)
 
 
 def _pixels(path: str, channels: int) -> UInt8[Tensor, "channels height width"]:
+    from torchvision.transforms.v2 import functional as tvf  # late, as above
+
     with _opened(path) as file:
         return tvf.pil_to_tensor(_converted(file, MODES[channels]))
 

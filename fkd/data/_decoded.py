@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import PIL
 import torch
-import torchvision
 from jaxtyping import Bool, UInt8
 from torch import Tensor
 
@@ -78,6 +77,8 @@ def _key(images: Mapping[str, Images]) -> str:
     # A file's owner may set at will when it was written, but not when it was changed.
     times = [] if whole else [(status.st_mtime_ns, status.st_ctime_ns) for status in statuses]
     parts = {s: (one.classes, one.shape, one.targets, one.names) for s, one in images.items()}
+    import torchvision  # late, for it takes a second
+
     libraries = (RULES, PIL.__version__, torchvision.__version__)
     return digest((libraries, parts, str(times), contents(every, whole))).hex()
 

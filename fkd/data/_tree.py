@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from torchvision.datasets.folder import IMG_EXTENSIONS
-
-EXTENSIONS = (*IMG_EXTENSIONS, ".gif")
+# torchvision's, and GIF's
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".gif")
 FEW = 10  # names that a message tells
 LONG = 300  # signs of a path that it tells
 
