@@ -4,6 +4,7 @@ A seed means the same initial weights under each method, and the same order of b
 is that of the last epoch; no epoch is chosen on the test set.
 """
 
+import warnings
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +15,9 @@ from torch import Tensor
 
 from fkd import _check, optim
 from fkd.compare._accord import Accord
-from fkd.compare._job.course import TEACHER, Progress, Run
+from fkd.compare._job.course import Progress, Run
 from fkd.compare._setup.asked import (
+    TEACHER,
     check_arguments,
     check_dropout,
     check_kinds,
@@ -327,7 +329,8 @@ def compare(
     """Compare methods, and return what was measured: see `Comparison` for the arguments, and
     `Comparison.run` for `folder`, in which a run is kept and gone on with.
 
-    A method that failed stands in the results' `failed`, and `complete` is False. Raises
+    A method that failed stands in the results' `failed`, and `complete` is False. What could not be
+    written into the folder, as where a disk is full, is told by a RuntimeWarning each. Raises
     ValueError, before any work, for what makes no sense, and FloatingPointError where the teacher
     diverges.
     """
@@ -359,6 +362,8 @@ def compare(
     )
     for _ in comparison.run(folder, checkpoint_minutes=checkpoint_minutes):
         pass
+    for trouble in comparison.troubles:
+        warnings.warn(f"compare: {trouble}", RuntimeWarning, stacklevel=2)
     return comparison.results
 
 

@@ -76,8 +76,10 @@ def check_kinds(
             _check.kind(name, wanted, **{name: value})
 
 
+TEACHER = "teacher"  # what the teacher's own training goes by
 SEEDS = 2**32  # numpy's generator takes 32 bits, so a greater seed would be a smaller one again
 LONGEST = 100  # signs of a method's name
+BYTES = 200  # in UTF-8, for a file's name takes 255, and some are of the file itself
 # What a method's students are measured by, beside each term's own mean.
 METRICS = (
     "seed",
@@ -122,6 +124,13 @@ def check_names(name: str, method: Method) -> None:
         )
     if set(name) & set("/\\"):
         raise ValueError(f"methods: {name!r} must be another name: files are named after it")
+    if len(name.encode()) > BYTES:
+        raise ValueError(
+            f"methods: {name!r} must be a shorter name, for files are named after it: it takes "
+            f"{len(name.encode())} bytes in UTF-8, and may take {BYTES}"
+        )
+    if name == TEACHER:
+        raise ValueError(f"methods: {name!r} must be another name: the teacher goes by it")
     for part in (name, *method):
         if part in METRICS:
             raise ValueError(f"methods: {part!r} must be another name: it is a metric's")

@@ -24,7 +24,7 @@ from fkd.model import Tensors, state_dict
 from fkd.optim import AverageState
 from fkd.teachers import Teacher
 
-FORMAT = 3  # of run.json; a greater one is of a newer version of fkd
+FORMAT = 4  # of run.json; a greater one is of a newer version of fkd
 # A run may go on where these differ, but then it may not end as it would have.
 TOLD = ("fkd", "torch", "processor", "threads", "gpu", "data_ranks")
 

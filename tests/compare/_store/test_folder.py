@@ -88,13 +88,13 @@ def test_what_a_kill_left_of_the_beginning_is_no_run(tmp_path):
     "text, told",
     [
         (b"", "JSONDecodeError"),
-        (b'{"format": 3, "opti', "JSONDecodeError"),
+        (b'{"format": 4, "opti', "JSONDecodeError"),
         (b"\xff\xfe\x00", "UnicodeDecodeError"),
         (b"[]", "TypeError"),
         (b"[" * 100_000, "RecursionError"),
         (b"{}", "KeyError: 'format'"),
-        (b'{"format": 3, "options": {}}', "KeyError: 'identity'"),
-        (b'{"format": 4, %s}' % REST, "has format 4, and this version of fkd reads 3"),
+        (b'{"format": 4, "options": {}}', "KeyError: 'identity'"),
+        (b'{"format": 3, %s}' % REST, "has format 3, and this version of fkd reads 4"),
         (b'{"format": "x", %s}' % REST, "has format 'x', and this version"),
     ],
 )
