@@ -45,12 +45,23 @@ def check_kinds(
     for name, method in methods.items():
         _check.mapping("methods", **{name: method})
     _check.kind("data", Data, data=data)
+    if len(data.classes) == 1:
+        raise ValueError(
+            f"data: there is one class, {data.classes[0]!r:.100}, so that every answer is right; "
+            "give two or more"
+        )
     numbers = {} if numbers is None else numbers
     _check.mapping("numbers", numbers=numbers)
     for name, value in numbers.items():
         _check.plain("numbers", **{name: value})
     sweep = {} if sweep is None else sweep
     _check.mapping("sweep", sweep=sweep)
+    for name in numbers:
+        if name in sweep:
+            raise ValueError(
+                f"numbers: {name!r} is swept as well, by which this value would count for nothing; "
+                "give it to one of them"
+            )
     for name, values in sweep.items():
         _check.sequence("sweep", **{name: values})
         for value in values:
