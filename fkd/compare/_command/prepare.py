@@ -20,7 +20,7 @@ from fkd.compare._setup.estimate import check_data
 from fkd.compare._setup.reading import example_batch
 from fkd.compare.environment import may_restart, new_folder
 from fkd.compare.run import TEACHER_SEED, Comparison
-from fkd.data import Data, Mix, Transform, augmentations, built, datasets
+from fkd.data import Data, Mix, Resident, Source, Transform, augmentations, built, datasets
 from fkd.distributed import Mesh
 
 
@@ -50,7 +50,8 @@ def prepare(
             state = checkpoint.load(config.teacher_file, like=teacher().state_dict())
         except ValueError as error:
             raise ValueError(f"--teacher: {error}") from error
-    augment, mix = augmented(config.augment, data)
+    side = config.image_size if config.data is None else None
+    augment, mix = augmented(config.augment, side, data)
     training = config.training
     with console.status("preparing"):
         comparison = Comparison(
@@ -86,21 +87,29 @@ def prepare(
     return comparison
 
 
-def augmented(names: Sequence[str], data: Data) -> tuple[Transform, Mix | None] | tuple[None, None]:
-    """The augmentation and the mix of those names, by the side of the images that there are.
+def augmented(
+    names: Sequence[str], side: int | None, data: Data
+) -> tuple[Transform, Mix | None] | tuple[None, None]:
+    """The augmentation and the mix of those names, for images of so many pixels a side: by default
+    as many as the data's have.
 
     Raises ValueError where examples are no images.
     """
     if not names:
         return None, None
-    inputs = example_batch(data.train).inputs
+    return augmentations.named(names, side or _side(data.train), len(data.classes))
+
+
+def _side(source: Source) -> int:
+    """The side of a source's images, the shorter one, as an augmentation sees them."""
+    inputs = source.inputs if isinstance(source, Resident) else example_batch(source).inputs
     if not isinstance(inputs, Tensor) or inputs.ndim != 4:
         shape = tuple(inputs.shape[1:]) if isinstance(inputs, Tensor) else type(inputs).__name__
         raise ValueError(
             f"--augment: it takes images [channels, height, width], but an example is {shape}; "
             "leave it out, and let the data's own sources augment"
         )
-    return augmentations.named(names, min(inputs.shape[-2:]), len(data.classes))
+    return min(inputs.shape[-2:])
 
 
 def _read(config: Config) -> Data:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fkd.compare._command.prepare import augmented
-from fkd.data import Crop, Data, MixUp, Resident
+from fkd.data import Crop, Data, MixUp, Resident, chain
 
 
 def of(inputs: torch.Tensor) -> Data:
@@ -13,8 +13,10 @@ def of(inputs: torch.Tensor) -> Data:
 
 
 def test_images_of_ones_own_have_their_own_side():
-    augment, mix = augmented(("crop", "mixup"), of(torch.zeros(4, 3, 64, 48)))
-    assert augment == Crop(padding=6) and mix == MixUp(2)
+    augment, mix = augmented(("crop", "mixup"), None, of(torch.zeros(4, 3, 64, 48)))
+    assert augment == chain(Crop(padding=6)) and mix == MixUp(2)
+    augment, _ = augmented(("crop",), 32, of(torch.zeros(4, 3, 64, 48)))
+    assert augment == chain(Crop(padding=4))
 
 
 def test_what_are_no_images_are_refused():
@@ -25,4 +27,4 @@ def test_what_are_no_images_are_refused():
 
 
 def test_nothing_is_augmented_where_nobody_asks():
-    assert augmented((), of(torch.zeros(4, 5))) == (None, None)
+    assert augmented((), None, of(torch.zeros(4, 5))) == (None, None)
