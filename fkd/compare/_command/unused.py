@@ -44,9 +44,7 @@ def check_unused(values: Mapping[str, Any], default: Mapping[str, Any]) -> None:
     chosen = {item.partition("=")[0] for item in values["set"]}
     for name, number in NUMBERS.items():
         if name in given and number in chosen:
-            raise ValueError(
-                f"--set: {number} is given by {_flag(name)} too; leave one of them out"
-            )
+            raise ValueError(f"--set: {number} is given by {_flag(name)} too; leave one out")
 
 
 def _flag(name: str) -> str:

@@ -23,7 +23,7 @@ def test_what_are_no_images_are_refused():
     with pytest.raises(
         ValueError, match=r"^--augment: it takes images .*, but an example is \(5,\)"
     ):
-        augmented(("flip",), of(torch.zeros(4, 5)))
+        augmented(("flip",), None, of(torch.zeros(4, 5)))
 
 
 def test_nothing_is_augmented_where_nobody_asks():
