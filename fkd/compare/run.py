@@ -30,6 +30,7 @@ from fkd.compare._setup.asked import (
 )
 from fkd.compare._setup.choices import choose_compiling, choose_live, choose_order
 from fkd.compare._setup.estimate import check_memory
+from fkd.compare._setup.oddities import oddities
 from fkd.compare._setup.reading import (
     example_batch,
     module_of,
@@ -165,7 +166,7 @@ class Comparison:
                 plan,
             )
             device = data.train.device
-            self.notes = list(data.notes)
+            self.notes = [*data.notes, *oddities(data)]
             check_arguments(
                 methods, seeds, epochs, teacher_seed, teacher_epochs, teacher_memory, order
             )

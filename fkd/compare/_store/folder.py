@@ -140,7 +140,13 @@ class RunFolder:
                 "same, or give another folder"
             )
         checkpoint.remove_left_overs(self.path)
+        then, code = began["identity"].get("code", {}), identity.get("code", {})
         return [
+            f"The code of {name} has changed since the run began: what was trained before is of "
+            "the old code, and what is trained now is of the new"
+            for name in then
+            if then[name] != code.get(name)
+        ] + [
             f"It began with {name} {began['environment'].get(name)} and goes on with {now[name]}: "
             "its results may not be those of one go"
             for name in TOLD

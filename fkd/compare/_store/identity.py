@@ -8,10 +8,12 @@ from torch import Tensor
 from fkd._digest import digest
 from fkd.compare._setup.task import Task
 from fkd.compare._store.described import described
+from fkd.compare._store.own_code import own_code
 from fkd.data import Source
 
-# On these no result depends, but for rounding on the last.
-FREE = ("config.output", "config.root", "config.data_ranks")
+# On the first three no result depends, but for rounding on the third. Code may do the same after a
+# change, so that a run goes on, and is told.
+FREE = ("config.output", "config.root", "config.data_ranks", "code")
 # What differs is told in these words where the two values say nothing to a person.
 WORDS = {
     "data.train": "the training examples",
@@ -24,7 +26,7 @@ WORDS = {
 def identity(
     task: Task, config: Mapping[str, Any], teacher: Mapping[str, Tensor] | None
 ) -> dict[str, Any]:
-    """All that the results of a run depend on, but for the machine and the code.
+    """All that the results of a run depend on, but for the machine and the versions.
 
     `config` is what was asked in numbers and words, `teacher` the state_dict that was given. Of a
     function that stands in a module its name counts, and of one without a name of its own, as a
@@ -44,6 +46,7 @@ def identity(
         "data": {name: source.digest() for name, source in sources.items() if source is not None},
         "read": {name: _reading(source) for name, source in sources.items() if source is not None},
         "teacher": None if teacher is None else digest(dict(teacher)).hex(),
+        "code": own_code(task),
     }
 
 
