@@ -132,7 +132,10 @@ class RunFolder:
                 "options": options,
                 "identity": identity,
             }
-            self._write("run.json", json.dumps(entry, indent=1) + "\n")
+            try:
+                self._write("run.json", json.dumps(entry, indent=1) + "\n")
+            except OSError as error:  # a full disk
+                raise ValueError(f"folder: {self.path} cannot be written: {error}") from error
             return []
         if differing := differences(began["identity"], identity):
             raise ValueError(
