@@ -332,7 +332,12 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
     else:
         raw = in_json(read(parser(recipe), given))
         del raw["resume"]
-    config = _config(raw, None if folder is None else Path(folder).expanduser())
+    try:
+        config = _config(raw, None if folder is None else Path(folder).expanduser())
+    except ValueError as error:
+        if recipe is None:
+            raise
+        raise ValueError(f"{error} (--recipe {recipe} gives what no option here does)") from error
     check_unused(raw, in_json(vars(parser(raw["recipe"]).parse_args([]))))
     return config
 

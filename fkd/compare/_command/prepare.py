@@ -49,7 +49,10 @@ def prepare(
         try:
             state = checkpoint.load(config.teacher_file, like=teacher().state_dict())
         except ValueError as error:
-            raise ValueError(f"--teacher: {error}") from error
+            raise ValueError(
+                f"--teacher: {error}\nit must be the state of --teacher-model "
+                f"{config.teacher_model} for {classes} classes"
+            ) from error
     side = config.image_size if config.data is None else None
     augment, mix = augmented(config.augment, side, data)
     training = config.training

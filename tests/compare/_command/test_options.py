@@ -183,6 +183,11 @@ def test_a_recipe_is_one_word_and_options_beside_it_count():
     assert options.parse(["--recipe", "crd"]).epochs == 240
 
 
+def test_an_option_that_the_recipe_gave_is_told_to_be_its_own():
+    with pytest.raises(ValueError, match=r"^--momentum: .*\(--recipe crd gives what no option her"):
+        options.parse(["--recipe", "crd", "--optimizer", "adam"])
+
+
 @pytest.mark.parametrize(
     ("flags", "choice"),
     [
