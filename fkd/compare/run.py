@@ -19,6 +19,7 @@ from fkd.compare._job.course import Progress, Run
 from fkd.compare._setup.asked import (
     TEACHER,
     check_arguments,
+    check_classes,
     check_dropout,
     check_kinds,
     check_precision,
@@ -192,6 +193,8 @@ class Comparison:
             modules = {TEACHER: module_of(teacher, teacher_state), "student": module_of(student)}
             teacher_outputs = _outputs(TEACHER, networks, batch.inputs, train=False)
             student_outputs = _outputs("student", networks, batch.inputs, train=True)
+            check_classes(TEACHER, teacher_outputs, data)
+            check_classes("student", student_outputs, data)
             example = Batch(batch.inputs, batch.targets | teacher_outputs)
             task = Task(
                 teacher=networks[TEACHER],

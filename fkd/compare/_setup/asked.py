@@ -17,7 +17,7 @@ from fkd.distributed import Mesh
 from fkd.ensemble import Order, Seed, Seeds, check_order
 from fkd.execution import PRECISIONS, Plan
 from fkd.methods import Method
-from fkd.model import Model
+from fkd.model import Model, Tensors
 from fkd.optim import Optimizer
 from fkd.schedules import Schedule
 
@@ -201,6 +201,16 @@ def resolution_of(
             f"{SEEDS}; give fewer, or lower seeds"
         )
     return Resolution(points, max_seeds)
+
+
+def check_classes(role: str, outputs: Tensors, data: Data) -> None:
+    """Refuse a network with fewer logits than there are classes, for it can never name the last."""
+    logits = outputs.get("logits")
+    if logits is not None and logits.ndim > 1 and logits.shape[-1] < len(data.classes):
+        raise ValueError(
+            f"{role}: its logits are of {logits.shape[-1]} classes, but the data has "
+            f"{len(data.classes)}; build it for as many"
+        )
 
 
 def check_precision(precision: str, device: torch.device) -> None:
