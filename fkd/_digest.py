@@ -55,8 +55,8 @@ def digest(value: Any) -> bytes:
         parts = {field.name: getattr(value, field.name) for field in fields(value)}
         return _sha("dataclass", _name(type(value)), digest(parts))
     raise ValueError(
-        f"kept: a {type(value).__qualname__} has no description that is the same in every process; "
-        "put a function of a module, a frozen dataclass or an nn.Module in its place, or use cached"
+        f"digest: a {type(value).__qualname__} has no description that is the same in every "
+        "process; put a function of a module, a frozen dataclass or an nn.Module in its place"
     )
 
 
@@ -71,8 +71,8 @@ def _name(thing: Any) -> bytes:
     name = f"{thing.__module__}:{thing.__qualname__}"
     if "<" in name:
         raise ValueError(
-            f"kept: {name} has no name that means the same in every process; put a function or a "
-            "class of a module in its place, or use cached"
+            f"digest: {name} has no name that means the same in every process; put a function or a "
+            "class of a module in its place"
         )
     return name.encode()
 

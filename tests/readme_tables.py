@@ -21,6 +21,8 @@ README = Path(__file__).parents[1] / "README.md"
 # The files of losses in the order of the table, and what the losses in each compare.
 FAMILIES = {
     "_response": "logits",
+    "_divergence": "logits",
+    "_transformed": "logits",
     "_decoupled": "logits",
     "_correlation": "logits",
     "_feature": "features",

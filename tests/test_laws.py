@@ -14,10 +14,12 @@ from losses import (
     test_contrastive,
     test_correlation,
     test_decoupled,
+    test_divergence,
     test_feature,
     test_map,
     test_relation,
     test_response,
+    test_transformed,
 )
 
 from fkd import losses
@@ -25,6 +27,8 @@ from fkd.testing import Case, check, claims
 
 FAMILIES = (
     test_response.CASES,
+    test_divergence.CASES,
+    test_transformed.CASES,
     test_decoupled.CASES,
     test_correlation.CASES,
     test_feature.CASES,
@@ -58,6 +62,8 @@ PLAIN = {  # they ask for our own errors, compile, or ask hundreds of times for 
 # FKD_COMPILE=all compiles all of them to the end.
 TO_THE_END = {
     "jensen_shannon",
+    "alpha_beta_divergence",
+    "norm_kd",
     "nkd",
     "class_correlation",
     "factor_transfer",

@@ -110,3 +110,19 @@ def test_every_row_of_torchs_overview_has_its_test():
 def test_the_tables_must_have_a_place():
     with pytest.raises(ValueError, match="the table losses must stand between"):
         readme_tables.rewrite("no markers")
+
+
+@pytest.mark.parametrize("page", ["README.md", "benchmarks/README.md", ".github/CONTRIBUTING.md"])
+def test_every_link_leads_somewhere(page):
+    path = readme_tables.README.parent / page
+    text = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        file, _, heading = target.partition("#")
+        if "://" in target:
+            continue
+        other = path.parent / file if file else path
+        assert other.exists(), target
+        if heading:
+            titles = re.findall(r"^#+ (.+)$", other.read_text(), re.MULTILINE)
+            anchors = [re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles]
+            assert heading in anchors, target

@@ -5,7 +5,19 @@ from functools import partial
 from typing import Any
 
 import torch
-from broken import Argument, Break, Call, as_good, optional, reals, strangers, whole, wholes
+from broken import (
+    Argument,
+    Break,
+    Call,
+    as_good,
+    number,
+    optional,
+    reals,
+    strangers,
+    to_break,
+    whole,
+    wholes,
+)
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from valid_losses import SQUARED, scalar
@@ -53,6 +65,7 @@ def _layers(answer: nn.Module) -> str:
 FLAT = (torch.Size([8]), torch.Size([9, 8]), torch.Size([8, 3, 3, 3]), torch.Size([]))
 BOTH = {"student": shape(SMALL, *FLAT), "target": shape(LARGE, *FLAT)}
 ANY = {"student": shape(SMALL), "target": shape(LARGE)}
+PART = Argument(0.15, number(0.15).breaks | to_break("all or more", st.sampled_from([1, 1.5])))
 MARGIN = -torch.arange(8.0)
 MEMORY = {
     "student": shape(SMALL),
@@ -81,6 +94,8 @@ BUILT: dict[str, Call] = {
     "heads.pointwise": Call(heads.pointwise, BOTH, _layers),
     "heads.connector": Call(heads.connector, BOTH, _layers),
     "heads.projector": Call(heads.projector, BOTH, _layers),
+    "heads.generator": Call(heads.generator, BOTH, _layers),
+    "heads.Masked": Call(heads.Masked, {"share": PART}, _layers),
     "heads.Aligned": Call(heads.Aligned, {"target": shape(LARGE, *FLAT)}, _layers),
     "heads.classifier_of": Call(
         heads.classifier_of,
@@ -120,6 +135,12 @@ def _map(shape: torch.Size) -> Argument:
     return reals(x, x[:, 1:], x[:, :, 0], x[..., None], x[:, :0], x[..., :0])
 
 
+def _map_of_any_channels(shape: torch.Size) -> Argument:
+    """A map of the batch."""
+    x = _numbers(shape)
+    return reals(x, x[:, :, 0], x[..., None], x[:, :0], x[..., :0], places=False)
+
+
 def _features(shape: torch.Size) -> Argument:
     """Features of the batch, of which the number counts alone."""
     x = _numbers(shape)
@@ -147,6 +168,7 @@ SIDES = {"student": _map(SMALL), "teacher": _map(LARGE)}
 EMBEDDED = {"student": _features(SMALL), "teacher": _features(LARGE)}
 ROWS = torch.tensor([7, 2, 5])
 GIVEN: dict[str, Call] = {
+    "heads.Masked.forward": _given_call("Masked", {"map": _map_of_any_channels(SMALL)}, 0.15),
     "heads.Aligned.forward": _given_call(
         "Aligned", {"student": reals(TEACHER, TEACHER[:, :0], shapes=False, places=False)}, LARGE
     ),

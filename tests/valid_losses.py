@@ -32,6 +32,8 @@ NUMBERS: dict[str, tuple[Any, ...]] = {
     "margin": NOT_NEGATIVE,
     "label_smoothing": SHARE,
     "share": (*POSITIVE, *SHARE),
+    "skew": (*POSITIVE, 1, *SHARE),
+    "mass": (*POSITIVE, 1, *SHARE),
     "student_scale": POSITIVE,
     "teacher_scale": POSITIVE,
 }
@@ -39,6 +41,9 @@ OWN: dict[tuple[str, str], tuple[Any, ...]] = {
     ("jensen_shannon", "beta"): SHARE,
     ("correlation_congruence", "gamma"): (*POSITIVE, 41, torch.tensor(1e20)),
     ("info_nce", "temperature"): POSITIVE,
+    ("ofa", "gamma"): POSITIVE,
+    ("ttm", "gamma"): POSITIVE,
+    ("wttm", "gamma"): POSITIVE,
     ("crd", "temperature"): POSITIVE,
 }
 

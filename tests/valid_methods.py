@@ -33,8 +33,13 @@ from fkd.testing import Case, check, claims, laws, strategies
 
 LEAST = {"warmup": 0}
 TEMPERATURES = [0, -1.0, 1e20, 1e-20]
-OUT_OF_RANGE: dict[str, list[Any]] = {"temperature": TEMPERATURES}
+OUT_OF_RANGE: dict[str, list[Any]] = {
+    "temperature": TEMPERATURES,
+    "skew": [0, -1.0, 1, 2.5],
+    "mass": [0, -1.0, 1, 2.5],
+}
 SHARES = {("jensen_shannon", "beta")}
+POSITIVE = {("ofa", "gamma"), ("ttm", "gamma"), ("wttm", "gamma")}
 
 
 def name() -> Argument:
@@ -64,11 +69,10 @@ def _of_default(method: str, parameter: inspect.Parameter) -> Argument:
         return whole(value, least=LEAST.get(key, 1))
     most = 1.0 if (method, key) in SHARES else None
     plain = number(value, most=most)
-    if key not in OUT_OF_RANGE:
+    others = [0, -1.0] if (method, key) in POSITIVE else OUT_OF_RANGE.get(key)
+    if others is None:
         return plain
-    return Argument(
-        value, plain.breaks | to_break("out of range", st.sampled_from(OUT_OF_RANGE[key]))
-    )
+    return Argument(value, plain.breaks | to_break("out of range", st.sampled_from(others)))
 
 
 def numbers_of(method: Method) -> dict[str, Any]:

@@ -22,7 +22,7 @@ def inputs(name: str, device: torch.device) -> tuple[Tensor, ...]:
     maps = normal(BATCH, *MAP), normal(BATCH, *MAP)
     if name == "cross_entropy":
         return logits[0], labels
-    if name in ("dkd", "nkd", "wsld"):
+    if name in ("dkd", "nkd", "ofa", "rld", "wsld"):
         return *logits, labels
     if name == "vid":
         return *maps, normal(MAP[0]).exp()
@@ -34,7 +34,7 @@ def inputs(name: str, device: torch.device) -> tuple[Tensor, ...]:
         positives = normal(BATCH, 128), normal(BATCH, 128)
         return *positives, normal(BATCH, 256, 128), normal(BATCH, 256, 128)
     home = getattr(losses, name).__module__
-    if home.endswith(("_response", "_decoupled", "_correlation")):
+    if home.endswith(("_response", "_divergence", "_transformed", "_decoupled", "_correlation")):
         return logits
     if home.endswith(("_relation", "_contrastive")):
         return maps[0].flatten(1), maps[1].flatten(1)

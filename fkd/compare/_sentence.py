@@ -93,16 +93,25 @@ def points(share: float) -> str:
     return f"{size:.1f}" if size >= 0.1 or not size else f"{size:.1g}"
 
 
+def line(name: str) -> str:
+    """A name in one line.
+
+    >>> line("mine\\nand yours")
+    'mine and yours'
+    """
+    return " ".join(name.split())
+
+
 def listed(names: Sequence[str]) -> str:
     """Names, each in one line, in a line: `a`, `a and b`, `a, b and c`.
 
-    >>> listed(["kd", "a\\nb", "dist"])
-    'kd, a b and dist'
+    >>> listed(["kd", "a\\nb", "dist"]), listed([])
+    ('kd, a b and dist', '')
     """
-    return joined([" ".join(name.split()) for name in names])
+    return joined([line(name) for name in names])
 
 
 def joined(parts: Sequence[str]) -> str:
     """Parts in a line, as `listed` has names."""
-    *most, last = parts
+    *most, last = parts or [""]
     return f"{', '.join(most)} and {last}" if most else last

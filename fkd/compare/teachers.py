@@ -14,13 +14,13 @@ from fkd.compare._json import with_nan, with_null, with_seeds
 from fkd.compare._over_runs import OverRuns
 from fkd.compare.results import Results
 from fkd.compare.variance import in_points
+from fkd.compare.vary import TEACHER
 from fkd.ensemble import Seed
-from fkd.statistics import Bounds, Component, components, crossed
+from fkd.statistics import Bounds, crossed
 
 FILE = "teachers.json"
 # In what comparisons of one record may differ: where they are, and the teacher.
 APART = ("teacher_seed", "output", "root")
-AXES = ("teacher", "seed")
 
 
 class Over(NamedTuple):
@@ -87,9 +87,17 @@ class Teachers(OverRuns):
         )
 
     @property
-    def whole(self) -> bool:
-        """Whether every method that was asked for has ended with every teacher."""
-        return super().whole and self.teachers_asked == len(self.teacher_seeds)
+    def sources(self) -> Sequence[str]:
+        """Teachers on the first axis of accuracy, seeds on the second."""
+        return (TEACHER, "seed")
+
+    @property
+    def lacking(self) -> list[str]:
+        """Which methods and teachers are not in the record, and why, in clauses."""
+        told, ended = super().lacking, len(self.teacher_seeds)
+        if ended < self.teachers_asked:
+            told.append(f"{ended} of {self.teachers_asked} teachers have ended")
+        return told
 
     @property
     def summary(self) -> str:
@@ -122,21 +130,13 @@ class Teachers(OverRuns):
         wider = like._replace(low=min(like.low, these.low), high=max(like.high, these.high))
         return Over(told.difference, these, wider)
 
-    def of_method(self, name: str) -> dict[str, Component]:
-        """The variance of teacher and seed in a method's accuracy, and of the rest."""
-        return components(self.accuracy[name], AXES)
-
-    def of_difference(self, name: str) -> dict[str, Component]:
-        """The same in the method's difference from the baseline."""
-        return components(self.difference(name), AXES)
-
     def to_json(self) -> dict[str, Any]:
         """The structure of teachers.json, where None stands for a number that is not finite. Beside
         what is read back it holds what is concluded: of each difference the mean with its bounds,
         in [−1, 1], and its `components`, in points squared."""
         differences = {
-            name: _told(self.over(name)) | {"components": in_points(self.of_difference(name))}
-            for name in self.compared
+            name: _told(self.over(name)) | {"components": in_points(parts)}
+            for name, parts in self.of_differences.items()
         }
         entry = {
             "teacher_seeds": self.teacher_seeds,

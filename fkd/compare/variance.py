@@ -6,16 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-from scipy import stats
-
 from fkd import _check
 from fkd.compare import _over_runs, _record_file
 from fkd.compare._json import with_null
 from fkd.compare._over_runs import OverRuns
 from fkd.compare.results import Results
 from fkd.compare.vary import TEACHER, Factorial
-from fkd.statistics import Component, components
+from fkd.statistics import Component
 
 FILE = "variance.json"
 # What all seeds of an ordinary comparison have in common, so that no interval over seeds holds it.
@@ -75,19 +72,16 @@ class Variance(OverRuns):
         return cls(factorial=factorial, **fields | {"accuracy": laid, "config": config})
 
     @property
+    def sources(self) -> Sequence[str]:
+        """The factorial's sources, an axis of accuracy each."""
+        return self.factorial.sources
+
+    @property
     def summary(self) -> str:
         """`digits, 4 levels of init, order, 10 epochs`."""
         plan = self.factorial
         levels = f"{plan.levels} levels of {', '.join(plan.sources)}"
         return f"{self.data.name}, {levels}, {self.config['epochs']} epochs"
-
-    def of_method(self, name: str) -> dict[str, Component]:
-        """The variance of each source in a method's accuracy, and of the rest."""
-        return of_sources(self.accuracy[name], self.factorial.sources)
-
-    def of_difference(self, name: str) -> dict[str, Component]:
-        """The same in the method's difference from the baseline, member by member."""
-        return of_sources(self.difference(name), self.factorial.sources)
 
     def width(self, name: str, source: str, seeds: int = 8) -> Width | None:
         """What the paired interval of a method's difference misses, whose `seeds` share a source.
@@ -114,8 +108,8 @@ class Variance(OverRuns):
     def to_json(self) -> dict[str, Any]:
         """The structure of variance.json, where None stands for a number that is not finite. Its
         `components` are in points squared and their `deviation` in points."""
-        told = {name: in_points(self.of_method(name)) for name in self.finite}
-        differences = {name: in_points(self.of_difference(name)) for name in self.compared}
+        told = {name: in_points(parts) for name, parts in self.of_methods.items()}
+        differences = {name: in_points(parts) for name, parts in self.of_differences.items()}
         entry = {
             "sources": list(self.factorial.sources),
             "levels": self.factorial.levels,
@@ -153,26 +147,6 @@ class Variance(OverRuns):
         from fkd.compare.presentation import variance_figures  # matplotlib is loaded only for this
 
         variance_figures.write(Path(folder), self)
-
-
-def of_sources(
-    values: np.ndarray, sources: Sequence[str], confidence: float = 0.95
-) -> dict[str, Component]:
-    """The variance of each source of values [levels of each], and of the rest, by
-    `fkd.statistics.components`; of one source alone its plain variance and its exact interval,
-    (n − 1) s² / χ² quantiles, without a rest.
-
-    >>> round(of_sources(np.array([1.0, 2.0, 3.0]), ["order"])["order"].high, 4)
-    39.4979
-    """
-    if len(sources) > 1:
-        return components(values, sources, confidence)
-    degrees, variance = len(values) - 1, float(np.var(values, ddof=1))
-    low, high = (
-        degrees * variance / float(stats.chi2.ppf(q, degrees))
-        for q in ((1 + confidence) / 2, (1 - confidence) / 2)
-    )
-    return {sources[0]: Component(variance, low, high, variance, degrees)}
 
 
 def deviation(variance: float) -> float:

@@ -43,7 +43,7 @@ def decoded(images: Mapping[str, Images], cache: Path) -> dict[str, Decoded]:
     They are kept in the folder `cache`, in a file that goes by the folder of images and their
     content: names, labels, sizes and every byte of up to 4 GiB of images. Of more the first and
     last 4,096 bytes of each count, and when it was last written and changed. What is read from the
-    cache is what was written there, by its names, shapes, dtypes and a checksum; anything else is
+    cache is what was written there, by its names, shapes, dtypes and checksums; anything else is
     decoded anew and replaced, as is the cache of what the folder held before. Two processes that do
     so at once write the same file, each whole.
 
@@ -92,25 +92,19 @@ def _status(path: str) -> os.stat_result:
 def _read(file: Path, key: str, images: Mapping[str, Images]) -> dict[str, Decoded] | None:
     """What was kept, or None where there is nothing, or not what was written for these images."""
     try:
-        tensors = checkpoint.read(file)
+        tensors, about = checkpoint.read(file), checkpoint.about(file)
     except ValueError:
         return None
-    checksum = tensors.pop("checksum", torch.empty(0))
     forms = {name: (x.dtype, tuple(x.shape)) for name, x in tensors.items()}
     expected = {}
     for split, one in images.items():
         expected[f"{split}.images"] = (torch.uint8, (len(one), *one.shape))
         expected[f"{split}.frames"] = (torch.bool, (len(one),))
-    if forms != expected:
+    if forms != expected or about.get("key") != key:
         return None
-    result = {
+    return {
         split: Decoded(tensors[f"{split}.images"], tensors[f"{split}.frames"]) for split in images
     }
-    return result if torch.equal(checksum, _checksum(key, result)) else None
-
-
-def _checksum(key: str, result: Mapping[str, Decoded]) -> Tensor:
-    return torch.tensor(list(digest((key, result))), dtype=torch.uint8)
 
 
 def _decode(images: Mapping[str, Images], of: Mapping[str, Sequence[Header]]) -> dict[str, Decoded]:
@@ -148,7 +142,7 @@ def _keep(file: Path, key: str, result: dict[str, Decoded], stale: str) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         _drop_abandoned(file.parent)
-        checkpoint.save(file, {**result, "checksum": _checksum(key, result)})
+        checkpoint.save(file, result, {"key": key})
         for old in file.parent.glob(stale):
             if old != file:
                 old.unlink(missing_ok=True)  # another process may be faster

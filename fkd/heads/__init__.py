@@ -10,9 +10,11 @@ from fkd.heads._contrastive import Embeddings, Memory
 from fkd.heads._joint import Factors, Flows, Fusion, Margin, Temperature, Variational
 from fkd.heads._regressors import (
     Aligned,
+    Masked,
     classifier_of,
     connector,
     convolution_regressor,
+    generator,
     pointwise,
     projector,
 )
@@ -26,6 +28,7 @@ __all__ = [
     "Flows",
     "Fusion",
     "Margin",
+    "Masked",
     "Memory",
     "Temperature",
     "Variational",
@@ -33,6 +36,7 @@ __all__ = [
     "classifier_of",
     "connector",
     "convolution_regressor",
+    "generator",
     "pointwise",
     "projector",
 ]

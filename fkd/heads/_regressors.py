@@ -4,6 +4,7 @@ import copy
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fkd import _check
@@ -53,6 +54,50 @@ def projector(student: torch.Size, target: torch.Size) -> nn.Module:
         layers.append(nn.Conv2d(before, after, side, padding=side // 2, bias=False))
         layers += [nn.BatchNorm2d(after), nn.ReLU()]
     return nn.Sequential(*layers)
+
+
+class Masked(nn.Module):
+    """Whole channels of each example set to zero, each with probability `share`, in training.
+
+    What is left stays as it is, where dropout would scale it. Raises ValueError for a share outside
+    [0, 1), and when it runs for what is no map [batch, channels, height, width].
+
+    >>> Masked(0.5).eval()(torch.ones(1, 2, 1, 1)).sum()
+    tensor(2.)
+    """
+
+    def __init__(self, share: float):
+        super().__init__()
+        _check.plain("Masked", share=share)
+        _check.share("Masked", share=share)
+        self.share = share
+
+    def forward(self, map: Tensor) -> Tensor:
+        _check.dimensions("Masked", "batch channels height width", map=map)
+        _check.floating("Masked", map=map)
+        kept = F.dropout2d(map, self.share, self.training)
+        return kept * (1 - self.share) if self.training else kept
+
+    def extra_repr(self) -> str:
+        return f"share={self.share}"
+
+
+def generator(student: torch.Size, target: torch.Size) -> nn.Module:
+    """MGD's generator of the target's map from the student's, of which channels are masked: a 1x1
+    convolution where the channels differ, and two of 3x3 with a ReLU between them.
+
+    Yang et al., "Masked Generative Distillation" (2022), section 3.1, with the authors' share of
+    0.15 of the channels for classification.
+    """
+    inputs, outputs = channels("generator", student, target)
+    align: list[nn.Module] = [] if inputs == outputs else [nn.Conv2d(inputs, outputs, 1)]
+    return nn.Sequential(
+        *align,
+        Masked(0.15),
+        nn.Conv2d(outputs, outputs, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(outputs, outputs, 3, padding=1),
+    )
 
 
 class Aligned(nn.Module):

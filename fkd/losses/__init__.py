@@ -34,7 +34,13 @@ from fkd.losses._correlation import (
     dist_inter,
     dist_intra,
 )
-from fkd.losses._decoupled import dkd, nkd, wsld
+from fkd.losses._decoupled import dkd, nkd, ofa, rld, wsld
+from fkd.losses._divergence import (
+    adaptive_kl_divergence,
+    alpha_beta_divergence,
+    skewed_kl_divergence,
+    skewed_reverse_kl_divergence,
+)
 from fkd.losses._feature import (
     activation_boundary,
     cosine_distance,
@@ -70,12 +76,20 @@ from fkd.losses._response import (
     kl_divergence,
     reverse_kl_divergence,
     soft_cross_entropy,
-    standardized_kl_divergence,
     total_variation,
+)
+from fkd.losses._transformed import (
+    hard_cross_entropy,
+    norm_kd,
+    standardized_kl_divergence,
+    ttm,
+    wttm,
 )
 
 __all__ = [
     "activation_boundary",
+    "adaptive_kl_divergence",
+    "alpha_beta_divergence",
     "attention_transfer",
     "attention_transfer_squared",
     "batch_correlation",
@@ -91,26 +105,34 @@ __all__ = [
     "dkd",
     "factor_transfer",
     "fsp",
+    "hard_cross_entropy",
     "hierarchical_context",
     "info_nce",
     "inter_channel_correlation",
     "jensen_shannon",
     "kl_divergence",
     "nkd",
+    "norm_kd",
     "nst",
+    "ofa",
     "ofd",
     "pkd",
     "pkt",
     "reverse_kl_divergence",
     "rkd_angle",
     "rkd_distance",
+    "rld",
     "similarity",
+    "skewed_kl_divergence",
+    "skewed_reverse_kl_divergence",
     "soft_cross_entropy",
     "squared_error",
     "standardized_kl_divergence",
     "total_variation",
+    "ttm",
     "vid",
     "wsld",
+    "wttm",
 ]
 
 HELPERS = ["batchnorm_margin", "flow", "mean_negative"]
@@ -119,6 +141,8 @@ HELPERS = ["batchnorm_margin", "flow", "mean_negative"]
 BY_EXAMPLE = frozenset(
     {
         activation_boundary,
+        adaptive_kl_divergence,
+        alpha_beta_divergence,
         attention_transfer,
         attention_transfer_squared,
         channel_wise_divergence,
@@ -129,19 +153,27 @@ BY_EXAMPLE = frozenset(
         dkd,
         factor_transfer,
         fsp,
+        hard_cross_entropy,
         hierarchical_context,
         inter_channel_correlation,
         jensen_shannon,
         kl_divergence,
         nkd,
+        norm_kd,
         nst,
+        ofa,
         ofd,
         reverse_kl_divergence,
+        rld,
+        skewed_kl_divergence,
+        skewed_reverse_kl_divergence,
         soft_cross_entropy,
         squared_error,
         standardized_kl_divergence,
         total_variation,
+        ttm,
         vid,
         wsld,
+        wttm,
     }
 )

@@ -8,6 +8,7 @@ from torch import Tensor
 from fkd import _check
 from fkd._check import Scalar
 from fkd.losses._mask import filled, zeroed
+from fkd.losses._numeric import raised
 from fkd.losses._response import check_labels, check_pair, cross, kl, log_softmax
 
 
@@ -167,3 +168,95 @@ def wsld(
     weight = -torch.expm1(-(own - teachers).exp())
     log_q, log_p = log_softmax(student, temperature), log_softmax(teacher, temperature)
     return zeroed(mask, weight * temperature**2 * cross(log_p, log_q)).to(student.dtype)
+
+
+def _easier(logits: Tensor, labels: Tensor, log_p: Tensor) -> Tensor:
+    """Log-probabilities over the classes whose logit is below the label's, renormalised; −inf at
+    the others, and everywhere where there is none below."""
+    below = logits < logits.gather(-1, labels.unsqueeze(-1))
+    kept = log_p.masked_fill(~below, float("-inf"))
+    none = kept.isneginf().all(-1, keepdim=True)
+    return kept - kept.masked_fill(none, 0.0).logsumexp(-1, keepdim=True)
+
+
+def rld(
+    student: Float[Tensor, "*batch classes"],
+    teacher: Float[Tensor, "*batch classes"],
+    labels: Int[Tensor, "*batch"],
+    *,
+    alpha: Scalar = 1.0,
+    beta: Scalar = 8.0,
+    temperature: Scalar = 4.0,
+    mask: Bool[Tensor, "*batch"] | None = None,
+) -> Float[Tensor, "*batch"]:
+    """α KL((p_max, 1−p_max) ‖ (q_y, 1−q_y)) + β T² KL(p̃ ‖ q̃), p, q at temperature 1 and p̃, q̃ at T.
+
+    The student's label y is to be as sure as the teacher is of its likeliest class, whichever that
+    is; p̃ and q̃ are the softmax of teacher/T and student/T over the classes that the teacher finds
+    less likely than y, renormalised, so that nothing is learnt of an order that is wrong. `student`
+    and `teacher` are logits [..., classes], `labels` whole numbers [...] in [0, classes), α is
+    `alpha` ≥ 0, β is `beta` ≥ 0, T is `temperature` > 0; `mask` [...] is True where a position
+    counts. The value is not negative, and zero with a zero gradient at equal logits where the
+    teacher is right; it jumps where the teacher finds another class as likely as y. The gradient is
+    finite on both sides. Raises ValueError for shapes that do not fit, fewer than two classes,
+    dtypes, or numbers out of range. Memory: 11 × logits.
+
+    Sun et al., "Knowledge Distillation with Refined Logits" (2025). Its code lets the term grow
+    over the first 20 epochs: that is the caller's to do.
+
+    >>> import torch
+    >>> uniform, teacher = torch.zeros(1, 3), torch.tensor([[2.0, 1.0, 1.0]]).log()
+    >>> rld(uniform, teacher, torch.tensor([0]))  # ½ log(3/2) + ½ log(3/4)
+    tensor([0.0589])
+    """
+    _check_labelled("rld", student, teacher, labels, temperature, mask)
+    _check.not_negative("rld", alpha=alpha, beta=beta)
+    _check.beside("rld", student, alpha=alpha, beta=beta)
+    student, teacher, labels = filled(mask, student, teacher, labels.long())
+    binary_q, _ = _split(log_softmax(student, 1.0), labels)
+    binary_p, _ = _split(log_softmax(teacher, 1.0), teacher.argmax(-1))
+    log_q, log_p = (
+        _easier(teacher, labels, log_softmax(x, temperature)) for x in (student, teacher)
+    )
+    others = temperature**2 * kl(log_p, log_q)
+    return zeroed(mask, alpha * kl(binary_p, binary_q) + beta * others).to(student.dtype)
+
+
+def ofa(
+    student: Float[Tensor, "*batch classes"],
+    teacher: Float[Tensor, "*batch classes"],
+    labels: Int[Tensor, "*batch"],
+    *,
+    gamma: Scalar = 1.5,
+    mask: Bool[Tensor, "*batch"] | None = None,
+) -> Float[Tensor, "*batch"]:
+    """−((1 + p_y)^γ − 1) log q_y − Σ_{c≠y} p_c^γ log q_c, p, q the softmax of teacher and student.
+
+    `student` and `teacher` are logits [..., classes], `labels` whole numbers [...] in [0, classes),
+    y the label and γ `gamma` > 0; `mask` [...] is True where a position counts; in nats. With γ = 1
+    it is the cross-entropy with p; the larger γ is, the more the label counts beside the others.
+    The value is not negative. It is no divergence: at equal logits it is positive, and its gradient
+    still pulls q_y towards 1. The gradient is finite on both sides. Raises ValueError for shapes
+    that do not fit, fewer than two classes, dtypes, or γ ≤ 0. Memory: 7 × logits.
+
+    Hao et al., "One-for-All: Bridge the Gap Between Heterogeneous Architectures in Knowledge
+    Distillation" (2023), the adaptive target enhancement; the method has it of logits that it
+    projects from inner layers, too.
+
+    >>> import torch
+    >>> uniform = torch.zeros(1, 2)
+    >>> ofa(uniform, uniform, torch.tensor([0]), gamma=2.0)  # (5/4 + 1/4) log 2
+    tensor([1.0397])
+    """
+    _check_labelled("ofa", student, teacher, labels, 1.0, mask)
+    _check.positive("ofa", gamma=gamma)
+    _check.beside("ofa", student, gamma=gamma)
+    student, teacher, labels = filled(mask, student, teacher, labels.long())
+    log_q, log_p = log_softmax(student, 1.0), log_softmax(teacher, 1.0)
+    index = labels.unsqueeze(-1)
+    target = torch.expm1(gamma * torch.log1p(log_p.gather(-1, index).exp())).squeeze(-1)
+    right = log_q.gather(-1, index).squeeze(-1)
+    right = right.masked_fill((target == 0) & right.isneginf(), 0.0)
+    classes = torch.arange(log_p.shape[-1], device=log_p.device)
+    others = raised(log_p, gamma).masked_fill(classes == index, float("-inf"))
+    return zeroed(mask, cross(others, log_q) - target * right).to(student.dtype)

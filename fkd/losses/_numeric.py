@@ -30,6 +30,12 @@ def tempered(logits: Tensor, temperature: Scalar) -> Tensor:
     return (logits.masked_fill(absent, 0.0) / temperature).masked_fill(absent, float("-inf"))
 
 
+def raised(log: Tensor, power: Scalar) -> Tensor:
+    """log xᵞ of log x. Where x is zero it stays so, and passes a gradient of zero on to γ."""
+    absent = log.isneginf()
+    return (power * log.masked_fill(absent, 0.0)).masked_fill(absent, float("-inf"))
+
+
 def not_negative(x: Tensor) -> Tensor:
     """`x` held at zero or more, for a number that rounding alone puts below.
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from fkd import _check
 from fkd._check import Scalar
 from fkd.losses._mask import check_mask, filled, zeroed
-from fkd.losses._numeric import not_negative, tempered, unit, widen
+from fkd.losses._numeric import not_negative, tempered, widen
 
 
 def log_softmax(logits: Tensor, temperature: Scalar) -> Tensor:
@@ -294,47 +294,3 @@ def total_variation(
     student, teacher = filled(mask, student, teacher)
     q, p = log_softmax(student, temperature).exp(), log_softmax(teacher, temperature).exp()
     return zeroed(mask, 0.5 * (p - q).abs().sum(-1)).to(student.dtype)
-
-
-def _standardized(logits: Tensor) -> Tensor:
-    """(z − mean) / std of each row; zeros for a row of equal logits, whose std is zero.
-
-    Logits of −inf stay so: they are classes that the row has not, and count in neither.
-    """
-    z = widen(logits)
-    absent = z.isneginf()
-    # Less the largest, equal logits are zeros exactly, whatever the mean rounds to.
-    z = (z - z.detach().amax(-1, keepdim=True)).masked_fill(absent, 0.0)
-    count = (~absent).sum(-1, keepdim=True).to(z.dtype)
-    centred = (z - z.sum(-1, keepdim=True) / count).masked_fill(absent, 0.0)
-    return (unit(centred) * (count - 1).sqrt()).masked_fill(absent, float("-inf"))
-
-
-def standardized_kl_divergence(
-    student: Float[Tensor, "*batch classes"],
-    teacher: Float[Tensor, "*batch classes"],
-    *,
-    temperature: Scalar = 2.0,
-    mask: Bool[Tensor, "*batch"] | None = None,
-) -> Float[Tensor, "*batch"]:
-    """T² · KL(p‖q) of p = softmax(z(teacher)/T), q = softmax(z(student)/T), z(x) = (x − mean)/std.
-
-    Both are logits [..., classes], T is `temperature` > 0, `mask` [...] is True where a position
-    counts, std is the unbiased one (over classes − 1), and a class whose logit is −inf counts in
-    neither mean nor std. The value is not negative, and zero with a zero gradient where one side is
-    a positive multiple of the other up to a constant; the student's gradient is orthogonal to z and
-    to a constant, and grows as 1/std. A row of equal logits has z = 0 and a finite gradient. Raises
-    ValueError for shapes that differ, dtypes, or T ≤ 0. Memory: 12 × logits.
-
-    Sun et al., "Logit Standardization in Knowledge Distillation" (2024). This is the paper's z;
-    its code divides by std + 1e-7.
-
-    >>> import torch
-    >>> standardized_kl_divergence(torch.tensor([[0.0, 1.0]]), torch.tensor([[7.0, 9.0]]))
-    tensor([0.])
-    """
-    check_pair("standardized_kl_divergence", student, teacher, temperature, mask)
-    student, teacher = filled(mask, student, teacher)
-    log_q = log_softmax(_standardized(student), temperature)
-    log_p = log_softmax(_standardized(teacher), temperature)
-    return zeroed(mask, temperature**2 * kl(log_p, log_q)).to(student.dtype)

@@ -15,22 +15,36 @@ from fkd.methods import (
     _contrastive,
     _correlation,
     _decoupled,
+    _divergence,
     _feature,
     _map,
     _relation,
     _response,
+    _transformed,
 )
 from fkd.methods._contrastive import *  # noqa: F403
 from fkd.methods._correlation import *  # noqa: F403
 from fkd.methods._decoupled import *  # noqa: F403
+from fkd.methods._divergence import *  # noqa: F403
 from fkd.methods._feature import *  # noqa: F403
 from fkd.methods._fit import fit
 from fkd.methods._map import *  # noqa: F403
 from fkd.methods._relation import *  # noqa: F403
 from fkd.methods._response import *  # noqa: F403
 from fkd.methods._term import Context, Method, Term, wrapped
+from fkd.methods._transformed import *  # noqa: F403
 
-FAMILIES = (_response, _decoupled, _correlation, _feature, _map, _relation, _contrastive)
+FAMILIES = (
+    _response,
+    _divergence,
+    _transformed,
+    _decoupled,
+    _correlation,
+    _feature,
+    _map,
+    _relation,
+    _contrastive,
+)
 
 
 def _exported(family: ModuleType) -> dict[str, Callable[..., Method]]:

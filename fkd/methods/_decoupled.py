@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from fkd import losses
+from fkd import _check, losses
 from fkd.methods._asked import check_temperature, check_weights
 from fkd.methods._term import Method, Term, labels, warmup_over
 
-__all__ = ["dkd", "nkd", "wsld"]
+__all__ = ["dkd", "nkd", "ofa", "rld", "wsld"]
 
 
 def dkd(
@@ -46,6 +46,42 @@ def nkd(
     """
     hyper = {"gamma": gamma, "temperature": temperature}
     return _labelled("nkd", losses.nkd, weight, hyper, ce, mask)
+
+
+def rld(
+    weight: float = 1.0,
+    alpha: float = 1.0,
+    beta: float = 8.0,
+    temperature: float = 4.0,
+    warmup: int = 20,
+    ce: float = 1.0,
+    mask: str | None = None,
+) -> Method:
+    """Refined logits: the teacher's certainty, and its order of the classes below the label.
+
+    The weights are the authors', and rise over the first `warmup` epochs, as in their code.
+
+    Sun et al., "Knowledge Distillation with Refined Logits" (2025).
+    """
+    hyper = {"alpha": alpha, "beta": beta, "temperature": temperature}
+    return _labelled("rld", losses.rld, weight, hyper, ce, mask, warmup)
+
+
+def ofa(
+    weight: float = 1.0, gamma: float = 1.5, ce: float = 1.0, mask: str | None = None
+) -> Method:
+    """The teacher's answers with the label raised among them, of the last logits alone; the paper's
+    γ lies between 1 and 1.5 by the pair of networks.
+
+    Hao et al., "One-for-All: Bridge the Gap Between Heterogeneous Architectures in Knowledge
+    Distillation" (2023).
+    """
+    check_weights("ofa", weight=weight, gamma=gamma)
+    _check.positive("ofa", gamma=gamma)
+    others = labels("ofa", ce, mask)
+    target = ("logits", "labels")
+    term = Term(losses.ofa, target=target, weight=weight, hyper={"gamma": gamma}, mask=mask)
+    return {"ofa": term} | others
 
 
 def wsld(

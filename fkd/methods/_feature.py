@@ -12,7 +12,7 @@ from fkd.methods._fit import fits, others, works
 from fkd.methods._term import Context, Method, Term, labels, one_layer
 from fkd.models import ReusedClassifier
 
-__all__ = ["ab", "cosine", "ft", "hint", "logits", "ofd", "simkd", "vid"]
+__all__ = ["ab", "cosine", "ft", "hint", "logits", "mgd", "ofd", "simkd", "vid"]
 
 
 def logits(weight: float = 0.1, ce: float = 1.0) -> Method:
@@ -57,6 +57,31 @@ def hint(
     """
     head, form = heads.convolution_regressor, align.features
     return one_layer("hint", losses.squared_error, weight, ce, layer, teacher_layer, head, form)
+
+
+def mgd(
+    weight: float = 7e-5,
+    ce: float = 1.0,
+    layer: str = "feature_map",
+    teacher_layer: str | None = None,
+) -> Method:
+    """The teacher's map, generated from the student's with some of its channels masked.
+
+    The weight is the authors' for classification, of the sum over an example's elements. Of two
+    sizes the larger map is average-pooled to the smaller, where the authors' are of one.
+
+    Yang et al., "Masked Generative Distillation" (2022).
+    """
+    check_weights("mgd", weight=weight)
+    term = Term(
+        _summed_error,
+        *layer_names("mgd", layer, teacher_layer),
+        weight,
+        head=heads.generator,
+        align=align.maps,
+        whole=False,
+    )
+    return {"mgd": term} | labels("mgd", ce)
 
 
 def ab(
@@ -199,6 +224,10 @@ def _projector_and_classifier(
     if inputs != here:
         projector = nn.Sequential(heads.Aligned(there), projector)
     return projector, classifier
+
+
+def _summed_error(student: Tensor, teacher: Tensor) -> Tensor:
+    return losses.squared_error(student, teacher) * student[0].numel()
 
 
 def _factors(student: Tensor, teacher: Tensor, map: Tensor, rebuilt: Tensor) -> Tensor:

@@ -3,13 +3,9 @@
 Their `mask` names the target that is True where a pixel or a token counts (see `Term`).
 """
 
-from collections.abc import Callable
-
-from torch import Tensor
-
 from fkd import _check, heads, losses
 from fkd.methods._asked import check_mask, check_temperature, check_weights
-from fkd.methods._term import Method, Term, labels
+from fkd.methods._term import Method, Term, labels, softened
 
 __all__ = [
     "ce",
@@ -17,7 +13,6 @@ __all__ = [
     "funmatch",
     "jensen_shannon",
     "kd",
-    "logit_standardised",
     "reverse_kd",
     "total_variation",
 ]
@@ -43,7 +38,7 @@ def kd(
     >>> kd(temperature=4.0)["kd"].hyper
     {'temperature': 4.0}
     """
-    return _softened("kd", losses.soft_cross_entropy, weight, temperature, ce, mask)
+    return softened("kd", losses.soft_cross_entropy, weight, temperature, ce, mask)
 
 
 def reverse_kd(
@@ -53,7 +48,7 @@ def reverse_kd(
 
     Gu et al., "MiniLLM" (2024), which distils language models so.
     """
-    return _softened("reverse-kd", losses.reverse_kl_divergence, weight, temperature, ce, mask)
+    return softened("reverse-kd", losses.reverse_kl_divergence, weight, temperature, ce, mask)
 
 
 def jensen_shannon(
@@ -79,18 +74,7 @@ def total_variation(weight: float = 1.0, ce: float = 1.0, mask: str | None = Non
 
     Wen et al., "f-Divergence Minimization for Sequence-Level Knowledge Distillation" (2023).
     """
-    return _softened("total-variation", losses.total_variation, weight, 1.0, ce, mask)
-
-
-def logit_standardised(
-    weight: float = 9.0, temperature: float = 2.0, ce: float = 0.1, mask: str | None = None
-) -> Method:
-    """KL of standardised logits.
-
-    Sun et al., "Logit Standardization in Knowledge Distillation" (2024).
-    """
-    loss = losses.standardized_kl_divergence
-    return _softened("logit-standardised", loss, weight, temperature, ce, mask)
+    return softened("total-variation", losses.total_variation, weight, 1.0, ce, mask)
 
 
 def ctkd(weight: float = 0.9, ce: float = 0.1, mask: str | None = None) -> Method:
@@ -119,19 +103,3 @@ def funmatch(weight: float = 1.0, temperature: float = 1.0, mask: str | None = N
     check_mask("funmatch", mask)
     hyper = {"temperature": temperature}
     return {"funmatch": Term(losses.kl_divergence, weight=weight, hyper=hyper, mask=mask)}
-
-
-def _softened(
-    name: str,
-    loss: Callable[..., Tensor],
-    weight: float,
-    temperature: float,
-    ce: float,
-    mask: str | None,
-) -> Method:
-    """A loss of the logits at a temperature, beside the labels."""
-    check_weights(name, weight=weight)
-    check_temperature(name, temperature=temperature)
-    others = labels(name, ce, mask)
-    term = Term(loss, weight=weight, hyper={"temperature": temperature}, mask=mask)
-    return {name: term} | others

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fkd import _check, losses
-from fkd.methods._asked import check_mask, check_weights, layer_names
+from fkd.methods._asked import check_mask, check_temperature, check_weights, layer_names
 from fkd.schedules import Schedule, by_epoch, linear_warmup
 
 Build = Callable[[], nn.Module]
@@ -285,6 +285,22 @@ def labels(where: str, ce: float, mask: str | None = None) -> Method:
     check_weights(where, ce=ce)
     check_mask(where, mask)
     return {"ce": Term(losses.cross_entropy, target="labels", weight=ce, mask=mask)}
+
+
+def softened(
+    name: str,
+    loss: Callable[..., Tensor],
+    weight: float,
+    temperature: float,
+    ce: float,
+    mask: str | None,
+) -> Method:
+    """A loss of the logits at a temperature, beside the labels."""
+    check_weights(name, weight=weight)
+    check_temperature(name, temperature=temperature)
+    others = labels(name, ce, mask)
+    term = Term(loss, weight=weight, hyper={"temperature": temperature}, mask=mask)
+    return {name: term} | others
 
 
 def one_layer(

@@ -63,7 +63,11 @@ def kept(
     _check_teacher(teacher)
     check_request("kept", source, names, top_k, storage)
     request = (sorted(set(names)), top_k, storage)
-    key = digest((FORMAT, teacher, source.inputs, source.transform, request))
+    try:
+        key = digest((FORMAT, teacher, source.inputs, source.transform, request))
+    except ValueError as error:
+        told = str(error).removeprefix("digest: ")
+        raise ValueError(f"kept: {told}, or use cached") from error
     path = Path(folder) / f"{key.hex()}.safetensors"
     if path.exists():
         held, forms = _read(path, key)

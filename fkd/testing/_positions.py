@@ -52,4 +52,5 @@ def _value_and_gradients(loss: Loss, arguments: Arguments, mask: Tensor | None) 
     leaves = [x.clone().requires_grad_(x.is_floating_point()) for x in arguments]
     value = loss(*leaves) if mask is None else loss(*leaves, mask=mask)
     wanted = [x for x in leaves if x.requires_grad]
-    return value.detach(), *torch.autograd.grad(value.sum(), wanted)
+    # A loss need not reach all of them, as that of a teacher's likeliest class does not.
+    return value.detach(), *torch.autograd.grad(value.sum(), wanted, materialize_grads=True)

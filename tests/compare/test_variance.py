@@ -6,11 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from compare.comparison_records import method, record
-from scipy import stats
 
 from fkd.compare import Factorial, Results, Variance
 from fkd.compare.failure import Failure
-from fkd.compare.variance import of_sources
 from fkd.statistics import components
 
 PLAN = Factorial(("init", "order", "teacher"), levels=2)
@@ -85,16 +83,6 @@ def test_the_width_covers_what_a_shared_order_hides():
     assert width is not None
     assert width.factor == pytest.approx(true / told, rel=0.15)
     assert width.low < true / told < width.high
-
-
-def test_one_source_alone_has_its_variance_and_the_chi_square_interval():
-    values = np.array([0.2, 0.5, 0.4, 0.9])
-    (part,) = of_sources(values, ["order"]).values()
-    spread = stats.chi2(3)
-    assert part.variance == pytest.approx(np.var(values, ddof=1))
-    # The interval's ends are the variances of which so small, or so large, a one is as rare.
-    assert spread.sf(3 * part.variance / part.low) == pytest.approx(0.025)
-    assert spread.cdf(3 * part.variance / part.high) == pytest.approx(0.025)
 
 
 def test_a_record_reads_itself_back(tmp_path):

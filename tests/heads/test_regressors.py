@@ -10,7 +10,14 @@ SMALL, LARGE = torch.Size([4, 6, 6]), torch.Size([8, 6, 6])
 
 
 @pytest.mark.parametrize(
-    "build", [heads.convolution_regressor, heads.pointwise, heads.connector, heads.projector]
+    "build",
+    [
+        heads.convolution_regressor,
+        heads.pointwise,
+        heads.connector,
+        heads.projector,
+        heads.generator,
+    ],
 )
 def test_plain_heads_join_the_channels(build):
     assert build(SMALL, LARGE)(torch.randn(3, *SMALL)).shape == (3, *LARGE)
@@ -33,3 +40,27 @@ def test_the_regressor_of_vectors_and_tokens_is_a_linear_map_of_each(student, ta
 def test_the_regressor_joins_no_different_numbers_of_tokens():
     with pytest.raises(ValueError, match=r"the student's is \(10, 4\) .* `heads.align` makes maps"):
         heads.convolution_regressor(torch.Size([10, 4]), torch.Size([9, 4]))
+
+
+def test_masked_channels_are_zero_and_the_others_as_they_were():
+    torch.manual_seed(0)
+    maps = torch.rand(200, 50, 2, 2) + 1
+    masked = heads.Masked(0.25)(maps)
+    kept = (masked != 0).all((2, 3))
+    assert torch.equal((masked != 0).any((2, 3)), kept)  # a channel goes as a whole
+    torch.testing.assert_close(masked[kept], maps[kept])
+    # of 10,000 draws the share has a deviation of 0.0043
+    assert abs(kept.double().mean().item() - 0.75) < 5 * 0.0043
+    assert torch.equal(heads.Masked(0.25).eval()(maps), maps)
+
+
+def test_a_generator_of_as_many_channels_has_no_convolution_before_its_mask():
+    layers = [type(layer).__name__ for layer in heads.generator(SMALL, SMALL)]
+    assert layers == ["Masked", "Conv2d", "ReLU", "Conv2d"]
+    assert [type(layer).__name__ for layer in heads.generator(SMALL, LARGE)] == ["Conv2d", *layers]
+
+
+@pytest.mark.plain
+def test_a_share_of_all_channels_is_refused():
+    with pytest.raises(ValueError, match=r"Masked: share must lie in \[0, 1\), but it is 1.0"):
+        heads.Masked(1.0)

@@ -25,6 +25,14 @@ CASES = {
         {"gamma": strategies.temperatures(), **TEMPERATURE},
         **LOGITS,
     ),
+    "ofa": Case(strategies.labelled_logit_pairs(), {"gamma": strategies.eighths(2)}, **LOGITS),
+    # it jumps where the teacher finds another class as likely as the label
+    "rld": Case(
+        strategies.labelled_logit_pairs(),
+        {"alpha": strategies.shares(), "beta": strategies.temperatures(), **TEMPERATURE},
+        **LOGITS,
+        smooth=0,
+    ),
     # its weight is held constant, so that its gradient is not that of its value
     "wsld": Case(
         strategies.labelled_logit_pairs(),
@@ -71,6 +79,22 @@ def _wsld(s, t, y, temperature=2.0) -> float:
     return -_weight(s, t, y) * temperature**2 * (p * np.log(q)).sum()
 
 
+def _rld(s, t, y, alpha=1.0, beta=8.0, temperature=4.0) -> float:
+    right, own = _softmax(t).max(), _softmax(s)[y]
+    value = alpha * (right * math.log(right / own))
+    value += alpha * (1 - right) * math.log((1 - right) / (1 - own))
+    kept = t < t[y]
+    if not kept.any():
+        return value
+    q, p = (_softmax(x[kept] / temperature) for x in (s, t))
+    return value + beta * temperature**2 * (p * np.log(p / q)).sum()
+
+
+def _ofa(s, t, y, gamma=1.5) -> float:
+    label = np.eye(len(s))[y]
+    return -(((_softmax(t) + label) ** gamma - label) * np.log(_softmax(s))).sum()
+
+
 def _rows(formula, s, t, labels, **hyper) -> np.ndarray:
     return np.array([formula(*row, **hyper) for row in zip(s, t, labels.tolist(), strict=True)])
 
@@ -81,6 +105,10 @@ CHOICES = [
     ("dkd", _dkd, {"alpha": 1.0, "beta": 0.0}),
     ("nkd", _nkd, {}),
     ("nkd", _nkd, {"gamma": 0.5, "temperature": 3.0}),
+    ("rld", _rld, {}),
+    ("rld", _rld, {"alpha": 0.5, "beta": 2.0, "temperature": 1.0}),
+    ("ofa", _ofa, {}),
+    ("ofa", _ofa, {"gamma": 0.6}),
     ("wsld", _wsld, {}),
     ("wsld", _wsld, {"temperature": 4.0}),
 ]
@@ -93,7 +121,7 @@ def test_the_value_is_numpys(name, formula, hyper):
     torch.testing.assert_close(getattr(losses, name)(student, teacher, LABELS, **hyper), expected)
 
 
-@pytest.mark.parametrize(("name", "formula", "hyper"), CHOICES[:5])
+@pytest.mark.parametrize(("name", "formula", "hyper"), CHOICES[:9])
 def test_the_gradients_are_numpys(name, formula, hyper):
     student, teacher = _pair()
     both = torch.func.grad(
@@ -163,7 +191,7 @@ def test_nkd_is_no_divergence():
     assert (right < 0).all()
 
 
-@pytest.mark.parametrize("name", ["dkd", "nkd", "wsld"])
+@pytest.mark.parametrize("name", ["dkd", "nkd", "rld", "wsld"])
 @pytest.mark.parametrize("size", [1.0, 40.0, 1e4])
 def test_gradients_by_the_teacher_and_the_temperature_are_finite(name, size):
     student, teacher = (x.float() * size for x in _pair())
@@ -188,7 +216,7 @@ def test_a_certain_teacher_still_tells_its_other_classes_apart():
     torch.testing.assert_close(value, torch.tensor([expected]))
 
 
-@pytest.mark.parametrize("name", ["dkd", "nkd"])
+@pytest.mark.parametrize("name", ["dkd", "nkd", "ofa", "rld"])
 def test_a_class_that_neither_side_has_adds_nothing(name):
     student, teacher = _pair(classes=3)
     labels = LABELS % 3
@@ -199,6 +227,33 @@ def test_a_class_that_neither_side_has_adds_nothing(name):
     gradients = torch.func.grad(lambda *x: loss(*x, labels).sum(), argnums=(0, 1))
     expected = [F.pad(x, (0, 1)) for x in gradients(student, teacher)]
     torch.testing.assert_close(list(gradients(*wider)), expected)
+
+
+def test_rld_is_zero_at_equal_logits_where_the_teacher_is_right():
+    _, teacher = _pair()
+    right = teacher.argmax(-1)
+    gradient, value = torch.func.grad_and_value(lambda s: losses.rld(s, teacher, right).sum())(
+        teacher
+    )
+    torch.testing.assert_close(value, torch.zeros_like(value), atol=1e-12, rtol=0)
+    torch.testing.assert_close(gradient, torch.zeros_like(gradient), atol=1e-12, rtol=0)
+
+
+def test_rld_learns_nothing_of_the_order_among_classes_that_the_teacher_prefers_to_the_label():
+    # the label is the teacher's last choice: nothing is left but its certainty, p_max = 4/7
+    student = torch.tensor([[1.0, 1.0, 1.0]]).log()
+    teacher = torch.tensor([[4.0, 2.0, 1.0]]).log()
+    value = losses.rld(student, teacher, torch.tensor([2]))
+    expected = 4 / 7 * math.log(12 / 7) + 3 / 7 * math.log(9 / 14)
+    torch.testing.assert_close(value, torch.tensor([expected]))
+
+
+def test_ofa_with_a_power_of_one_is_the_cross_entropy_with_both_label_and_teacher():
+    student, teacher = _pair()
+    value = losses.ofa(student, teacher, LABELS, gamma=1.0)
+    torch.testing.assert_close(
+        value, F.cross_entropy(student, teacher.softmax(-1), reduction="none")
+    )
 
 
 def test_wsld_by_hand():
@@ -218,7 +273,7 @@ def test_wsld_weighs_sides_whose_cross_entropies_round_to_zero():
 
 
 @pytest.mark.plain
-@pytest.mark.parametrize("name", ["dkd", "nkd", "wsld"])
+@pytest.mark.parametrize("name", ["dkd", "nkd", "ofa", "rld", "wsld"])
 def test_labels_and_classes_that_do_not_fit_are_refused(name):
     loss, logits = getattr(losses, name), torch.zeros(2, 3)
     with pytest.raises(ValueError, match=r"(?s)student is \(2, 3\) and labels is \(3,\)"):

@@ -32,14 +32,6 @@ CASES = {
     "kl_divergence": Case(strategies.logit_pairs(), TEMPERATURE, divergence=True, **LOGITS),
     "reverse_kl_divergence": Case(strategies.logit_pairs(), TEMPERATURE, divergence=True, **LOGITS),
     "soft_cross_entropy": Case(strategies.logit_pairs(), TEMPERATURE, **LOGITS),
-    "standardized_kl_divergence": Case(
-        # a row that is constant has no standard deviation to divide by: a jump
-        strategies.uneven(strategies.logit_pairs()),
-        TEMPERATURE,
-        divergence=True,
-        **LOGITS,
-        scale=True,
-    ),
     "total_variation": Case(
         strategies.logit_pairs(),
         TEMPERATURE,
@@ -73,11 +65,6 @@ def _generalised(s, t, temperature, beta=0.5):
     return beta * _kl(p, m) + (1 - beta) * _kl(q, m)
 
 
-def _standardized(s, t, temperature):
-    s, t = ((x - x.mean(-1, keepdims=True)) / x.std(-1, keepdims=True, ddof=1) for x in (s, t))
-    return temperature**2 * _kl(_softmax(t / temperature), _softmax(s / temperature))
-
-
 FORMULAS: dict[str, Callable[..., np.ndarray]] = {
     "reverse_kl_divergence": lambda s, t, temperature: (
         temperature**2 * _kl(_softmax(s / temperature), _softmax(t / temperature))
@@ -86,7 +73,6 @@ FORMULAS: dict[str, Callable[..., np.ndarray]] = {
     "total_variation": lambda s, t, temperature: (
         np.abs(_softmax(s / temperature) - _softmax(t / temperature)).sum(-1) / 2
     ),
-    "standardized_kl_divergence": _standardized,
 }
 
 
@@ -347,27 +333,6 @@ def test_total_variation_of_equal_logits_has_no_gradient():
     student, _ = _pair()
     gradient = torch.func.grad(lambda s: losses.total_variation(s, student).sum())(student)
     assert (gradient == 0).all()
-
-
-def test_standardized_logits_of_any_size_but_zero_have_one_value():
-    teacher = torch.tensor([[3.0, 1.0, 0.0]])
-    student = torch.tensor([[1.0, 2.0, 4.0]])
-    expected = losses.standardized_kl_divergence(student, teacher)
-    for size in (1e-30, 1e-3, 1e30):
-        actual = losses.standardized_kl_divergence(student * size, teacher)
-        torch.testing.assert_close(actual, expected)
-
-
-@pytest.mark.parametrize("level", [0.0, 0.1, 1e4])
-def test_equal_logits_are_standardized_to_zeros_with_a_gradient_of_size_one(level):
-    teacher = torch.tensor([[1.0, -1.0, 0.0]])  # its z is itself: std is 1
-    gradient, value = torch.func.grad_and_value(
-        lambda s: losses.standardized_kl_divergence(s, teacher, temperature=1.0).sum()
-    )(torch.full((1, 3), level))
-    p = F.softmax(teacher, -1)
-    torch.testing.assert_close(value, math.log(3) + (p * p.log()).sum())
-    # as if std were 1 / sqrt(2), the norm of the centred logits being taken as one
-    torch.testing.assert_close(gradient, math.sqrt(2) * (1 / 3 - p))
 
 
 @pytest.mark.parametrize("name", [*FORMULAS, "kl_divergence", "soft_cross_entropy"])

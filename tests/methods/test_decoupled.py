@@ -9,3 +9,7 @@ def test_the_papers_numbers_are_the_defaults():
     assert list(term.schedules) == ["weight"]
     assert methods.nkd()["nkd"].hyper == {"gamma": 1.5, "temperature": 1.0}
     assert methods.wsld()["wsld"].weight == 2.5
+    term = methods.rld()["rld"]
+    assert term.hyper == {"alpha": 1.0, "beta": 8.0, "temperature": 4.0}
+    assert list(term.schedules) == ["weight"]
+    assert methods.ofa()["ofa"].hyper == {"gamma": 1.5}

@@ -28,6 +28,14 @@ def test_logits_has_the_zoos_weight_of_the_mean_over_elements():
     torch.testing.assert_close(value, 0.1 * F.mse_loss(student, teacher))
 
 
+def test_mgd_has_the_authors_weight_of_the_sum_over_elements():
+    student, teacher = torch.randn(2, 6, 4, 3, 3)
+    term = methods.mgd()["mgd"]
+    value = term.weight * term.loss(student, teacher).mean()
+    expected = 7e-5 * F.mse_loss(student, teacher, reduction="sum") / 6
+    torch.testing.assert_close(value, expected)
+
+
 class Maps(nn.Module):
     """Gives its inputs as a map [4, 6, 6], scaled, and as tokens with a class token."""
 

@@ -19,7 +19,8 @@ from fkd.model import functional
 BATCH, TOKENS, CLASSES = 3, 4, 5
 KEPT = torch.tensor([[1, 1, 1, 0], [1, 0, 0, 0], [0, 0, 0, 0]]).bool()
 MASKED = ["ce", "kd", "reverse-kd", "jensen-shannon", "total-variation", "logit-standardised"]
-MASKED += ["ctkd", "dkd", "nkd", "wsld"]
+MASKED += ["ctkd", "dkd", "nkd", "ofa", "rld", "wsld", "hard", "norm-kd", "ttm", "wttm"]
+MASKED += ["abkd", "akl", "skew-kl", "skew-reverse-kl"]
 CROSS_ENTROPY = Term(losses.cross_entropy, target="labels", mask="kept")
 
 

@@ -7,6 +7,7 @@ from fkd.compare._command.options import Config
 from fkd.compare._several.each_teacher import finish, train_each
 from fkd.compare.failure import RankError
 from fkd.compare.presentation import variance_table
+from fkd.compare.presentation._caption import state
 from fkd.compare.run import TEACHER_SEED
 from fkd.compare.variance import Variance
 from fkd.distributed import Mesh
@@ -29,5 +30,5 @@ def vary(config: Config, mesh: Mesh, console: Console, errors: Console, begin: f
     variance = Variance.of(factorial, trained.runs)
     rows, lines = variance_table.table(variance), variance_table.concluded(variance)
     if not variance.whole:
-        lines.append(variance_table.state(variance).strip())
+        lines.append(state(variance).strip())
     return finish(trained, variance, [rows], lines, console, errors)

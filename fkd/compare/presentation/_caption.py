@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fkd.compare._difference import Difference
+from fkd.compare._over_runs import OverRuns
 from fkd.compare.presentation._numbers import p_value
 from fkd.compare.results import Results
 from fkd.statistics import against_baseline
@@ -40,6 +41,11 @@ def caption(results: Results) -> str:
         f"{_compiling(results.seconds)}"
         f"{where_and_when(results.environment, results.device)}"
     )
+
+
+def state(record: OverRuns) -> str:
+    """What is not whole, in front of all else."""
+    return "" if record.whole else f"INCOMPLETE: {'; '.join(record.lacking)}. "
 
 
 def where_and_when(environment: Mapping[str, Any], device: str) -> str:

@@ -1,24 +1,36 @@
 """How numbers are told: a share in %, or another number in its unit; bounds and p-values."""
 
 import math
+from typing import NamedTuple
+
+from fkd.statistics import Interval
 
 NOTHING = "–"  # where nothing is known
 
 
-def number(value: float | None, sign: str = "", factor: float = 100, places: int = 2) -> str:
-    """A share in percent, or another number so many times as large; `sign` may be `+`.
+class Unit(NamedTuple):
+    """What a number is told in, by how much it is multiplied for that, and its places."""
 
-    >>> number(0.5), number(0.5, "+"), number(-0.25, "+", 1, 4), number(None)
+    name: str
+    factor: float
+    places: int
+
+
+POINTS, NATS = Unit("points", 100, 2), Unit("nats", 1, 4)
+
+
+def number(value: float | None, sign: str = "", unit: Unit = POINTS) -> str:
+    """A share in percent, or another number in its unit; `sign` may be `+`.
+
+    >>> number(0.5), number(0.5, "+"), number(-0.25, "+", NATS), number(None)
     ('50.00', '+50.00', '-0.2500', '–')
     """
     if value is None or not math.isfinite(value):
         return NOTHING
-    return f"{factor * value:{sign}.{places}f}"
+    return f"{unit.factor * value:{sign}.{unit.places}f}"
 
 
-def bounds(
-    low: float | None, high: float | None, sign: str = "", factor: float = 100, places: int = 2
-) -> str:
+def bounds(low: float | None, high: float | None, sign: str = "", unit: Unit = POINTS) -> str:
     """An interval, each end as `number` tells it.
 
     >>> bounds(0.1, 0.2), bounds(0.1, 0.2, "+"), bounds(None, None)
@@ -26,7 +38,18 @@ def bounds(
     """
     if low is None or high is None:
         return NOTHING
-    return f"[{number(low, sign, factor, places)}, {number(high, sign, factor, places)}]"
+    return f"[{number(low, sign, unit)}, {number(high, sign, unit)}]"
+
+
+def with_spread(one: Interval, unit: Unit = POINTS) -> str:
+    """A mean and the deviation about it, where that is known.
+
+    >>> from fkd.statistics import interval
+    >>> with_spread(interval([0.5, 0.6])), with_spread(interval([0.5]))
+    ('55.00 ± 7.07', '50.00')
+    """
+    spread = "" if one.deviation is None else f" ± {number(one.deviation, '', unit)}"
+    return number(one.mean, "", unit) + spread
 
 
 def p_value(p: float | None) -> str:

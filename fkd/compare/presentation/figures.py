@@ -5,7 +5,7 @@
 
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
 from fkd import checkpoint
 from fkd.compare import conclusions
-from fkd.compare.presentation import _drawable, sweep_figures
+from fkd.compare.presentation import _drawable, _marks, sweep_figures
 from fkd.compare.presentation._drawable import percent
 from fkd.compare.results import Results
 
-INK, FAINT, BASE, FAILED = "#222222", "#9a9a9a", "#555555", "#a0322a"
+INK, FAINT, FAILED = "#222222", "#9a9a9a", "#a0322a"
 FEW = 9  # methods that can be told apart by color, and whose curves fit one panel
 STYLE: Any = {
     "font.size": 10,
@@ -92,12 +91,9 @@ def accuracy(results: Results) -> Figure:
     for row, failure in enumerate(results.failed.values(), start=len(names)):
         _reason(left, row, failure.reason, most=2 if few else 1)
     labels = [_drawable.name(name) for name in [*names, *results.failed]]
-    left.set_yticks(range(rows), labels)
-    left.set_ylim(max(rows, 1) - 0.4, -0.6)
     for axes in (left, right):
-        frame(axes)
-        axes.grid(axis="x")
-        axes.tick_params(axis="y", length=0)
+        _marks.rows(axes, labels)
+        _marks.frame(axes)
     left.set_zorder(1)  # reasons reach into the right panel
     left.patch.set_visible(False)
     text = (
@@ -111,9 +107,7 @@ def accuracy(results: Results) -> Figure:
 def _accuracies(axes: Axes, results: Results, names: Sequence[str]) -> None:
     colors = _colors(results)
     for row, name in enumerate(names):
-        values = percent(results.methods[name].last("test_accuracy"))
-        mean, _, low, high = results.accuracy(name)
-        _row(axes, row, values, mean, (low, high), colors[name])
+        _marks.accuracy(axes, row, results, name, colors[name])
     teacher = ""
     if results.teacher:
         teacher = f" (teacher {percent([results.teacher.accuracy])[0]:.2f} %)"
@@ -128,46 +122,14 @@ def _differences(axes: Axes, results: Results, names: Sequence[str]) -> None:
     colors, base = _colors(results), results.baseline
     differences = conclusions.differences(results)
     for row, name in enumerate(names):
-        if difference := differences.get(name):
-            own, theirs = (results.methods[n].last("test_accuracy") for n in (name, base))
-            pairs = min(len(own), len(theirs))  # while new seeds join, one may have more
-            values = percent(own[:pairs]) - percent(theirs[:pairs])
-            joint = difference.joint_low, difference.joint_high
-            bar(axes, row, joint, colors[name], 1.0)
-            bounds = difference.low, difference.high
-            _row(axes, row, values, difference.mean, bounds, colors[name])
+        if one := differences.get(name):
+            _marks.difference(axes, row, results, name, one, colors[name])
     if not axes.collections:  # the baseline alone is paired with nothing
         axes.set_axis_off()
         return axes.set_in_layout(bool(results.failed))  # the reasons need its room
     axes.axvline(0, color=FAINT, linewidth=1, zorder=0)
     axes.set_title(f"Paired with {_drawable.name(base)}")
     axes.set_xlabel(f"difference from {_drawable.name(base)} with the same seed, points")
-
-
-def _row(
-    axes: Axes,
-    row: int,
-    values: np.ndarray,
-    mean: float,
-    bounds: tuple[float | None, float | None],
-    color: Any,
-) -> None:
-    # The seeds stand at fixed heights, so that one seed can be followed from row to row.
-    heights = row + np.linspace(-0.22, 0.22, len(values)) if len(values) > 1 else np.array([row])
-    axes.scatter(values, heights, s=16, color=color, alpha=0.45, linewidths=0)
-    bar(axes, row, bounds, color, 2.5)
-    axes.scatter(
-        percent([mean]), [row], s=42, marker="D", color=color, edgecolors="white", zorder=3
-    )
-
-
-def bar(
-    axes: Axes, row: int, bounds: tuple[float | None, float | None], color: Any, width: float
-) -> None:
-    """An interval, where it is known."""
-    if None not in bounds:
-        style = {"color": color, "linewidth": width, "solid_capstyle": "butt"}
-        axes.plot(percent(bounds), [row, row], **style)
 
 
 def _reason(axes: Axes, row: int, reason: str, most: int) -> None:
@@ -183,18 +145,6 @@ def _reason(axes: Axes, row: int, reason: str, most: int) -> None:
         bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
     )
     text.set_in_layout(False)  # the panels do not make room for it
-
-
-def frame(axes: Axes) -> None:
-    """Limit a panel to its seeds and half as much again on either side, if its bars go beyond."""
-    places = [np.ma.getdata(dots.get_offsets())[:, 0] for dots in axes.collections]
-    seeds = np.concatenate([np.empty(0), *places])  # of no seeds there is no frame
-    seeds = seeds[np.isfinite(seeds)]
-    if not len(seeds):
-        return
-    room = 0.5 * max(float(np.ptp(seeds)), 0.1)
-    low, high = axes.get_xlim()
-    axes.set_xlim(max(low, seeds.min() - room), min(high, seeds.max() + room))
 
 
 def curves_together(results: Results) -> Figure:
@@ -265,14 +215,7 @@ def _followed(results: Results) -> str:
 
 
 def _curve(axes: Axes, results: Results, name: str, metric: str, color: Any) -> Line2D:
-    values = percent(results.methods[name].curves[metric])
-    epochs = np.arange(1, len(values) + 1)
-    low, high = values.min(1), values.max(1)
-    axes.fill_between(epochs, low, high, color=color, alpha=0.12, linewidth=0)
-    style = {"linewidth": 1.8, "marker": "o", "markersize": 3}
-    (line,) = axes.plot(epochs, values.mean(1), color=color, **style)
-    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
-    return line
+    return _marks.curve(axes, percent(results.methods[name].curves[metric]), color)
 
 
 def _by_accuracy(results: Results, metric: str) -> list[str]:
@@ -281,12 +224,9 @@ def _by_accuracy(results: Results, metric: str) -> list[str]:
     return sorted(means, key=lambda name: -np.nan_to_num(means[name], nan=-np.inf))
 
 
-def _colors(results: Results) -> dict[str, Any]:
-    """The baseline grey; a color for each of a few other methods, or one for many."""
-    others = [name for name in results.methods if name != results.baseline]
+def _colors(results: Results) -> Mapping[str, Any]:
     wheel = matplotlib.colormaps["tab10"]
-    shades = {name: wheel(i if len(others) < FEW else 0) for i, name in enumerate(others)}
-    return {name: shades.get(name, BASE) for name in results.methods}
+    return _marks.colors(results, [wheel(k) for k in range(FEW - 1)])
 
 
 def _note(figure: Figure, results: Results, text: str) -> None:
@@ -298,7 +238,7 @@ def _note(figure: Figure, results: Results, text: str) -> None:
         each = [f"{_drawable.name(name)} ({x.word})" for name, x in results.failed.items()]
         failed = ", ".join(text.replace(" ", "\xa0") for text in each)  # where no line is broken
         note.append(_drawable.lines(f"Failed: {failed}", width, 3))
-    figure.supxlabel("\n".join(note), fontsize=9, color=BASE)
+    figure.supxlabel("\n".join(note), fontsize=9, color=_marks.BASE)
 
 
 def main(folders: Sequence[str]) -> None:

@@ -1,32 +1,40 @@
 """Results as tables: for a terminal, and as Markdown with what may be concluded and what the
 figures are."""
 
-import os
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from fkd.compare import conclusions, sweep
+from fkd.compare._sentence import line
 from fkd.compare.conclusions import Difference
+from fkd.compare.failure import Failure
+from fkd.compare.presentation import _rich
 from fkd.compare.presentation._caption import adjusted, caption, caption_of_wide, why_at_odds
-from fkd.compare.presentation._numbers import bounds, number, p_value
+from fkd.compare.presentation._numbers import (
+    NATS,
+    POINTS,
+    Unit,
+    bounds,
+    number,
+    p_value,
+    with_spread,
+)
 from fkd.compare.results import Results
-from fkd.statistics import Choice, Interval, interval
+from fkd.statistics import Choice, interval
 
 __all__ = ["caption", "choices", "failures", "markdown", "others", "show", "table"]
 
-WIDEST = 10_000  # characters of a row, which is never cut
-# Beside accuracy: what heads a metric's column, by how much it is multiplied, and its places.
+# Beside accuracy: what heads a metric's column, and its unit.
 OTHERS = {
-    "teacher_agreement": ("agreement %", 100, 2),
-    "calibration_error": ("calibration error %", 100, 2),
-    "test_loss": ("test loss, nats", 1, 4),
+    "teacher_agreement": ("agreement %", POINTS),
+    "calibration_error": ("calibration error %", POINTS),
+    "test_loss": ("test loss, nats", NATS),
 }
 
 
@@ -49,7 +57,7 @@ def table(results: Results, style: box.Box = box.SIMPLE_HEAD, wide: bool = False
     accuracies = {name: results.accuracy(name) for name in results.methods}
     differences = conclusions.differences(results)
     columns = [
-        Column("accuracy %", {name: _with_spread(x) for name, x in accuracies.items()}),
+        Column("accuracy %", {name: with_spread(x) for name, x in accuracies.items()}),
         Column("95 % interval", {name: bounds(x.low, x.high) for name, x in accuracies.items()}),
         _stars(results, "test_accuracy"),
         _means(results, differences),
@@ -65,9 +73,9 @@ def table(results: Results, style: box.Box = box.SIMPLE_HEAD, wide: bool = False
     columns.append(
         Column("s", {name: f"{x['first_step'] + x['steps']:.1f}" for name, x in seconds.items()})
     )
-    rows = _rows(results, columns, style)
+    rows = _by_method(results, columns, style)
     for name, failure in results.failed.items():
-        rows.add_row(cell(name, style), failure.word)
+        rows.add_row(_rich.cell(name, style), failure.word)
     return rows
 
 
@@ -75,48 +83,37 @@ def others(results: Results, style: box.Box = box.SIMPLE_HEAD) -> Table:
     """A row a method: agreement with the teacher, calibration error and loss on the test set, and
     how they differ from the baseline for all methods at once."""
     columns = []
-    for metric, (title, factor, places) in OTHERS.items():
+    for metric, (title, unit) in OTHERS.items():
         kept = {name: x for name, x in results.methods.items() if metric in x.curves}
         if kept:
             means = {name: interval(x.last(metric)).mean for name, x in kept.items()}
-            told = {name: number(mean, "", factor, places) for name, mean in means.items()}
+            told = {name: number(mean, "", unit) for name, mean in means.items()}
             differences = conclusions.differences(results, metric)
             columns += [
                 Column(title, told),
                 _stars(results, metric),
-                _means(results, differences, factor, places),
-                *_at_once(differences, factor, places),
+                _means(results, differences, unit),
+                *_at_once(differences, unit),
             ]
-    return _rows(results, columns, style)
+    return _by_method(results, columns, style)
 
 
-def _rows(results: Results, columns: Iterable[Column], style: box.Box) -> Table:
-    # Without padding, four methods fit a terminal of 80 columns.
-    rows = Table(box=style, padding=0 if style is box.SIMPLE_HEAD else (0, 1))
-    rows.add_column("method", no_wrap=True)
-    for column in columns:
-        rows.add_column(cell(column.title, style), justify="right", no_wrap=True)
+def _by_method(results: Results, columns: Sequence[Column], style: box.Box) -> Table:
+    rows = _rich.empty(style, ["method"], [column.title for column in columns])
     for name in results.methods:
-        rows.add_row(cell(name, style), *(column.cells.get(name, "") for column in columns))
+        rows.add_row(_rich.cell(name, style), *(column.cells.get(name, "") for column in columns))
     return rows
 
 
-def _means(
-    results: Results, differences: Mapping[str, Difference], factor: float = 100, places: int = 2
-) -> Column:
+def _means(results: Results, differences: Mapping[str, Difference], unit: Unit = POINTS) -> Column:
     """The mean differences from the baseline."""
-    each = {name: number(x.mean, "+", factor, places) for name, x in differences.items()}
+    each = {name: number(x.mean, "+", unit) for name, x in differences.items()}
     return Column(f"− {results.baseline}", each)
 
 
-def _at_once(
-    differences: Mapping[str, Difference], factor: float = 100, places: int = 2
-) -> list[Column]:
+def _at_once(differences: Mapping[str, Difference], unit: Unit = POINTS) -> list[Column]:
     """What holds of differences for all methods at once."""
-    each = {
-        name: bounds(x.joint_low, x.joint_high, "+", factor, places)
-        for name, x in differences.items()
-    }
+    each = {name: bounds(x.joint_low, x.joint_high, "+", unit) for name, x in differences.items()}
     sure = {name: adjusted(x) for name, x in differences.items()}
     return [Column("95 % at once", each), Column("p at once", sure)]
 
@@ -153,49 +150,34 @@ def _further(results: Results, differences: Mapping[str, Difference]) -> list[Co
     return columns
 
 
-def cell(name: str, style: box.Box) -> Text:
-    """A name in one line, whose brackets are no markup and whose bars part no columns."""
-    line = " ".join(name.split())
-    return Text(line.replace("|", "\\|") if style is box.MARKDOWN else line)
-
-
 def show(console: Console, rows: Table) -> None:
     """Print a table whole: past the edge of a narrow terminal rather than with figures cut."""
-    needed = console.measure(rows, options=console.options.update(max_width=WIDEST)).maximum
+    needed = console.measure(rows, options=console.options.update(max_width=_rich.WIDEST)).maximum
     Console(file=console.file, width=max(needed, console.width)).print(rows)
 
 
 def markdown(results: Results) -> str:
     """The content of table.md: what may be concluded, the rows, agreement and the like, a footnote
     where interval and p-value are at odds, who failed and why, what a sweep chose, the caption."""
-    items = [f"- {line}" for line in [*failures(results), *choices(results)]]
+    items = [f"- {line}" for line in [*failures(results.failed), *choices(results)]]
     each = [conclusions.differences(results, metric) for metric in conclusions.METRICS]
     footnote = why_at_odds([one for told in each for one in told.values()], results.seeds)
-    parts = [
-        [conclusions.sentence(results)],
-        lines_of(table(results, box.MARKDOWN, wide=True)),
-        lines_of(others(results, box.MARKDOWN)) if results.methods else [],
-        [footnote] if footnote else [],
-        items,
-        [f"{caption(results)} {caption_of_wide(results)}"],
-    ]
-    return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
+    return _rich.markdown(
+        [
+            [conclusions.sentence(results)],
+            _rich.lines_of(table(results, box.MARKDOWN, wide=True)),
+            _rich.lines_of(others(results, box.MARKDOWN)) if results.methods else [],
+            [footnote] if footnote else [],
+            items,
+            [f"{caption(results)} {caption_of_wide(results)}"],
+        ]
+    )
 
 
-def lines_of(rows: Table) -> list[str]:
-    with open(os.devnull, "w", encoding="utf-8", errors="replace") as nowhere:
-        console = Console(record=True, width=WIDEST, file=nowhere)
-        console.print(rows, markup=False)
-        return [line.strip() for line in console.export_text().splitlines() if line.strip()]
-
-
-def failures(results: Results) -> list[str]:
-    """Who failed and why, in lines; the whole reason stands in results.json."""
+def failures(failed: Mapping[str, Failure]) -> list[str]:
+    """Who failed and why, a line each; the whole reason stands in the record's file."""
     short = partial(textwrap.shorten, width=300, placeholder=" …")
-    return [
-        f"{cell(name, box.SQUARE)} failed: {short(failure.reason)}"
-        for name, failure in results.failed.items()
-    ]
+    return [f"{line(name)} failed: {short(failure.reason)}" for name, failure in failed.items()]
 
 
 def choices(results: Results) -> list[str]:
@@ -218,9 +200,3 @@ def _worth(choice: Choice) -> str:
         f"test set; validation tells {number(optimism.difference, '+')} "
         f"{bounds(optimism.low, optimism.high, '+')} too much of it"
     )
-
-
-def _with_spread(accuracy: Interval) -> str:
-    """`55.00 ± 7.07`."""
-    spread = "" if accuracy.deviation is None else f" ± {number(accuracy.deviation)}"
-    return number(accuracy.mean) + spread

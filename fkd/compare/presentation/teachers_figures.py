@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-import numpy as np
 from matplotlib.figure import Figure
 
-from fkd.compare.presentation import _drawable, figures
+from fkd.compare.presentation import _drawable, _marks, figures
+from fkd.compare.presentation._caption import state
 from fkd.compare.presentation._drawable import percent
-from fkd.compare.presentation.teachers_table import state
 from fkd.compare.teachers import Teachers
 
 TEXT = (
@@ -26,7 +25,7 @@ def write(folder: Path, record: Teachers) -> None:
         height = figure.get_figheight()
         figure.set_figheight(height + 1)
         text = _drawable.lines(f"{state(record)}{record.summary}. {TEXT}.", 95, 5)
-        figure.supxlabel(text, fontsize=9, color=figures.BASE)
+        figure.supxlabel(text, fontsize=9, color=_marks.BASE)
         figures.save(figure, folder / "teachers.png")
 
 
@@ -39,17 +38,13 @@ def draw(record: Teachers, width: float) -> Figure:
         mean, these, like = record.over(name)
         teachers = percent(record.difference(name).mean(axis=1).tolist())
         color = f"C{row if len(names) < figures.FEW else 0}"
-        figures.bar(axes, row, (like.low, like.high), color, 1.0)
-        figures.bar(axes, row, (these.low, these.high), color, 6.0)
+        _marks.bar(axes, row, (like.low, like.high), color, 1.0)
+        _marks.bar(axes, row, (these.low, these.high), color, 6.0)
         # Where teachers differ, the thick bar is narrow: what marks the mean must not hide it.
         axes.scatter(percent([mean]), [row], s=250, marker="|", color=color, linewidths=1.5)
-        heights = row + np.linspace(-0.22, 0.22, len(teachers))
-        axes.scatter(teachers, heights, s=16, color=color, alpha=0.5, linewidths=0)
-    figures.frame(axes)
-    axes.set_yticks(range(len(names)), [_drawable.lines(name, 18, 3) for name in names])
-    axes.set_ylim(max(len(names), 1) - 0.4, -0.6)
+        _marks.seeds(axes, row, teachers, color)
+    _marks.frame(axes)
+    _marks.rows(axes, [_drawable.lines(name, 18, 3) for name in names])
     axes.axvline(0, color=figures.FAINT, linewidth=1, zorder=0)
     axes.set_xlabel(f"above {_drawable.name(record.baseline)}, points")
-    axes.grid(axis="x")
-    axes.tick_params(axis="y", length=0)
     return figure

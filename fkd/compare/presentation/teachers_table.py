@@ -3,11 +3,11 @@
 from rich import box
 from rich.table import Table
 
-from fkd.compare._sentence import listed, missing, points
-from fkd.compare.presentation import variance_table
-from fkd.compare.presentation._caption import where_and_when
+from fkd.compare._sentence import listed, points
+from fkd.compare.presentation import _rich, variance_table
+from fkd.compare.presentation._caption import state, where_and_when
 from fkd.compare.presentation._numbers import bounds, number
-from fkd.compare.presentation.table import cell, lines_of
+from fkd.compare.presentation.table import failures
 from fkd.compare.teachers import Teachers, differs
 from fkd.statistics import Bounds
 
@@ -16,44 +16,46 @@ WORDS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
 
 def tables(record: Teachers, style: box.Box = box.SIMPLE_HEAD) -> list[Table]:
     """The methods and their differences, the teachers, and what varies."""
-    parts = {name: record.of_method(name) for name in record.finite}
-    base = record.baseline
-    parts |= {f"{name} − {base}": record.of_difference(name) for name in record.compared}
-    return [
-        _methods(record, style),
-        _teachers(record, style),
-        variance_table.of_parts(parts, style),
-    ]
+    each = _methods(record, style), _teachers(record, style)
+    return [*each, variance_table.table(record, style)]
 
 
 def _methods(record: Teachers, style: box.Box) -> Table:
-    rows = _empty(style, "method")
     like = f"teachers like these {_count(record)}"
-    for column in ("accuracy %", f"− {record.baseline}", "these teachers", like):
-        rows.add_column(cell(column, style), justify="right", no_wrap=True)
-    for name, values in record.accuracy.items():
-        told = ["", "", ""]
-        if name in record.compared:
-            mean, these, likely = record.over(name)
-            told = [number(mean, "+"), *(bounds(b.low, b.high, "+") for b in (these, likely))]
-        rows.add_row(cell(name, style), number(float(values.mean())), *told)
+    numbers = "accuracy %", f"− {record.baseline}", "these teachers", like
+    rows = _rich.empty(style, ["method"], numbers)
+    for name, cells in of_methods(record).items():
+        rows.add_row(_rich.cell(name, style), *cells)
     return rows
 
 
 def _teachers(record: Teachers, style: box.Box) -> Table:
-    rows = _empty(style, "teacher's seed")
-    for column in ("its accuracy %", *record.accuracy):
-        rows.add_column(cell(column, style), justify="right", no_wrap=True)
+    rows = _rich.empty(style, ["teacher's seed"], ["its accuracy %", *record.accuracy])
+    for seed, cells in of_teachers(record).items():
+        rows.add_row(seed, *cells)
+    return rows
+
+
+def of_methods(record: Teachers) -> dict[str, list[str]]:
+    """Each method's mean accuracy over all teachers and seeds; where it is compared, its difference
+    from the baseline, for these teachers and for teachers like these."""
+    cells = {}
+    for name, values in record.accuracy.items():
+        told = ["", "", ""]
+        if name in record.compared:
+            mean, these, like = record.over(name)
+            told = [number(mean, "+"), *(bounds(b.low, b.high, "+") for b in (these, like))]
+        cells[name] = [number(float(values.mean())), *told]
+    return cells
+
+
+def of_teachers(record: Teachers) -> dict[str, list[str]]:
+    """By each teacher's seed its accuracy, and the mean accuracy of its students by method."""
+    cells = {}
     for k, seed in enumerate(record.teacher_seeds):
         means = [number(float(values[k].mean())) for values in record.accuracy.values()]
-        rows.add_row(str(seed), number(record.teacher_accuracy[k]), *means)
-    return rows
-
-
-def _empty(style: box.Box, first: str) -> Table:
-    rows = Table(box=style, padding=0 if style is box.SIMPLE_HEAD else (0, 1))
-    rows.add_column(first, no_wrap=True)
-    return rows
+        cells[str(seed)] = [number(record.teacher_accuracy[k]), *means]
+    return cells
 
 
 def sentence(record: Teachers) -> str:
@@ -84,15 +86,7 @@ def sentence(record: Teachers) -> str:
         for name, one in rest
         if differs(one.on_these)
     ]
-    return "; ".join(told + lacking(record)) + "."
-
-
-def lacking(record: Teachers) -> list[str]:
-    """Which teachers and methods are not in the record, and why, in clauses."""
-    told = missing(record.waiting, list(record.failed), " with all teachers")
-    if record.teachers_asked > len(record.teacher_seeds):
-        told.append(f"{len(record.teacher_seeds)} of {record.teachers_asked} teachers have ended")
-    return told
+    return "; ".join(told + record.lacking) + "."
 
 
 def _clause(name: str, mean: float, within: Bounds, base: str) -> str:
@@ -106,11 +100,6 @@ def _count(record: Teachers) -> str:
     """How many teachers there are: up to twelve in words."""
     count = len(record.teacher_seeds)
     return dict(enumerate(WORDS, start=2)).get(count, str(count))
-
-
-def state(record: Teachers) -> str:
-    """What is not whole, in front of all else."""
-    return "" if record.whole else f"INCOMPLETE: {'; '.join(lacking(record))}. "
 
 
 def caption(record: Teachers) -> str:
@@ -132,6 +121,6 @@ def caption(record: Teachers) -> str:
 
 def markdown(record: Teachers) -> str:
     """The content of teachers.md: the sentence, the tables, who failed, the caption."""
-    failed = [f"- {name} failed: {why.reason:.300}" for name, why in record.failed.items()]
-    parts = [[sentence(record)], *map(lines_of, tables(record, box.MARKDOWN)), failed]
-    return "\n\n".join("\n".join(part) for part in [*parts, [caption(record)]] if part) + "\n"
+    each = [_rich.lines_of(one) for one in tables(record, box.MARKDOWN)]
+    failed = [f"- {line}" for line in failures(record.failed)]
+    return _rich.markdown([[sentence(record)], *each, failed, [caption(record)]])

@@ -7,8 +7,8 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fkd.compare.presentation import _drawable, figures
-from fkd.compare.presentation.variance_table import state
+from fkd.compare.presentation import _drawable, _marks, figures
+from fkd.compare.presentation._caption import state
 from fkd.compare.variance import Variance, deviation
 from fkd.statistics import Component
 
@@ -40,22 +40,12 @@ def write(folder: Path, variance: Variance) -> None:
         figures.save(both(variance), folder / "variance.png")
 
 
-def of_accuracy(variance: Variance) -> Parts:
-    """What each source brings into each method's accuracy."""
-    return {name: variance.of_method(name) for name in variance.finite}
-
-
-def of_difference(variance: Variance) -> Parts:
-    """What each source brings into each difference from the baseline."""
-    return {name: variance.of_difference(name) for name in variance.compared}
-
-
 def both(variance: Variance) -> Figure:
     """Left what varies in accuracies, right in differences, and below what they are."""
-    panels = {"Accuracy after the last epoch": _rows(of_accuracy(variance))}
+    panels = {"Accuracy after the last epoch": _rows(variance.of_methods)}
     if variance.compared:
         base = _drawable.name(variance.baseline)
-        panels[f"Difference from {base}"] = _rows(of_difference(variance))
+        panels[f"Difference from {base}"] = _rows(variance.of_differences)
     most, frame = max(map(len, panels.values())), max(map(_frame, panels.values()))
     figure = Figure(figsize=(10, 1.5 + HEIGHT * most), layout="constrained")
     grid = figure.subplots(1, len(panels), squeeze=False).flatten()
@@ -63,7 +53,7 @@ def both(variance: Variance) -> Figure:
         _panel(axes, rows, most, frame)
         axes.set_title(title)
     text = _drawable.lines(f"{state(variance)}{variance.summary}. {TEXT}.", 135, 4)
-    figure.supxlabel(text, fontsize=9, color=figures.BASE)
+    figure.supxlabel(text, fontsize=9, color=_marks.BASE)
     return figure
 
 
@@ -81,7 +71,7 @@ def _rows(parts: Parts) -> list[Row]:
     for name, sources in parts.items():
         rows.append(Row(_drawable.name(name)))
         for k, (source, part) in enumerate(sources.items()):
-            rows.append(Row(source, part, figures.BASE if source == REST else f"C{k}"))
+            rows.append(Row(source, part, _marks.BASE if source == REST else f"C{k}"))
     return rows
 
 
@@ -93,7 +83,7 @@ def _frame(rows: Sequence[Row]) -> float:
 
 def _panel(axes: Axes, rows: Sequence[Row], most: int, frame: float) -> None:
     """The rows, with room for so many, from zero on; what goes beyond the frame is cut."""
-    axes.set_yticks(range(len(rows)), [row.label if row.part else "" for row in rows])
+    _marks.rows(axes, [row.label if row.part else "" for row in rows])
     for k, row in enumerate(rows):
         if row.part is None:  # within the panel, where there is room for any name
             place = axes.get_yaxis_transform()
@@ -104,8 +94,7 @@ def _panel(axes: Axes, rows: Sequence[Row], most: int, frame: float) -> None:
     axes.set_ylim(max(most, 1) - 0.4, -0.6)
     axes.set_xlim(0, frame)
     axes.set_xlabel("deviation, points")
-    axes.grid(axis="x")
-    axes.tick_params(axis="y", length=0, pad=8)  # a dot at zero stands beside the names
+    axes.tick_params(axis="y", pad=8)  # a dot at zero stands beside the names
 
 
 def _source(axes: Axes, row: int, part: Component, color: str, frame: float) -> None:

@@ -1,15 +1,14 @@
 """What varies, as a table and in sentences."""
 
-from collections.abc import Mapping
-
 from rich import box
 from rich.table import Table
 
-from fkd.compare._sentence import joined, listed, missing
-from fkd.compare.presentation._caption import where_and_when
-from fkd.compare.presentation.table import cell, lines_of
+from fkd.compare._over_runs import OverRuns
+from fkd.compare._sentence import joined, listed
+from fkd.compare.presentation import _rich
+from fkd.compare.presentation._caption import state, where_and_when
+from fkd.compare.presentation.table import failures
 from fkd.compare.variance import POINTS, SHARED, Variance, deviation
-from fkd.compare.vary import TEACHER
 from fkd.statistics import Component
 
 SEEDS = 8  # of the comparison whose intervals are told of
@@ -22,25 +21,14 @@ DRAWN = {
 }
 
 
-def table(variance: Variance, style: box.Box = box.SIMPLE_HEAD) -> Table:
-    """A row for each source in each method's accuracy, and in each difference from the baseline."""
-    parts = {name: variance.of_method(name) for name in variance.finite}
-    base = variance.baseline
-    parts |= {f"{name} − {base}": variance.of_difference(name) for name in variance.compared}
-    return of_parts(parts, style)
-
-
-def of_parts(parts: Mapping[str, Mapping[str, Component]], style: box.Box) -> Table:
-    """A row for each source of variance in each of what varies: the deviation in points and its
-    interval, the variance in points squared and its interval."""
-    rows = Table(box=style, padding=0 if style is box.SIMPLE_HEAD else (0, 1))
-    rows.add_column("of", no_wrap=True)
-    rows.add_column("source", no_wrap=True)
-    for column in ("deviation", "95 % interval", "variance", "95 % interval"):
-        rows.add_column(column, justify="right", no_wrap=True)
-    for what, components in parts.items():
-        for source, component in components.items():
-            rows.add_row(cell(what, style), source, *_cells(component))
+def table(record: OverRuns, style: box.Box = box.SIMPLE_HEAD) -> Table:
+    """A row for each source in each method's accuracy, and in each difference from the baseline:
+    the deviation in points and its interval, the variance in points squared and its interval."""
+    numbers = "deviation", "95 % interval", "variance", "95 % interval"
+    rows = _rich.empty(style, ["of", "source"], numbers)
+    for what, parts in record.components.items():
+        for source, component in parts.items():
+            rows.add_row(_rich.cell(what, style), source, *_cells(component))
     return rows
 
 
@@ -66,12 +54,11 @@ def concluded(variance: Variance) -> list[str]:
 def which_vary(variance: Variance) -> str:
     """Which source has a variance above zero in which method's difference from the baseline, with
     its deviation and the bounds of that."""
-    parts = {name: variance.of_difference(name) for name in variance.compared}
-    clauses = []
+    differences, clauses = variance.of_differences, []
     for source in variance.factorial.sources:
         found = [
             f"{listed([name])} by a deviation of {_within(each[source])}"
-            for name, each in parts.items()
+            for name, each in differences.items()
             if each[source].low > 0
         ]
         what = DRAWN[source]
@@ -97,7 +84,7 @@ def sentence(variance: Variance, source: str) -> str:
     title, base = TITLES[source], variance.baseline
     if not variance.compared:
         return f"No difference from {base} is known, and so not what one {title} hides in it."
-    parts = {name: variance.of_difference(name)[source] for name in variance.compared}
+    parts = {name: each[source] for name, each in variance.of_differences.items()}
     seen = [name for name, part in parts.items() if part.low > 0]
     if seen:
         told = (
@@ -139,21 +126,8 @@ def caption(variance: Variance) -> str:
     )
 
 
-def state(variance: Variance) -> str:
-    """What is not whole, in front of all else."""
-    return "" if variance.whole else f"INCOMPLETE: {'; '.join(lacking(variance))}. "
-
-
-def lacking(variance: Variance) -> list[str]:
-    """Which methods have no variances, and why, in clauses."""
-    where = " with all teachers" if TEACHER in variance.factorial.sources else ""
-    return missing(variance.waiting, list(variance.failed), where)
-
-
 def markdown(variance: Variance) -> str:
     """The content of variance.md: the rows, who failed, the sentences, the caption."""
-    rows = lines_of(table(variance, box.MARKDOWN))
-    failed = [f"{name} failed: {why.reason:.300}" for name, why in variance.failed.items()]
-    items = [f"- {line}" for line in [*failed, *concluded(variance)]]
-    lines = [*rows, "", *items, *([""] if items else []), caption(variance)]
-    return "\n".join(lines) + "\n"
+    rows = _rich.lines_of(table(variance, box.MARKDOWN))
+    items = [f"- {line}" for line in [*failures(variance.failed), *concluded(variance)]]
+    return _rich.markdown([rows, items, [caption(variance)]])

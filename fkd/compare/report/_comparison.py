@@ -1,7 +1,7 @@
 """A comparison as a part of the page."""
 
 from fkd.compare import conclusions
-from fkd.compare.report import _again, _pictures, _question, _tables
+from fkd.compare.report import _pictures, _question, _tables
 from fkd.compare.report._part import Part, Pictures, Section, drawn
 from fkd.compare.results import Results
 
@@ -9,6 +9,7 @@ from fkd.compare.results import Results
 def part(key: str, name: str, results: Results) -> Part:
     """What the page shows of a comparison: all of it by method."""
     return Part(
+        results,
         key=key,
         name=name,
         title=_question.title(results),
@@ -16,14 +17,10 @@ def part(key: str, name: str, results: Results) -> Part:
         question=_question.question(results),
         conclusion=[conclusions.sentence(results)],
         sections=[*_accuracy(key, results), *_epochs(key, results), *_sweep(key, results)],
-        failed=results.failed,
         settings=_tables.settings(results.config, results.baseline, results.parameters),
         environment=_tables.environment(
             results.device, results.environment, results.seconds, results.resumed
         ),
-        command=_again.command(results.config),
-        cut=_again.cut(results.config),
-        versions=results.environment,
         unfinished=_tables.unfinished(results),
         two_stages=results.pilot is not None,
     )

@@ -5,14 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 
+from fkd.compare._sentence import line, listed
 from fkd.compare.presentation import variance_figures, variance_table
 from fkd.compare.presentation._numbers import number
 from fkd.compare.presentation.variance_table import DRAWN, SEEDS, TITLES
-from fkd.compare.report import _again, _question, _tables
+from fkd.compare.report import _question, _tables
 from fkd.compare.report._part import Part, Picture, Pictures, Section, drawn
 from fkd.compare.report._pictures import WIDTH
 from fkd.compare.report._table import Column, Row, Table
-from fkd.compare.report._words import line, listed
 from fkd.compare.variance import SHARED, Variance, deviation
 from fkd.compare.vary import TEACHER
 from fkd.statistics import Component
@@ -24,21 +24,18 @@ def part(key: str, name: str, variance: Variance) -> Part:
     """What the page shows of a factorial: its sources in accuracies and in differences."""
     config = {option: value for option, value in variance.config.items() if option != "seeds"}
     return Part(
+        variance,
         key=key,
         name=name,
         title=f"What varies on {variance.summary}",
-        lacking="; ".join(variance_table.lacking(variance)),
+        lacking="; ".join(variance.lacking),
         question=[_which(variance), _students(variance)],
         conclusion=variance_table.concluded(variance),
         sections=[*_accuracy(key, variance), *_difference(key, variance)],
-        failed=variance.failed,
         settings=_tables.settings(config, variance.baseline, {}),
         environment=_tables.environment(
             variance.device, variance.environment, {"total": variance.seconds}
         ),
-        command=_again.command(variance.config),
-        cut=_again.cut(variance.config),
-        versions=variance.environment,
     )
 
 
@@ -52,7 +49,7 @@ def _which(variance: Variance) -> str:
 
 
 def _students(variance: Variance) -> str:
-    plan, data = variance.factorial, variance.data
+    plan = variance.factorial
     teachers = len(plan.teacher_seeds(0))
     levels = f"every combination of {plan.levels} levels of {listed(plan.within)}"
     if not plan.within:
@@ -61,14 +58,12 @@ def _students(variance: Variance) -> str:
     return (
         f"{len(plan.seeds) * teachers} students of each method "
         f"({_question.model(variance.config, 'student')}), {levels}, learned from {taught} "
-        f"({_question.model(variance.config, 'teacher')}) on {data.train:,} training {data.unit}, "
-        f"and were tested on {data.test:,} others, of {data.classes:,} classes, after "
-        f"{variance.config['epochs']} epochs."
+        f"({_question.model(variance.config, 'teacher')}) {_question.tested(variance)}."
     )
 
 
 def _accuracy(key: str, variance: Variance) -> list[Section]:
-    parts = variance_figures.of_accuracy(variance)
+    parts = variance.of_methods
     if not parts:
         return []
     means = {name: number(float(np.mean(variance.accuracy[name]))) for name in parts}
@@ -77,7 +72,7 @@ def _accuracy(key: str, variance: Variance) -> list[Section]:
 
 
 def _difference(key: str, variance: Variance) -> list[Section]:
-    parts = variance_figures.of_difference(variance)
+    parts = variance.of_differences
     if not parts:
         return []
     means = {name: number(float(np.mean(variance.difference(name))), "+") for name in parts}

@@ -1,14 +1,14 @@
 """What a page shows of one record: its words, and sections of tables and pictures."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from fkd.compare.failure import Failure
-from fkd.compare.report import _svg
+from fkd.compare.report import _again, _svg
+from fkd.compare.report._records import Record
 from fkd.compare.report._table import Table
 
 
@@ -49,11 +49,10 @@ class Part:
     """All that the page shows of a record, whose names on the page begin with `key`.
 
     `lacking` says what is not whole, in words; `conclusion` is what may be concluded, a paragraph
-    each; `failed` says of methods that failed why, and `unfinished` what was measured of them.
-    `command` makes the run again, in which the paths of the options in `cut` are to be given whole,
-    with the `versions` that it was made with.
+    each; `unfinished` says what was measured of methods that failed.
     """
 
+    record: Record
     key: str
     name: str
     title: str
@@ -61,14 +60,20 @@ class Part:
     question: Sequence[str]
     conclusion: Sequence[str]
     sections: Sequence[Section]
-    failed: Mapping[str, Failure]
     settings: Table
     environment: Table
-    command: str | None
-    cut: Sequence[str]
-    versions: Mapping[str, Any]
     unfinished: Table | None = None
     two_stages: bool = False
+
+    @property
+    def command(self) -> str | None:
+        """What makes the run again; None where it was begun from Python."""
+        return _again.command(self.record.config)
+
+    @property
+    def cut(self) -> list[str]:
+        """The options of the command whose paths are to be given whole."""
+        return _again.cut(self.record.config)
 
     @property
     def tables(self) -> list[Table]:

@@ -6,19 +6,18 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
 from fkd.compare import conclusions
-from fkd.compare.presentation import _drawable, sweep_figures
+from fkd.compare._sentence import line
+from fkd.compare.presentation import _drawable, _marks, sweep_figures
 from fkd.compare.presentation._drawable import percent
 from fkd.compare.report._part import Picture
 from fkd.compare.report._svg import PAINTS
-from fkd.compare.report._words import line
 from fkd.compare.results import Results
 
 WIDTH = 4.9  # inches, of 72 units each: what a telephone shows without making text small
 COLORS = [PAINTS[name][0] for name in ("one", "two", "three", "four", "five", "six", "seven")]
-BASE, FAINT = PAINTS["soft"][0], PAINTS["faint"][0]
+FAINT = PAINTS["faint"][0]
 COLUMNS = 3  # of small panels
 # What is followed over the epochs: what it is called, and what its numbers are multiplied by.
 FOLLOWED = {
@@ -69,18 +68,12 @@ def of_sweeps(results: Results) -> Iterator[Picture]:
 def _accuracies(results: Results) -> Figure:
     names, colors = list(results.methods), _colors(results)
     figure, axes = _rows(names)
-    seeds = []
     for row, name in enumerate(names):
-        seeds.append(percent(results.methods[name].last("test_accuracy")))
-        mean, _, low, high = results.accuracy(name)
-        _seeds(axes, row, seeds[-1], colors[name])
-        _bar(axes, row, (low, high), colors[name], 2.5)
-        _mean(axes, row, mean, colors[name])
-    if results.teacher:
-        teacher = percent([results.teacher.accuracy])[0]
-        axes.axvline(teacher, color=FAINT, linewidth=1, linestyle="--", zorder=0)
-        seeds.append(np.array([teacher]))
-    _frame(axes, seeds)
+        _marks.accuracy(axes, row, results, name, colors[name])
+    teacher = percent([results.teacher.accuracy] if results.teacher else [])
+    for accuracy in teacher:
+        axes.axvline(accuracy, color=FAINT, linewidth=1, linestyle="--", zorder=0)
+    _marks.frame(axes, *teacher)
     axes.set_xlabel("test accuracy, %" + "; dashed: the teacher" * bool(results.teacher))
     return figure
 
@@ -88,19 +81,10 @@ def _accuracies(results: Results) -> Figure:
 def _differences(results: Results, told: Mapping[str, conclusions.Difference]) -> Figure:
     colors = _colors(results)
     figure, axes = _rows(list(told))
-    base = results.methods[results.baseline]
-    theirs = dict(zip(base.seeds, percent(base.last("test_accuracy")), strict=True))
-    seeds = []
     for row, (name, one) in enumerate(told.items()):
-        method = results.methods[name]
-        own = zip(method.seeds, percent(method.last("test_accuracy")), strict=True)
-        seeds.append(np.array([x - theirs[seed] for seed, x in own if seed in theirs]))
-        _seeds(axes, row, seeds[-1], colors[name])
-        _bar(axes, row, (one.joint_low, one.joint_high), colors[name], 1.0)
-        _bar(axes, row, (one.low, one.high), colors[name], 3.5)
-        _mean(axes, row, one.mean, colors[name])
+        _marks.difference(axes, row, results, name, one, colors[name])
     axes.axvline(0, color=FAINT, linewidth=1, zorder=0)
-    _frame(axes, seeds)
+    _marks.frame(axes)
     axes.set_xlabel(f"above {_drawable.name(results.baseline)}, points")
     return figure
 
@@ -110,40 +94,8 @@ def _rows(names: Sequence[str]) -> tuple[Figure, Axes]:
     height = 0.75 + (0.42 if len(names) < 10 else 0.3) * len(names)
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     axes = figure.subplots()
-    axes.set_yticks(range(len(names)), [_drawable.lines(name, 18, 2) for name in names])
-    axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.grid(axis="x")
-    axes.tick_params(axis="y", length=0)
+    _marks.rows(axes, [_drawable.lines(name, 18, 2) for name in names])
     return figure, axes
-
-
-def _seeds(axes: Axes, row: int, values: np.ndarray, color: str) -> None:
-    # The seeds stand at fixed heights, so that one seed can be followed from row to row.
-    many = len(values) > 1
-    heights = row + np.linspace(-0.22, 0.22, len(values)) if many else np.array([row])
-    axes.scatter(values, heights, s=14, color=color, alpha=0.5, linewidths=0)
-
-
-def _bar(
-    axes: Axes, row: int, bounds: tuple[float | None, float | None], color: str, width: float
-) -> None:
-    ends = percent(bounds)
-    if np.isfinite(ends).all():
-        axes.plot(ends, [row, row], color=color, linewidth=width, solid_capstyle="butt")
-
-
-def _mean(axes: Axes, row: int, mean: float, color: str) -> None:
-    axes.scatter(percent([mean]), [row], s=40, marker="D", color=color, edgecolors="w", zorder=3)
-
-
-def _frame(axes: Axes, seeds: Sequence[np.ndarray]) -> None:
-    """Limit a panel to what was seen and half as much again on either side."""
-    seen = np.concatenate(seeds)
-    seen = seen[np.isfinite(seen)]
-    if len(seen):
-        room = 0.5 * max(float(np.ptp(seen)), 0.1)
-        low, high = axes.get_xlim()
-        axes.set_xlim(max(low, seen.min() - room), min(high, seen.max() + room))
 
 
 def of_epochs(results: Results) -> Iterator[Picture]:
@@ -155,15 +107,18 @@ def of_epochs(results: Results) -> Iterator[Picture]:
     colors = _colors(results)
     lines = "Lines: means over seeds; bands: from the lowest to the highest."
     if len(colors) > len(COLORS) + 1:
-        title = f"{FOLLOWED[accuracy][0].partition(',')[0].capitalize()} over the epochs"
         grey = f" Grey: {line(results.baseline)}." * (results.baseline in results.methods)
-        yield Picture(_apart(results, accuracy), title, lines + grey)
+        yield Picture(_apart(results, accuracy), _over_epochs(accuracy), lines + grey)
         return
     for metric in (accuracy,) if results.data.validation else TESTED:
         methods = [name for name, m in results.methods.items() if len(m.curves.get(metric, ())) > 1]
         if methods:
-            title = f"{FOLLOWED[metric][0].partition(',')[0].capitalize()} over the epochs"
-            yield Picture(_together(results, metric, methods), title, lines)
+            yield Picture(_together(results, metric, methods), _over_epochs(metric), lines)
+
+
+def _over_epochs(metric: str) -> str:
+    name, _, _ = FOLLOWED[metric][0].partition(",")
+    return f"{name.capitalize()} over the epochs"
 
 
 def _together(results: Results, metric: str, methods: Sequence[str]) -> Figure:
@@ -209,19 +164,9 @@ def _apart(results: Results, metric: str) -> Figure:
 
 
 def _curve(axes: Axes, results: Results, name: str, metric: str, color: str) -> Line2D:
-    values = percent(results.methods[name].curves[metric]) * FOLLOWED[metric][1] / 100
-    epochs = np.arange(1, len(values) + 1)
-    low, high = values.min(1), values.max(1)
-    axes.fill_between(epochs, low, high, color=color, alpha=0.15, linewidth=0)
-    style = {"linewidth": 1.6, "marker": "o", "markersize": 2.5}
-    (drawn,) = axes.plot(epochs, values.mean(1), color=color, **style)
-    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
-    return drawn
+    values = percent(results.methods[name].curves[metric])
+    return _marks.curve(axes, values * FOLLOWED[metric][1] / 100, color)
 
 
-def _colors(results: Results) -> dict[str, str]:
-    """The baseline grey; a color for each of a few other methods, or one for many."""
-    others = [name for name in results.methods if name != results.baseline]
-    few = len(others) <= len(COLORS)
-    shades = {name: COLORS[k if few else 0] for k, name in enumerate(others)}
-    return {name: shades.get(name, BASE) for name in results.methods}
+def _colors(results: Results) -> Mapping[str, str]:
+    return _marks.colors(results, COLORS)

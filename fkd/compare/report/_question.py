@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fkd.compare._over_runs import OverRuns
+from fkd.compare._sentence import line, listed
 from fkd.compare.presentation._numbers import number
-from fkd.compare.report._words import line, listed
 from fkd.compare.results import Results
 
 
@@ -40,18 +41,25 @@ def model(config: Mapping[str, Any], role: str) -> str:
     return config.get(f"{role}_model") or role
 
 
+def tested(record: Results | OverRuns) -> str:
+    """`on 898 training images, and were tested on 899 others, of 10 classes, after 10 epochs`."""
+    data, epochs = record.data, record.config["epochs"]
+    return (
+        f"on {data.train:,} training {data.unit}, and were tested on {data.test:,} others, of "
+        f"{data.classes:,} classes, after {epochs} epochs"
+    )
+
+
 def _students(results: Results) -> str:
-    config, data, teacher = results.config, results.data, results.teacher
+    teacher = results.teacher
     accuracy = f", {number(teacher.accuracy)} % right on the test set" if teacher else ""
-    shared = config.get("order", "shared") == "shared"
+    shared = results.config.get("order", "shared") == "shared"
     order = "in the same order" if shared else "in an order of the seed's own"
     return (
         f"{results.seeds} student{'s' * (results.seeds != 1)} of each method "
         f"({_network(results, 'student')}) learned from one teacher "
-        f"({_network(results, 'teacher')}{accuracy}) on {data.train:,} training {data.unit}, and "
-        f"were tested on {data.test:,} others, of {data.classes:,} classes, after "
-        f"{config['epochs']} epochs. Students of one seed began with the same weights, whatever "
-        f"the method, and read batches {order}."
+        f"({_network(results, 'teacher')}{accuracy}) {tested(results)}. Students of one seed began "
+        f"with the same weights, whatever the method, and read batches {order}."
     )
 
 

@@ -6,9 +6,9 @@ import numpy as np
 from scipy import stats
 
 from fkd.compare import conclusions
+from fkd.compare._sentence import line
 from fkd.compare.presentation._numbers import bounds, number, p_value
 from fkd.compare.report._table import Column, Row, Table
-from fkd.compare.report._words import line
 from fkd.compare.results import Results
 from fkd.statistics import mean_ranks
 

@@ -1,34 +1,31 @@
 """What several teachers told, as a part of the page."""
 
+from fkd.compare._sentence import line
 from fkd.compare.presentation import teachers_figures, teachers_table
-from fkd.compare.presentation._numbers import bounds, number
-from fkd.compare.report import _again, _question, _tables
+from fkd.compare.presentation._numbers import number
+from fkd.compare.report import _question, _tables
 from fkd.compare.report._factorial import of_parts
 from fkd.compare.report._part import Part, Picture, Pictures, Section, drawn
 from fkd.compare.report._pictures import WIDTH
 from fkd.compare.report._table import Column, Row, Table
-from fkd.compare.report._words import line
 from fkd.compare.teachers import Teachers
 
 
 def part(key: str, name: str, record: Teachers) -> Part:
     """What the page shows of several teachers: the methods over all, each teacher, what varies."""
     return Part(
+        record,
         key=key,
         name=name,
         title=record.summary,
-        lacking="; ".join(teachers_table.lacking(record)),
+        lacking="; ".join(record.lacking),
         question=[_which(record), _students(record)],
         conclusion=[teachers_table.sentence(record)],
         sections=[_methods(key, record), _teachers(record), *_components(record)],
-        failed=record.failed,
         settings=_tables.settings(record.config, record.baseline, {}),
         environment=_tables.environment(
             record.device, record.environment, {"total": record.seconds}
         ),
-        command=_again.command(record.config),
-        cut=_again.cut(record.config),
-        versions=record.environment,
     )
 
 
@@ -38,26 +35,19 @@ def _which(record: Teachers) -> str:
 
 
 def _students(record: Teachers) -> str:
-    data, accuracy = record.data, record.teacher_accuracy
+    accuracy = record.teacher_accuracy
     return (
         f"{len(record.seeds)} students of each method "
         f"({_question.model(record.config, 'student')}) learned from each of "
         f"{len(record.teacher_seeds)} teachers ({_question.model(record.config, 'teacher')}, "
-        f"{number(min(accuracy))} to {number(max(accuracy))} % right on the test set) on "
-        f"{data.train:,} training {data.unit}, and were tested on {data.test:,} others, of "
-        f"{data.classes:,} classes, after {record.config['epochs']} epochs. Each teacher was "
-        "trained from a seed of its own; the students have the same seeds with each."
+        f"{number(min(accuracy))} to {number(max(accuracy))} % right on the test set) "
+        f"{_question.tested(record)}. Each teacher was trained from a seed of its own; the "
+        "students have the same seeds with each."
     )
 
 
 def _methods(key: str, record: Teachers) -> Section:
-    rows = []
-    for name, values in record.accuracy.items():
-        told = ["", "", ""]
-        if name in record.compared:
-            mean, these, like = record.over(name)
-            told = [number(mean, "+"), *(bounds(b.low, b.high, "+") for b in (these, like))]
-        rows.append(Row(name, [number(float(values.mean())), *told]))
+    rows = [Row(name, cells) for name, cells in teachers_table.of_methods(record).items()]
     columns = [
         Column("accuracy %", ("accuracy",)),
         Column(f"− {line(record.baseline)}, points", ("paired",)),
@@ -75,20 +65,14 @@ def _methods(key: str, record: Teachers) -> Section:
 
 def _teachers(record: Teachers) -> Section:
     columns = [Column("its accuracy %"), *(Column(f"{name} %") for name in record.accuracy)]
-    rows = []
-    for k, seed in enumerate(record.teacher_seeds):
-        means = [number(float(values[k].mean())) for values in record.accuracy.values()]
-        rows.append(Row(str(seed), [number(record.teacher_accuracy[k]), *means]))
+    rows = [Row(seed, cells) for seed, cells in teachers_table.of_teachers(record).items()]
     caption = "Each teacher, and the mean test accuracy of its students"
     table = Table(caption, Column("teacher's seed"), columns, rows)
     return Section("teachers", "Teachers", [table])
 
 
 def _components(record: Teachers) -> list[Section]:
-    base = line(record.baseline)
-    parts = {name: record.of_method(name) for name in record.finite}
-    parts |= {f"{name} − {base}": record.of_difference(name) for name in record.compared}
-    if not parts:
+    if not record.finite:
         return []
     caption = "Deviation that teacher, seed and the rest bring, in points, and its 95 % interval"
-    return [Section("components", "What varies", [of_parts(caption, parts)])]
+    return [Section("components", "What varies", [of_parts(caption, record.components)])]

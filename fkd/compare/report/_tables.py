@@ -2,30 +2,27 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from fkd.compare import conclusions, sweep
+from fkd.compare._sentence import line
 from fkd.compare.conclusions import Difference
 from fkd.compare.presentation._caption import adjusted, why_at_odds
-from fkd.compare.presentation._numbers import bounds, number, p_value
+from fkd.compare.presentation._numbers import (
+    NATS,
+    POINTS,
+    Unit,
+    bounds,
+    number,
+    p_value,
+    with_spread,
+)
 from fkd.compare.report._again import shown
 from fkd.compare.report._table import EMPTY, Column, Row, Table
-from fkd.compare.report._words import line
 from fkd.compare.results import Results
 from fkd.statistics import Paired, interval
 
 HARDWARE = {"gpu": "GPU", "cores": "cores of the machine", "threads": "threads of a process"}
-
-
-class Unit(NamedTuple):
-    """What a difference is told in, by how much it is multiplied for that, and its places."""
-
-    name: str
-    factor: float
-    places: int
-
-
-POINTS, NATS = Unit("points", 100, 2), Unit("nats", 1, 4)
 
 
 def accuracy(results: Results) -> Table:
@@ -46,10 +43,9 @@ def accuracy(results: Results) -> Table:
     rows = []
     for name, method in results.methods.items():
         mean, average, one = results.accuracy(name), results.average(name), told.get(name)
-        spread = "" if mean.deviation is None else f" ± {number(mean.deviation)}"
         seconds = method.seconds["first_step"] + method.seconds["steps"]
         cells = [
-            number(mean.mean) + spread,
+            with_spread(mean),
             bounds(mean.low, mean.high),
             *_difference_cells(one, POINTS),
             *_sure(one),
@@ -96,7 +92,7 @@ def _other(results: Results, metric: str) -> Table:
         if metric in one.curves:
             difference = told.get(method)
             cells = [
-                _mean(one.last(metric), unit),
+                with_spread(interval(one.last(metric)), unit),
                 *_difference_cells(difference, unit),
                 "" if difference is None else adjusted(difference),
             ]
@@ -134,16 +130,10 @@ def _difference_cells(one: Difference | None, unit: Unit) -> list[str]:
     if one is None:
         return [""] * 3
     return [
-        number(one.mean, "+", *unit[1:]),
-        bounds(one.low, one.high, "+", *unit[1:]),
-        bounds(one.joint_low, one.joint_high, "+", *unit[1:]),
+        number(one.mean, "+", unit),
+        bounds(one.low, one.high, "+", unit),
+        bounds(one.joint_low, one.joint_high, "+", unit),
     ]
-
-
-def _mean(values: Sequence[float], unit: Unit) -> str:
-    one = interval(values)
-    spread = "" if one.deviation is None else f" ± {number(one.deviation, '', *unit[1:])}"
-    return number(one.mean, "", *unit[1:]) + spread
 
 
 def epochs(results: Results) -> Table | None:
@@ -242,7 +232,7 @@ def unfinished(results: Results) -> Table | None:
             own = zip(one.seeds, values, strict=True)
             gaps = [x - theirs[seed] for seed, x in own if seed in theirs]
             told = _gap(gaps) if gaps else told
-        rows.append(Row(name, [f"{len(one.seeds)}", _mean(values, POINTS), *told]))
+        rows.append(Row(name, [f"{len(one.seeds)}", with_spread(interval(values)), *told]))
     columns = [
         Column("seeds"),
         Column("accuracy %", ("accuracy",)),

@@ -38,32 +38,6 @@ def convolve(
     return torch.ops.fkd.convolve(x, weight, bias, stride, padding, pool)
 
 
-def input_gradient(
-    gradient: Tensor,
-    place: Tensor,
-    x: Tensor,
-    weight: Tensor,
-    stride: int,
-    padding: int,
-    pool: bool,
-) -> Tensor:
-    """The input's gradient; of a batch that members share a part a member, in the dtype of sums."""
-    return torch.ops.fkd.convolve_input_gradient(gradient, place, x, weight, stride, padding, pool)
-
-
-def weight_gradient(
-    gradient: Tensor,
-    place: Tensor,
-    x: Tensor,
-    weight: Tensor,
-    stride: int,
-    padding: int,
-    pool: bool,
-) -> tuple[Tensor, Tensor]:
-    """The gradients of weight and bias."""
-    return torch.ops.fkd.convolve_weight_gradient(gradient, place, x, weight, stride, padding, pool)
-
-
 # On a device.
 
 
@@ -88,6 +62,7 @@ def _input_gradient(
     padding: int,
     pool: bool,
 ) -> Tensor:
+    """The input's gradient; of a batch that members share a part a member, in the dtype of sums."""
     if weight.ndim == 4:
         one = gradient[None], place[None], x[None], weight[None]
         return _input_gradient(*one, stride, padding, pool)[0]
@@ -106,6 +81,7 @@ def _weight_gradient(
     padding: int,
     pool: bool,
 ) -> tuple[Tensor, Tensor]:
+    """The gradients of weight and bias."""
     if weight.ndim == 4:
         one = gradient[None], place[None], x[None], weight[None]
         of_weight, of_bias = _weight_gradient(*one, stride, padding, pool)
@@ -188,11 +164,11 @@ class _Convolve(_SingleLevelFunction):
         known = gradients[0].contiguous(), place, x, weight, *ctx.sizes
         of_x = of_weight = of_bias = None
         if ctx.needs_input_grad[0]:
-            of_x = input_gradient(*known)
+            of_x = torch.ops.fkd.convolve_input_gradient(*known)
             if x.ndim < weight.ndim:  # one batch for all members
                 of_x = of_x.sum(0).to(x.dtype)
         if any(ctx.needs_input_grad[1:3]):
-            of_weight, of_bias = weight_gradient(*known)
+            of_weight, of_bias = torch.ops.fkd.convolve_weight_gradient(*known)
         return of_x, of_weight, of_bias if ctx.needs_input_grad[2] else None, None, None, None
 
 
@@ -234,7 +210,7 @@ def _vmap_input_gradient(
     pool: bool,
 ) -> tuple[Tensor, int]:
     known = _known(info.batch_size, axes, gradient, place, x, weight)
-    return input_gradient(*known, stride, padding, pool).to(x.dtype), 0
+    return torch.ops.fkd.convolve_input_gradient(*known, stride, padding, pool).to(x.dtype), 0
 
 
 def _vmap_weight_gradient(
@@ -249,7 +225,7 @@ def _vmap_weight_gradient(
     pool: bool,
 ) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
     known = _known(info.batch_size, axes, gradient, place, x, weight)
-    return weight_gradient(*known, stride, padding, pool), (0, 0)
+    return torch.ops.fkd.convolve_weight_gradient(*known, stride, padding, pool), (0, 0)
 
 
 def _known(

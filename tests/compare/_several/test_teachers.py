@@ -1,12 +1,10 @@
 """The command line's `--teachers`: refused where it makes no sense, stopped and gone on with."""
 
-import os
-import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
-from compare._several.test_vary import tiny
+from compare._several.refused_and_stopped import refused, stopped, tiny
 
 from fkd.compare import Results, Teachers, command
 
@@ -26,17 +24,14 @@ pytestmark = pytest.mark.usefixtures("elsewhere")
     ],
 )
 def test_what_makes_no_sense_is_refused_and_leaves_nothing(arguments, message, teacher, capsys):
-    asked = [word.format(teacher) for word in arguments.split()]
-    assert command.main([*asked, "--output", "out"]) == 2
-    assert f"compare: {message}" in " ".join(capsys.readouterr().err.split())
-    assert not Path("out").exists()
+    refused(arguments, message, teacher, capsys)
 
 
 @pytest.mark.slow
 @pytest.mark.plain
 def test_several_teachers_that_a_signal_stops_go_on(images, monkeypatch, capsys):
-    arguments = tiny(images, "--teachers", "2", "--seeds", "2", "--output")
-    assert command.main([*arguments, "whole"]) == 0
+    arguments = tiny(images, "--teachers", "2", "--seeds", "2")
+    assert command.main([*arguments, "--output", "whole"]) == 0
     whole = Teachers.read("whole")
     assert whole.accuracy["kd"].shape == (2, 2) and whole.teacher_seeds == [42, 43]
     assert {path.name for path in Path("whole").iterdir()} == {
@@ -50,32 +45,15 @@ def test_several_teachers_that_a_signal_stops_go_on(images, monkeypatch, capsys)
         assert one.teacher is not None and one.teacher.accuracy == whole.teacher_accuracy[k]
         assert one.methods["kd"].last("test_accuracy") == whole.accuracy["kd"][k].tolist()
     assert "with teachers like these two" in " ".join(capsys.readouterr().out.split())
-    real, runs = command.Comparison.run, []
-
-    def stopped(self, *places, **options):
-        training = real(self, *places, **options)
-        runs.append(places[0])
-        try:
-            for progress in training:
-                yield progress
-                if len(runs) == 2 and progress.what.startswith("kd") and progress.step == 1:
-                    os.kill(os.getpid(), signal.SIGTERM)
-        finally:
-            training.close()
-
-    monkeypatch.setattr(command.Comparison, "run", stopped)
-    assert command.main([*arguments, "out"]) == 143
-    told = " ".join(capsys.readouterr().err.split())
-    assert "stopped by SIGTERM; to go on: python -m fkd.compare --resume out" in told
+    stopped(arguments, monkeypatch, capsys)
     part = Teachers.read("out")
     assert list(part.accuracy) == ["ce"] and part.waiting == ["kd"]
     text = Path("out/teachers.md").read_text()
     assert "INCOMPLETE: kd is not trained yet with all teachers" in text
-    monkeypatch.setattr(command.Comparison, "run", real)
     assert command.main(["--resume", "out"]) == 0
     again = Teachers.read("out")
     assert again.whole
     for name in ("ce", "kd"):
         np.testing.assert_array_equal(again.accuracy[name], whole.accuracy[name])
-    assert command.main([*arguments, "out", "--teachers", "3"]) == 2
+    assert command.main([*arguments, "--output", "out", "--teachers", "3"]) == 2
     assert "the run has --teachers 2, and now --teachers 3" in capsys.readouterr().err

@@ -1,20 +1,14 @@
-"""The command line's `--vary`: refused where it makes no sense, killed and gone on with."""
+"""The command line's `--vary`: refused where it makes no sense, stopped and gone on with."""
 
-import os
-import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
+from compare._several.refused_and_stopped import refused, stopped, tiny
 
 from fkd.compare import Results, Variance, command
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
-
-
-def tiny(images: Path, *more: str) -> list[str]:
-    base = ["--dataset", "folder", "--root", str(images), "--batch-size", "10", "--epochs", "1"]
-    return [*base, "--no-compile", "--methods", "ce", "kd", *more]
 
 
 @pytest.mark.plain
@@ -37,16 +31,13 @@ def tiny(images: Path, *more: str) -> list[str]:
     ],
 )
 def test_what_makes_no_sense_is_refused_and_leaves_nothing(arguments, message, teacher, capsys):
-    asked = [word.format(teacher) for word in arguments.split()]
-    assert command.main([*asked, "--output", "out"]) == 2
-    assert f"compare: {message}" in " ".join(capsys.readouterr().err.split())
-    assert not Path("out").exists()
+    refused(arguments, message, teacher, capsys)
 
 
 @pytest.mark.slow
 def test_a_factorial_of_teachers_that_a_signal_stops_goes_on(images, monkeypatch, capsys):
-    arguments = tiny(images, "--vary", "order,teacher", "--levels", "2", "--output")
-    assert command.main([*arguments, "whole"]) == 0
+    arguments = tiny(images, "--vary", "order,teacher", "--levels", "2")
+    assert command.main([*arguments, "--output", "whole"]) == 0
     whole = Variance.read("whole")
     assert whole.accuracy["kd"].shape == (2, 2)
     assert {path.name for path in Path("whole").iterdir()} == {
@@ -54,28 +45,11 @@ def test_a_factorial_of_teachers_that_a_signal_stops_goes_on(images, monkeypatch
         *("variance.json", "variance.md", "variance.png", "report.html"),
     }
     assert "order of batches for all seeds" in capsys.readouterr().out
-    real, runs = command.Comparison.run, []
-
-    def stopped(self, *places, **options):
-        training = real(self, *places, **options)
-        runs.append(places[0])
-        try:
-            for progress in training:
-                yield progress
-                if len(runs) == 2 and progress.what.startswith("kd") and progress.step == 1:
-                    os.kill(os.getpid(), signal.SIGTERM)
-        finally:
-            training.close()
-
-    monkeypatch.setattr(command.Comparison, "run", stopped)
-    assert command.main([*arguments, "out"]) == 143
-    told = " ".join(capsys.readouterr().err.split())
-    assert "stopped by SIGTERM; to go on: python -m fkd.compare --resume out" in told
+    stopped(arguments, monkeypatch, capsys)
     part = Variance.read("out")
     assert list(part.accuracy) == ["ce"] and part.waiting == ["kd"]
     page = Path("out/report.html").read_text()
     assert "Incomplete: kd is not trained yet with all teachers." in page
-    monkeypatch.setattr(command.Comparison, "run", real)
     assert command.main(["--resume", "out"]) == 0
     out = capsys.readouterr().out
     assert "teacher-42: the teacher is trained; ce, kd: ended" in " ".join(out.split())
@@ -87,7 +61,7 @@ def test_a_factorial_of_teachers_that_a_signal_stops_goes_on(images, monkeypatch
         one, other = (Results.read(f"{path}/teacher-43").methods[name] for path in ("out", "whole"))
         assert one.curves == other.curves and one.seeds == other.seeds
     # The same command says what is there; another is refused, and nothing is touched.
-    assert command.main([*arguments, "out"]) == 0
-    assert command.main([*arguments, "out", "--levels", "3"]) == 2
+    assert command.main([*arguments, "--output", "out"]) == 0
+    assert command.main([*arguments, "--output", "out", "--levels", "3"]) == 2
     assert "the run has --levels 2, and now --levels 3" in " ".join(capsys.readouterr().err.split())
     assert Variance.read("out").accuracy.keys() == again.accuracy.keys()

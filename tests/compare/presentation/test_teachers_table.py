@@ -4,6 +4,7 @@ import numpy as np
 from compare.test_teachers import BY_HAND, above, runs
 
 from fkd.compare import Teachers
+from fkd.compare.failure import Failure
 from fkd.compare.presentation import teachers_table
 
 
@@ -68,3 +69,11 @@ def test_the_tables_tell_points():
         ["seed", "1.73"],
         ["rest", "1.41"],
     ]
+
+
+def test_a_reason_of_many_lines_is_one_item():
+    told = above(BY_HAND)
+    told.failed["hint"] = Failure("error", "it fell\n\n" + "and " * 200)
+    lines = teachers_table.markdown(told).splitlines()
+    (item,) = [line for line in lines if line.startswith("- ")]
+    assert item.startswith("- hint failed: it fell and and ") and item.endswith("and …")

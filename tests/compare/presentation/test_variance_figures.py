@@ -20,7 +20,7 @@ def circles(axes: Axes) -> list[Collection]:
 
 def test_deviations_and_intervals_stand_at_their_places():
     variance = by_order(BY_HAND)
-    (axes,) = variance_figures.draw(variance_figures.of_difference(variance), 5).axes
+    (axes,) = variance_figures.draw(variance.of_differences, 5).axes
     labels = [label.get_text() for label in axes.get_yticklabels()]
     assert labels == ["", "init", "order", "rest"] and axes.texts[0].get_text() == "kd"
     dots = circles(axes)
@@ -37,7 +37,7 @@ def test_deviations_and_intervals_stand_at_their_places():
 def test_an_interval_that_is_cut_says_where_it_ends():
     variance = by_order(BY_HAND)
     part = variance.of_difference("kd")["init"]
-    (axes,) = variance_figures.draw(variance_figures.of_difference(variance), 5).axes
+    (axes,) = variance_figures.draw(variance.of_differences, 5).axes
     assert 100 * part.high**0.5 > axes.get_xlim()[1]
     assert f"{100 * part.high**0.5:.2f}" in [text.get_text() for text in axes.texts]
 
@@ -45,7 +45,7 @@ def test_an_interval_that_is_cut_says_where_it_ends():
 def test_a_source_that_is_not_seen_is_hollow():
     variance = by_order(BY_HAND)
     seen = [part.low > 0 for part in variance.of_difference("kd").values()]
-    (axes,) = variance_figures.draw(variance_figures.of_difference(variance), 5).axes
+    (axes,) = variance_figures.draw(variance.of_differences, 5).axes
     dots = circles(axes)
     assert [len(dot.get_facecolor()) > 0 for dot in dots] == seen and not all(seen)
 
