@@ -12,7 +12,7 @@ from typing import Any
 
 from fkd._digest import digest
 
-Described = str | dict[str, "Described"]
+Described = str | dict[str, Any]  # whose values are described, too
 
 
 def described(value: Any) -> Described:
