@@ -233,12 +233,13 @@ _COMPARED = {
     ),
     "numbers": optional(
         mapped(
-            {"lr": 0.1},
+            {"weight_decay": 0.1},
             {"rate": 0.1},
-            {"lr": -0.1},
-            {"lr": torch.tensor(0.1)},
-            {"lr": True},
-            {"lr": 1e39},
+            {"weight_decay": -0.1},
+            {"weight_decay": torch.tensor(0.1)},
+            {"weight_decay": True},
+            {"weight_decay": 1e39},
+            {"lr": 0.1},  # which is swept
             empty=True,
         )
     ),

@@ -82,5 +82,5 @@ def _show(comparison: Comparison, folder: Path, console: Console, errors: Consol
     console.print(conclusions.sentence(results), markup=False, highlight=False)
     for line in table.choices(results):
         console.print(line, markup=False, highlight=False)
-    console.print(table.caption(results))
+    console.print(table.caption(results), markup=False)
     return code

@@ -13,6 +13,7 @@ import numpy as np
 
 from fkd._imported import name_of
 from fkd.compare import _record_file
+from fkd.compare._coherence import check_coherent
 from fkd.compare._json import with_nan, with_null, with_seeds
 from fkd.compare.environment import environment
 from fkd.compare.failure import Failure, failure_of
@@ -264,11 +265,15 @@ class Results:
 
     @classmethod
     def from_json(cls, entry: dict[str, Any]) -> Results:
-        """The record of what `to_json` gave, or an earlier version of it, which knew less."""
+        """The record of what `to_json` gave, or an earlier version of it, which knew less.
+
+        Raises ValueError for one that does not agree with itself, as after an edit by hand.
+        """
         shapes = {
             role: {name: tuple(shape) for name, shape in outputs.items()}
             for role, outputs in entry["shapes"].items()
         }
+        check_coherent(entry)
         return cls(
             config=entry["config"],
             environment=entry["environment"],
@@ -303,7 +308,8 @@ class Results:
     def read(cls, folder: str | Path) -> Results:
         """The record in a folder that `write` wrote, now or in an earlier version.
 
-        Raises ValueError where there is no results.json, or one that is not a comparison's.
+        Raises ValueError where there is no results.json, or one that is not a comparison's, or
+        that does not agree with itself.
         """
         what = "the results of a comparison"
         return _record_file.read("Results.read", Path(folder) / FILE, what, cls.from_json)

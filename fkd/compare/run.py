@@ -4,6 +4,7 @@ A seed means the same initial weights under each method, and the same order of b
 is that of the last epoch; no epoch is chosen on the test set.
 """
 
+import warnings
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +15,11 @@ from torch import Tensor
 
 from fkd import _check, optim
 from fkd.compare._accord import Accord
-from fkd.compare._job.course import TEACHER, Progress, Run
+from fkd.compare._job.course import Progress, Run
 from fkd.compare._setup.asked import (
+    TEACHER,
     check_arguments,
+    check_classes,
     check_dropout,
     check_kinds,
     check_precision,
@@ -28,6 +31,7 @@ from fkd.compare._setup.asked import (
 )
 from fkd.compare._setup.choices import choose_compiling, choose_live, choose_order
 from fkd.compare._setup.estimate import check_memory
+from fkd.compare._setup.oddities import oddities
 from fkd.compare._setup.reading import (
     example_batch,
     module_of,
@@ -163,7 +167,7 @@ class Comparison:
                 plan,
             )
             device = data.train.device
-            self.notes = list(data.notes)
+            self.notes = [*data.notes, *oddities(data)]
             check_arguments(
                 methods, seeds, epochs, teacher_seed, teacher_epochs, teacher_memory, order
             )
@@ -189,6 +193,8 @@ class Comparison:
             modules = {TEACHER: module_of(teacher, teacher_state), "student": module_of(student)}
             teacher_outputs = _outputs(TEACHER, networks, batch.inputs, train=False)
             student_outputs = _outputs("student", networks, batch.inputs, train=True)
+            check_classes(TEACHER, teacher_outputs, data)
+            check_classes("student", student_outputs, data)
             example = Batch(batch.inputs, batch.targets | teacher_outputs)
             task = Task(
                 teacher=networks[TEACHER],
@@ -327,7 +333,8 @@ def compare(
     """Compare methods, and return what was measured: see `Comparison` for the arguments, and
     `Comparison.run` for `folder`, in which a run is kept and gone on with.
 
-    A method that failed stands in the results' `failed`, and `complete` is False. Raises
+    A method that failed stands in the results' `failed`, and `complete` is False. What could not be
+    written into the folder, as where a disk is full, is told by a RuntimeWarning each. Raises
     ValueError, before any work, for what makes no sense, and FloatingPointError where the teacher
     diverges.
     """
@@ -359,6 +366,8 @@ def compare(
     )
     for _ in comparison.run(folder, checkpoint_minutes=checkpoint_minutes):
         pass
+    for trouble in comparison.troubles:
+        warnings.warn(f"compare: {trouble}", RuntimeWarning, stacklevel=2)
     return comparison.results
 
 

@@ -115,8 +115,10 @@ def test_answers_tests_of_settings_and_a_pilot_are_read_back(tmp_path):
     assert one.sweep
     settings = [replace(setting, test_accuracy=[0.5, None]) for setting in one.sweep.settings]
     answers = np.random.default_rng(0).random((2, 13)) < 0.5  # which fill no whole bytes
+    results.data = replace(results.data, test=13)
+    curves = one.curves | {"test_accuracy": [answers.mean(1).tolist()]}
     swept_and_tested = replace(one.sweep, settings=settings)
-    results.methods["kd"] = replace(one, sweep=swept_and_tested, answers=answers)
+    results.methods["kd"] = replace(one, curves=curves, sweep=swept_and_tested, answers=answers)
     results.pilot = 2
     results.write(tmp_path)
     again = Results.read(tmp_path)

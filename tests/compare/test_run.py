@@ -1,5 +1,7 @@
 """`compare` as a function: networks and data of one's own, sweeps, divergence, refusals."""
 
+import errno
+import os
 from dataclasses import replace
 from functools import partial
 
@@ -19,7 +21,7 @@ from compare.small_comparisons import (
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from fkd import losses, methods, optim
+from fkd import checkpoint, losses, methods, optim
 from fkd.compare import Comparison, Results
 from fkd.compare.conclusions import differences
 from fkd.data import Data, Resident, Streamed
@@ -363,3 +365,13 @@ def test_without_a_method_that_needs_no_teacher_the_first_is_the_baseline(data):
     term = Term(losses.squared_error, weight=1.0)
     only = {"mine": {"mine": term}, "kd": methods.kd()}
     assert Comparison(Wide, Narrow, only, data).results.baseline == "mine"
+
+
+def test_what_could_not_be_written_is_warned_of(tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(checkpoint, "write", full)
+    with pytest.warns(RuntimeWarning, match=r"^compare: what was measured cannot be written: .*No"):
+        results = small(vectors(), {"ce": methods.ce()}, epochs=1, folder=tmp_path / "run")
+    assert results.complete  # what was measured is there all the same

@@ -1,5 +1,6 @@
 """A comparison's training from its start to its end, as the console tells it."""
 
+import shlex
 import signal
 import time
 from collections.abc import Generator, Sequence
@@ -62,12 +63,13 @@ def tell_end(
     ranks agree."""
     if peak := results.environment.get("peak_memory"):
         console.print(f"Peak memory: {peak:.2f} GiB", highlight=False)
-    console.print(f"Written to {folder}", soft_wrap=True)
+    console.print(f"Written to {folder}", markup=False, soft_wrap=True)
     kinds = {failure.kind for failure in results.failed.values()}
     code = code or (0 if not kinds else 3 if kinds == {"diverged"} else 1)
     if end.signal is not None and end.signal != PIPE:
         name = signal.Signals(end.signal).name
-        text = f"stopped by {name}; to go on: python -m fkd.compare --resume {folder}"
+        again = f"python -m fkd.compare --resume {shlex.quote(str(folder))}"
+        text = f"stopped by {name}; to go on: {again}"
         errors.print(f"compare: {text}", markup=False)
         code = 128 + end.signal
     elif reader_gone(console):

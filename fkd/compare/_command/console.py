@@ -135,7 +135,9 @@ def tell(comparison: Comparison, console: Console) -> None:
     results = comparison.results
     for role, name in results.networks.items():
         count = results.parameters[role]
-        console.print(f"{role.capitalize()} {name}: {count:,} parameters", highlight=False)
+        console.print(
+            f"{role.capitalize()} {name}: {count:,} parameters", markup=False, highlight=False
+        )
     for layer, title in LAYERS.items():
         for role, shapes in results.shapes.items():
             if layer in shapes:
@@ -198,7 +200,7 @@ class Display:
         when = "" if left is None or task.finished else f", {_duration(left)} left"
         when += f", {task.fields['whole']}" if task.fields["whole"] else ""
         self.console.print(
-            f"{task.description}: {task.completed:g} of {task.total:g} steps{when}",
+            f"{task.description}: {task.completed:.0f} of {task.total:.0f} steps{when}",
             markup=False,
             highlight=False,
             soft_wrap=True,

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from torch import nn
+
 from fkd import _check
 from fkd._imported import imported, name_of
 from fkd.compare._setup.task import Build
@@ -71,8 +73,16 @@ def network(flag: str, text: str, classes: int, layers: Mapping[str, str]) -> Bu
     Raises ValueError, which begins with the flag, for a network that is not there.
     """
     try:
-        build = named(text, classes)
+        build = partial(_built, flag, named(text, classes))
         return features(build, layers) if layers else build
+    except ValueError as error:
+        raise ValueError(error if str(error).startswith(flag) else f"{flag}: {error}") from error
+
+
+def _built(flag: str, build: Build) -> nn.Module:
+    """The network; raises ValueError, which begins with the flag, where what builds it does."""
+    try:
+        return build()
     except ValueError as error:
         raise ValueError(f"{flag}: {error}") from error
 

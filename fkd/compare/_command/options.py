@@ -12,6 +12,7 @@ from fkd.compare._command.named import check_network, method_name
 from fkd.compare._command.parser import early, parser, read
 from fkd.compare._command.paths import file_to_read, folder_to_make, folder_to_read, path_of
 from fkd.compare._command.resume import in_json, resumed
+from fkd.compare._command.unused import check_unused
 from fkd.compare._command.words import (
     parse_layers,
     parse_names,
@@ -331,7 +332,14 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
     else:
         raw = in_json(read(parser(recipe), given))
         del raw["resume"]
-    return _config(raw, None if folder is None else Path(folder).expanduser())
+    try:
+        config = _config(raw, None if folder is None else Path(folder).expanduser())
+    except ValueError as error:
+        if recipe is None:
+            raise
+        raise ValueError(f"{error} (--recipe {recipe} gives what no option here does)") from error
+    check_unused(raw, in_json(vars(parser(raw["recipe"]).parse_args([]))))
+    return config
 
 
 def _config(raw: dict[str, Any], folder: Path | None) -> Config:

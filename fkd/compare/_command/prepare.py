@@ -1,10 +1,12 @@
 """From options to a comparison that is ready to run, and to the folder that it is kept in."""
 
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
 from rich.console import Console
+from torch import Tensor
 
 from fkd import checkpoint
 from fkd._imported import imported
@@ -15,9 +17,10 @@ from fkd.compare._command.options import Config
 from fkd.compare._command.parser import BASELINE
 from fkd.compare._command.resume import differences, kept_options
 from fkd.compare._setup.estimate import check_data
+from fkd.compare._setup.reading import example_batch
 from fkd.compare.environment import may_restart, new_folder
 from fkd.compare.run import TEACHER_SEED, Comparison
-from fkd.data import Data, augmentations, built, datasets
+from fkd.data import Data, Mix, Resident, Source, Transform, augmentations, built, datasets
 from fkd.distributed import Mesh
 
 
@@ -46,10 +49,12 @@ def prepare(
         try:
             state = checkpoint.load(config.teacher_file, like=teacher().state_dict())
         except ValueError as error:
-            raise ValueError(f"--teacher: {error}") from error
-    augment, mix = None, None
-    if config.augment:
-        augment, mix = augmentations.named(config.augment, config.image_size, classes)
+            raise ValueError(
+                f"--teacher: {error}\nit must be the state of --teacher-model "
+                f"{config.teacher_model} for {classes} classes"
+            ) from error
+    side = config.image_size if config.data is None else None
+    augment, mix = augmented(config.augment, side, data)
     training = config.training
     with console.status("preparing"):
         comparison = Comparison(
@@ -83,6 +88,31 @@ def prepare(
     words = {"lr": results.config["lr"], "training": training.title(config.set)}
     results.config |= config.asked | words
     return comparison
+
+
+def augmented(
+    names: Sequence[str], side: int | None, data: Data
+) -> tuple[Transform, Mix | None] | tuple[None, None]:
+    """The augmentation and the mix of those names, for images of so many pixels a side: by default
+    as many as the data's have.
+
+    Raises ValueError where examples are no images.
+    """
+    if not names:
+        return None, None
+    return augmentations.named(names, side or _side(data.train), len(data.classes))
+
+
+def _side(source: Source) -> int:
+    """The side of a source's images, the shorter one, as an augmentation sees them."""
+    inputs = source.inputs if isinstance(source, Resident) else example_batch(source).inputs
+    if not isinstance(inputs, Tensor) or inputs.ndim != 4:
+        shape = tuple(inputs.shape[1:]) if isinstance(inputs, Tensor) else type(inputs).__name__
+        raise ValueError(
+            f"--augment: it takes images [channels, height, width], but an example is {shape}; "
+            "leave it out, and let the data's own sources augment"
+        )
+    return min(inputs.shape[-2:])
 
 
 def _read(config: Config) -> Data:

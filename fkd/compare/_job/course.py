@@ -13,6 +13,7 @@ from fkd.compare._job.forecast import Pace, left_of
 from fkd.compare._job.record import Exam, Record, answers_of, marks_of, timed
 from fkd.compare._job.rounds import Rounds
 from fkd.compare._job.standing import Saved, Standing
+from fkd.compare._setup.asked import TEACHER
 from fkd.compare._setup.task import Candidates, Task, teacher_candidates
 from fkd.compare.environment import peak_memory
 from fkd.compare.failure import Failure, RankError, failure_of
@@ -23,8 +24,6 @@ from fkd.ensemble import Seed, member, part
 from fkd.methods import Context
 from fkd.teachers import Teacher, cached, module_of
 from fkd.train import Students, train
-
-TEACHER = "teacher"
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from fkd.distributed import Mesh
 from fkd.ensemble import Order, Seed, Seeds, check_order
 from fkd.execution import PRECISIONS, Plan
 from fkd.methods import Method
-from fkd.model import Model
+from fkd.model import Model, Tensors
 from fkd.optim import Optimizer
 from fkd.schedules import Schedule
 
@@ -45,12 +45,23 @@ def check_kinds(
     for name, method in methods.items():
         _check.mapping("methods", **{name: method})
     _check.kind("data", Data, data=data)
+    if len(data.classes) == 1:
+        raise ValueError(
+            f"data: there is one class, {data.classes[0]!r:.100}, so that every answer is right; "
+            "give two or more"
+        )
     numbers = {} if numbers is None else numbers
     _check.mapping("numbers", numbers=numbers)
     for name, value in numbers.items():
         _check.plain("numbers", **{name: value})
     sweep = {} if sweep is None else sweep
     _check.mapping("sweep", sweep=sweep)
+    for name in numbers:
+        if name in sweep:
+            raise ValueError(
+                f"numbers: {name!r} is swept as well, by which this value would count for nothing; "
+                "give it to one of them"
+            )
     for name, values in sweep.items():
         _check.sequence("sweep", **{name: values})
         for value in values:
@@ -76,8 +87,10 @@ def check_kinds(
             _check.kind(name, wanted, **{name: value})
 
 
+TEACHER = "teacher"  # what the teacher's own training goes by
 SEEDS = 2**32  # numpy's generator takes 32 bits, so a greater seed would be a smaller one again
 LONGEST = 100  # signs of a method's name
+BYTES = 200  # in UTF-8, for a file's name takes 255, and some are of the file itself
 # What a method's students are measured by, beside each term's own mean.
 METRICS = (
     "seed",
@@ -122,6 +135,13 @@ def check_names(name: str, method: Method) -> None:
         )
     if set(name) & set("/\\"):
         raise ValueError(f"methods: {name!r} must be another name: files are named after it")
+    if len(name.encode()) > BYTES:
+        raise ValueError(
+            f"methods: {name!r} must be a shorter name, for files are named after it: it takes "
+            f"{len(name.encode())} bytes in UTF-8, and may take {BYTES}"
+        )
+    if name == TEACHER:
+        raise ValueError(f"methods: {name!r} must be another name: the teacher goes by it")
     for part in (name, *method):
         if part in METRICS:
             raise ValueError(f"methods: {part!r} must be another name: it is a metric's")
@@ -181,6 +201,16 @@ def resolution_of(
             f"{SEEDS}; give fewer, or lower seeds"
         )
     return Resolution(points, max_seeds)
+
+
+def check_classes(role: str, outputs: Tensors, data: Data) -> None:
+    """Refuse a network with fewer logits than there are classes, for it can never name the last."""
+    logits = outputs.get("logits")
+    if logits is not None and logits.ndim > 1 and logits.shape[-1] < len(data.classes):
+        raise ValueError(
+            f"{role}: its logits are of {logits.shape[-1]} classes, but the data has "
+            f"{len(data.classes)}; build it for as many"
+        )
 
 
 def check_precision(precision: str, device: torch.device) -> None:

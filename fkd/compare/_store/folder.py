@@ -132,7 +132,10 @@ class RunFolder:
                 "options": options,
                 "identity": identity,
             }
-            self._write("run.json", json.dumps(entry, indent=1) + "\n")
+            try:
+                self._write("run.json", json.dumps(entry, indent=1) + "\n")
+            except OSError as error:  # a full disk
+                raise ValueError(f"folder: {self.path} cannot be written: {error}") from error
             return []
         if differing := differences(began["identity"], identity):
             raise ValueError(
@@ -140,7 +143,13 @@ class RunFolder:
                 "same, or give another folder"
             )
         checkpoint.remove_left_overs(self.path)
+        then, code = began["identity"].get("code", {}), identity.get("code", {})
         return [
+            f"The code of {name} has changed since the run began: what was trained before is of "
+            "the old code, and what is trained now is of the new"
+            for name in then
+            if then[name] != code.get(name)
+        ] + [
             f"It began with {name} {began['environment'].get(name)} and goes on with {now[name]}: "
             "its results may not be those of one go"
             for name in TOLD

@@ -7,9 +7,13 @@ from torch import Tensor
 
 from fkd._digest import digest
 from fkd.compare._setup.task import Task
+from fkd.compare._store.described import described
+from fkd.compare._store.own_code import own_code
+from fkd.data import Source
 
-# On these no result depends, but for rounding on the last.
-FREE = ("config.output", "config.root", "config.data_ranks")
+# On the first three no result depends, but for rounding on the third. Code may do the same after a
+# change, so that a run goes on, and is told.
+FREE = ("config.output", "config.root", "config.data_ranks", "code")
 # What differs is told in these words where the two values say nothing to a person.
 WORDS = {
     "data.train": "the training examples",
@@ -22,21 +26,27 @@ WORDS = {
 def identity(
     task: Task, config: Mapping[str, Any], teacher: Mapping[str, Tensor] | None
 ) -> dict[str, Any]:
-    """All that the results of a run depend on, but for the machine and the code.
+    """All that the results of a run depend on, but for the machine and the versions.
 
     `config` is what was asked in numbers and words, `teacher` the state_dict that was given. Of a
-    function without a name of its own, as a schedule that is a lambda, nothing can be told.
+    function that stands in a module its name counts, and of one without a name of its own, as a
+    schedule that is a lambda, its code.
     """
     sources = {"train": task.data.train, "test": task.data.test, "validation": task.validation}
     optimizer = task.recipe.optimizer
     return {
         "config": dict(config),
-        "methods": {name: _told(method) for name, method in task.methods.items()},
-        "optimizer": _told(optimizer) or dict(optimizer.hyper),
-        "schedules": {name: _told(one) for name, one in task.recipe.schedules.items()},
-        "networks": {"teacher": _told(task.teacher.model), "student": _told(task.student.model)},
+        "methods": {name: described(method) for name, method in task.methods.items()},
+        "optimizer": described(optimizer),
+        "schedules": {name: described(one) for name, one in task.recipe.schedules.items()},
+        "networks": {
+            "teacher": described(task.teacher.model),
+            "student": described(task.student.model),
+        },
         "data": {name: source.digest() for name, source in sources.items() if source is not None},
+        "read": {name: _reading(source) for name, source in sources.items() if source is not None},
         "teacher": None if teacher is None else digest(dict(teacher)).hex(),
+        "code": own_code(task),
     }
 
 
@@ -62,11 +72,10 @@ def differences(then: Any, now: Any, name: str = "") -> list[str]:
     return [f"{name} was {then!r:.100}, and is {now!r:.100}"]
 
 
-def _told(value: Any) -> str | None:
-    try:
-        return digest(value).hex()
-    except ValueError:
-        return None
+def _reading(source: Source) -> dict[str, Any]:
+    """What is done to a source's examples when they are read, which its digest leaves out."""
+    done = {name: getattr(source, name, None) for name in ("augment", "transform", "mix")}
+    return {name: described(function) for name, function in done.items()}
 
 
 def _is_digest(value: Any) -> bool:

@@ -78,7 +78,6 @@ def test_the_defaults():
 def test_every_flag_is_read():
     flags = {
         "--dataset": "cifar10",
-        "--data": "mine:build",
         "--root": "images",
         "--image-size": "64",
         "--channels": "1",
@@ -94,7 +93,7 @@ def test_every_flag_is_read():
         "--teacher-layer": "hidden=norm",
         "--teacher-memory": "0.5",
         "--methods": "ce kd",
-        "--set": "kd.weight=0.9 lr=0.1",
+        "--set": "kd.weight=0.9 momentum=0.1",
         "--seeds": "3,5",
         "--resolution": "0.5",
         "--max-seeds": "32",
@@ -125,7 +124,7 @@ def test_every_flag_is_read():
     config = options.parse([*words, "--nesterov"])
     assert config == options.Config(
         dataset="cifar10",
-        data="mine:build",
+        data=None,
         root="images",
         image_size=64,
         channels=1,
@@ -142,7 +141,7 @@ def test_every_flag_is_read():
         teacher_layer={"hidden": "norm"},
         teacher_memory=0.5,
         methods=("ce", "kd"),
-        set={"kd.weight": 0.9, "lr": 0.1},
+        set={"kd.weight": 0.9, "momentum": 0.1},
         recipe=None,
         seeds=(3, 5),
         resolution=0.5,
@@ -173,6 +172,7 @@ def test_every_flag_is_read():
     )
     assert config.plan == Plan(layout="vmap", chunk=4, compile="step", graph=2)
     assert config.torch_device == torch.device("cpu")
+    assert options.parse(["--data", "mine:build"]).data == "mine:build"
 
 
 def test_a_recipe_is_one_word_and_options_beside_it_count():
@@ -181,6 +181,11 @@ def test_a_recipe_is_one_word_and_options_beside_it_count():
     assert config.optimizer == "sgd" and config.weight_decay == 5e-4
     assert config.schedule == "steps" and config.augment == ("crop", "flip")
     assert options.parse(["--recipe", "crd"]).epochs == 240
+
+
+def test_an_option_that_the_recipe_gave_is_told_to_be_its_own():
+    with pytest.raises(ValueError, match=r"^--momentum: .*\(--recipe crd gives what no option her"):
+        options.parse(["--recipe", "crd", "--optimizer", "adam"])
 
 
 @pytest.mark.parametrize(

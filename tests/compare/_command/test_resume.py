@@ -40,7 +40,7 @@ def elsewhere(tmp_path, monkeypatch) -> Path:
         ["--recipe", "crd", "--epochs", "60"],
         ["--mean", "0.1,0.2,0.3", "--std", "1,2,3", "--optimizer", "sgd", "--momentum", "0.9"],
         ["--nesterov", "--optimizer", "sgd", "--momentum", "0.9", "--no-compile"],
-        ["--methods", "all", "--layer", "a=b", "c=d", "--validation", "0.3"],
+        ["--methods", "all", "--layer", "a=b", "c=d", "--max-seeds", "9", "--resolution", "1"],
         ["--output", "run"],
     ],
 )

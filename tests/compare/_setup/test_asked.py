@@ -1,10 +1,15 @@
 """What is asked of a comparison: names and seeds."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 from compare.small_comparisons import small, vectors
 
 from fkd import methods
+from fkd.compare._setup.asked import check_classes
+from fkd.data import Data, Resident
 from fkd.methods import Method
 
 
@@ -22,6 +27,11 @@ def test_a_teachers_state_holds_tensors_alone():
         ({"a\\b": methods.ce()}, r"methods: 'a\\\\b' must be another name: files are named"),
         ({"": methods.ce()}, "methods: a name must be text of 1 to 100 signs"),
         ({"x" * 101: methods.ce()}, "methods: a name must be text of 1 to 100 signs"),
+        (
+            {"名" * 67: methods.ce()},
+            "methods: .* it takes 201 bytes in UTF-8, and may",
+        ),
+        ({"teacher": methods.ce()}, "methods: 'teacher' must be another name: the teacher goes"),
         ({"a\0b": methods.ce()}, "methods: a name must be text of 1 to 100 signs"),
         ({"\udcff": methods.ce()}, "methods: a name must be text of 1 to 100 signs"),
         ({3: methods.ce()}, "methods: a key of methods must be a str, but it is 3"),
@@ -86,3 +96,26 @@ def test_the_greatest_seed_is_a_student_of_its_own():
 def test_a_resolution_that_makes_no_sense_is_refused(options, message):
     with pytest.raises(ValueError, match=f"^{message}"):
         small(vectors(), **{"resolution": 0.5} | options)
+
+
+def test_a_number_that_is_swept_too_is_refused():
+    options = {"numbers": {"kd.weight": 0.5}, "sweep": {"kd.weight": [0.1, 1.0]}}
+    with pytest.raises(ValueError, match=r"^numbers: 'kd\.weight' is swept as well"):
+        small(vectors(), **options)
+
+
+def test_data_of_one_class_is_refused():
+    source = vectors().train
+    labels = {"labels": torch.zeros(40, dtype=torch.int64)}
+    one = Resident(source.inputs, labels, batch_size=10)
+    with pytest.raises(ValueError, match=r"^data: there is one class, 'only', so that"):
+        small(Data("mine", ("only",), one, one))
+
+
+def test_a_network_that_cannot_name_every_class_is_refused():
+    data = replace(vectors(), classes=("below", "above", "neither"))
+    with pytest.raises(ValueError, match=r"^teacher: its logits are of 2 classes, but the data"):
+        small(data)
+    with pytest.raises(ValueError, match=r"^student: its logits are of 2 classes, but the data"):
+        check_classes("student", {"logits": torch.zeros(4, 2)}, data)
+    check_classes("student", {"logits": torch.zeros(4, 1000)}, data)

@@ -1,5 +1,7 @@
 """A run's folder: one process at a time writes there, and only a run's folder is taken."""
 
+import errno
+import os
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -7,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks._forked import forked
+from fkd import checkpoint
 from fkd.compare._store.folder import RunFolder, run_in
 
 IDENTITY = {"config": {"epochs": 2, "seeds": (3, 5)}}
@@ -73,6 +76,26 @@ def test_a_folder_of_anything_else_is_not_touched(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
     with pytest.raises(ValueError, match=r"^folder: .*thesis\.tex cannot be written"):
         RunFolder(tmp_path / "thesis.tex", IDENTITY)
+
+
+def test_a_full_disk_is_told_before_any_work(tmp_path, monkeypatch):
+    def full(path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(checkpoint, "whole", full)
+    with pytest.raises(ValueError, match=r"^folder: .*run cannot be written: .*No space left"):
+        RunFolder(tmp_path / "run", IDENTITY)
+    monkeypatch.undo()
+    RunFolder(tmp_path / "run", IDENTITY).close()  # the lock was let go of
+
+
+def test_code_of_the_users_own_that_changed_is_told(tmp_path):
+    one = IDENTITY | {"code": {"mine": 64 * "a", "same": 64 * "b"}}
+    RunFolder(tmp_path, one).close()
+    again = RunFolder(tmp_path, one | {"code": {"mine": 64 * "c", "same": 64 * "b"}})
+    again.close()
+    [told] = again.notes
+    assert told.startswith("The code of mine has changed since the run began")
 
 
 def test_what_a_kill_left_of_the_beginning_is_no_run(tmp_path):

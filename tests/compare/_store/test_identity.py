@@ -10,6 +10,7 @@ from compare.small_comparisons import ALL, EAGER, Narrow, Wide, trained_elsewher
 from fkd import methods, optim
 from fkd.compare import Comparison
 from fkd.compare._store.identity import differences, identity
+from fkd.methods import Term
 
 
 def identity_of(data=None, teacher=None, **options):
@@ -38,6 +39,19 @@ def other_vectors(split: str):
     return data
 
 
+def shifted(x, key):
+    return x + 1
+
+
+def read_otherwise(split: str):
+    data = vectors()
+    return replace(data, **{split: replace(getattr(data, split), transform=shifted)})
+
+
+def in_place(weight: float):
+    return ALL | {"own": {"x": Term(lambda student, teacher: student - teacher, weight=weight)}}
+
+
 class Narrower(Narrow):
     def __init__(self):
         super().__init__()
@@ -51,12 +65,30 @@ class Narrower(Narrow):
         ({"narrow": Narrower}, ["networks.student is another"]),
         ({"data": other_vectors("train")}, ["the training examples are others"]),
         ({"data": other_vectors("test")}, ["the test examples are others"]),
+        ({"data": read_otherwise("train")}, ["read.train.transform is another"]),
+        ({"data": read_otherwise("test")}, ["read.test.transform is another"]),
+        ({"augment": shifted}, ["read.train.augment is another"]),
     ],
 )
 def test_each_difference_is_told(changed, told):
     found = differences(identity_of(), identity_of(**changed))
     assert set(told) <= set(found)
     assert differences(identity_of(**changed), identity_of(**changed)) == []
+
+
+def test_what_changes_beside_a_lambda_is_told():
+    def of(weight, rate):
+        schedules = {"lr": rate}
+        return identity_of(methods=in_place(weight), schedules=schedules)
+
+    def half(step):
+        return 0.5 + 0.0 * step
+
+    one = of(0.1, half)
+    assert differences(one, of(0.1, half)) == []
+    assert differences(one, of(0.9, half)) == ["methods.own.x.weight is another"]
+    other = of(0.1, lambda step: 0.9 + 0.0 * step)
+    assert "schedules.lr.code is another" in differences(one, other)
 
 
 def test_a_teacher_of_other_parameters_is_another():

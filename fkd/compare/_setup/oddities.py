@@ -1,0 +1,72 @@
+"""What is odd about data, and what a user should know of it before anything is trained."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from fkd.data import Data, Resident
+
+FEW = 5  # names that are told
+ROWS = 4096  # examples that are looked at together, for what is said of each number takes memory
+
+
+def oddities(data: Data) -> list[str]:
+    """Each in a line. Of what is read from files nothing is said, for that would read all of it."""
+    return [*_of_inputs(data), *_of_labels(data), *_of_both(data)]
+
+
+def _of_inputs(data: Data) -> Iterator[str]:
+    for split, source in _held(data):
+        bad = torch.zeros(source.examples, dtype=torch.bool, device=source.device)
+        for leaf in tree_leaves(source.inputs):
+            if leaf.is_floating_point():
+                bad |= torch.cat([_bad(part) for part in leaf.split(ROWS)])
+        if bad.any():
+            yield (
+                f"{_counted(bad)} of the {split} examples, the first of them number "
+                f"{int(bad.int().argmax())}, hold infinite numbers or NaN in their inputs"
+            )
+
+
+def _bad(rows: Tensor) -> Tensor:
+    """Which rows hold a number that is none."""
+    return ~rows.reshape(len(rows), -1).isfinite().all(1)
+
+
+def _of_labels(data: Data) -> Iterator[str]:
+    """A class that has no example counts for nothing in an accuracy, or is never learnt."""
+    for split, source in _held(data):
+        labels = source.targets.get("labels")
+        if not isinstance(labels, Tensor) or labels.ndim > 1 or labels.is_floating_point():
+            continue
+        counts = torch.bincount(labels, minlength=len(data.classes)).tolist()
+        none = [name for name, count in zip(data.classes, counts, strict=False) if not count]
+        if none:
+            more = f" and {len(none) - FEW} more" if len(none) > FEW else ""
+            yield f"There is no {split} example of class {', '.join(none[:FEW])}{more}"
+
+
+def _of_both(data: Data) -> Iterator[str]:
+    train, test = data.train, data.test
+    if isinstance(train, Resident) and isinstance(test, Resident) and _same(train, test):
+        yield (
+            "The test examples are the training examples: what is measured is how well these are "
+            "remembered"
+        )
+
+
+def _same(train: Resident, test: Resident) -> bool:
+    pairs = zip(tree_leaves(train.inputs), tree_leaves(test.inputs), strict=False)
+    return train.examples == test.examples and all(torch.equal(one, two) for one, two in pairs)
+
+
+def _held(data: Data) -> list[tuple[str, Any]]:
+    each = (("training", data.train), ("test", data.test))
+    return [(split, source) for split, source in each if isinstance(source, Resident)]
+
+
+def _counted(where: Tensor) -> str:
+    return f"{int(where.sum()):,}"
