@@ -5,7 +5,6 @@ import os
 from pathlib import Path
 
 import torch
-from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
 from fkd import execution
 from fkd.data import datasets
@@ -24,8 +23,7 @@ def keep_compiled() -> None:
     own: what was compiled under others is taken from a common one without a word, and gives wrong
     numbers.
     """
-    # once parts of torch are imported, the variable holds torch's own default
-    if os.environ.get("TORCHINDUCTOR_CACHE_DIR") not in (None, default_cache_dir()):
+    if _is_asked_for():
         return
     capability = torch.backends.cpu.get_cpu_capability().lower()
     kind = f"{capability}-{torch.get_num_threads()}-{_version()}"
@@ -36,6 +34,16 @@ def keep_compiled() -> None:
         return
     if os.access(folder, os.W_OK):
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
+
+
+def _is_asked_for() -> bool:
+    """Whether the user set where; once its compiler is imported, torch has set its own default."""
+    folder = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
+    if folder is None:
+        return False
+    from torch._inductor.runtime.cache_dir_utils import default_cache_dir  # late: it takes a second
+
+    return folder != default_cache_dir()
 
 
 def _version() -> str:
