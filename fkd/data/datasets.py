@@ -219,10 +219,15 @@ def folder(root: Path | None, form: Form) -> Data[Any]:
     return Data(name, images["train"].classes, **sources, notes=notes)
 
 
-def _torchvision(name: str, called: str, root: Path | None, form: Form) -> Data[Resident]:
+def _of_torchvision(name: str, called: str, root: Path | None, form: Form) -> Data[Resident]:
     from torchvision import datasets  # late, for it takes a second
 
-    kind = getattr(datasets, called)
+    return _torchvision(name, getattr(datasets, called), root, form)
+
+
+def _torchvision(
+    name: str, kind: Callable[..., Any], root: Path | None, form: Form
+) -> Data[Resident]:
     root = root or cache_dir() / "torchvision"
     try:
         train, test = (kind(str(root), train=train, download=True) for train in (True, False))
@@ -232,7 +237,7 @@ def _torchvision(name: str, called: str, root: Path | None, form: Form) -> Data[
         raise ValueError(
             f"{name} could not be downloaded into {root}: {error}. Without a network, fetch it "
             f"elsewhere from {source} and put the files there as torchvision does (its data set "
-            f"{called}), or give the folder that holds them as root=; the data set 'digits' "
+            f"{kind.__name__}), or give the folder that holds them as root=; the data set 'digits' "
             "needs no download"
         ) from error
     splits = {"train": _tensors(train), "test": _tensors(test)}
@@ -261,8 +266,8 @@ def _held(
 
 DATASETS: dict[str, Callable[[Path | None, Form], Data[Any]]] = {
     "digits": digits,
-    "cifar10": partial(_torchvision, "cifar10", "CIFAR10"),
-    "cifar100": partial(_torchvision, "cifar100", "CIFAR100"),
-    "fashion-mnist": partial(_torchvision, "fashion-mnist", "FashionMNIST"),
+    "cifar10": partial(_of_torchvision, "cifar10", "CIFAR10"),
+    "cifar100": partial(_of_torchvision, "cifar100", "CIFAR100"),
+    "fashion-mnist": partial(_of_torchvision, "fashion-mnist", "FashionMNIST"),
     "folder": folder,
 }

@@ -230,7 +230,9 @@ def test_the_sentence():
         "below ce, between 2.7 and 3.3; alike cannot be told from ce by 6 seeds; above alone is "
         "the best."
     )
-    both = of(ce=BASE, above=ABOVE, more=ABOVE + 0.01)
+    # a difference that is the same at all seeds would tell nothing of the best
+    more = ABOVE + np.array([0.0101, 0.0099, 0.0101, 0.0099, 0.0101, 0.0099])
+    both = of(ce=BASE, above=ABOVE, more=more)
     assert conclusions.sentence(both) == (
         "more is 3.4 points above ce, between 3.1 and 3.7 simultaneously, and above 2.4 (2.1 to "
         "2.7); more alone is the best."

@@ -9,9 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from torchvision.datasets import ImageFolder
+from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from fkd.data import _tree
-from fkd.data._tree import Tree, check_folder, listed, shown, tree
+from fkd.data._tree import EXTENSIONS, Tree, check_folder, listed, shown, tree
+
+
+def test_images_go_by_the_names_that_torchvision_knows_and_gifs():
+    assert (*IMG_EXTENSIONS, ".gif") == EXTENSIONS
 
 
 def touch(path: Path) -> None:

@@ -121,6 +121,19 @@ def test_equal_methods_are_all_among_the_best():
     assert result.among.all() and (result.p == 1).all()
 
 
+def test_a_difference_that_is_the_same_at_all_seeds_tells_nothing_of_the_best():
+    # as `against_baseline` has it: 8 seeds that each say exactly a half more
+    scores = np.stack([np.full(8, 0.5), np.full(8, 1.0)])
+    assert best_set(scores).among.all() and (best_set(scores).p == 1).all()
+    assert against_baseline(scores[1:] - scores[:1]).p.tolist() == [1.0]
+    noise = np.array([0.0, 0.1, 0.0, 0.1, 0.1, 0.0, 0.0, 0.1])
+    assert best_set(np.stack([scores[0], scores[1], 2 + noise])).among.tolist() == [
+        False,
+        False,
+        True,
+    ]
+
+
 @pytest.mark.plain
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match=r"best_set: scores must be .* at least 2 methods"):

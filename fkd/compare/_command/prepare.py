@@ -53,8 +53,7 @@ def prepare(
                 f"--teacher: {error}\nit must be the state of --teacher-model "
                 f"{config.teacher_model} for {classes} classes"
             ) from error
-    side = config.image_size if config.data is None else None
-    augment, mix = augmented(config.augment, side, data)
+    augment, mix = augmented(config.augment, data)
     training = config.training
     with console.status("preparing"):
         comparison = Comparison(
@@ -90,17 +89,14 @@ def prepare(
     return comparison
 
 
-def augmented(
-    names: Sequence[str], side: int | None, data: Data
-) -> tuple[Transform, Mix | None] | tuple[None, None]:
-    """The augmentation and the mix of those names, for images of so many pixels a side: by default
-    as many as the data's have.
+def augmented(names: Sequence[str], data: Data) -> tuple[Transform, Mix | None] | tuple[None, None]:
+    """The augmentation and the mix of those names, for images of the data's size.
 
     Raises ValueError where examples are no images.
     """
     if not names:
         return None, None
-    return augmentations.named(names, side or _side(data.train), len(data.classes))
+    return augmentations.named(names, _side(data.train), len(data.classes))
 
 
 def _side(source: Source) -> int:

@@ -12,19 +12,17 @@ def of(inputs: torch.Tensor) -> Data:
     return Data("mine", ("even", "odd"), source, source)
 
 
-def test_images_of_ones_own_have_their_own_side():
-    augment, mix = augmented(("crop", "mixup"), None, of(torch.zeros(4, 3, 64, 48)))
+def test_an_augmentation_sees_images_of_the_side_that_they_are_held_at():
+    augment, mix = augmented(("crop", "mixup"), of(torch.zeros(4, 3, 64, 48)))
     assert augment == chain(Crop(padding=6)) and mix == MixUp(2)
-    augment, _ = augmented(("crop",), 32, of(torch.zeros(4, 3, 64, 48)))
-    assert augment == chain(Crop(padding=4))
 
 
 def test_what_are_no_images_are_refused():
     with pytest.raises(
         ValueError, match=r"^--augment: it takes images .*, but an example is \(5,\)"
     ):
-        augmented(("flip",), None, of(torch.zeros(4, 5)))
+        augmented(("flip",), of(torch.zeros(4, 5)))
 
 
 def test_nothing_is_augmented_where_nobody_asks():
-    assert augmented((), None, of(torch.zeros(4, 5))) == (None, None)
+    assert augmented((), of(torch.zeros(4, 5))) == (None, None)
