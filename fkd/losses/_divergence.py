@@ -63,7 +63,7 @@ def skewed_reverse_kl_divergence(
     is True where a position counts. It is `skewed_kl_divergence` with the sides exchanged: not
     negative, at most −T² log λ, where `reverse_kl_divergence` is infinite too, and zero with a zero
     gradient where the logits agree up to a constant. As λ → 0 it becomes `reverse_kl_divergence`.
-    Raises ValueError for shapes that differ, dtypes, λ or T out of range. Memory: 9 × logits.
+    Raises ValueError for shapes that differ, dtypes, λ or T out of range. Memory: 11 × logits.
 
     Ko et al., "DistiLLM: Towards Streamlined Distillation for Large Language Models" (2024), the
     skew reverse KL divergence, there at λ = 0.1 and T = 1.

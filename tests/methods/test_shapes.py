@@ -42,6 +42,7 @@ REFUSED = {
     "hint": NO_FORM,
     "ickd": NO_MAP,
     "info-nce": set(),
+    "mgd": NO_MAP,
     "nst": NO_MAP,
     "ofd": NO_FORM,
     "pkd": NO_FORM,
