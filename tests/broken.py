@@ -58,7 +58,7 @@ STRANGERS: dict[str, st.SearchStrategy[Any]] = {
     "whole": st.integers(-(2**70), 2**70),
     "real": st.floats(),
     "complex": st.just(1j),
-    "word": st.text(max_size=3),
+    "word": st.text(max_size=2),
     "bytes": st.binary(max_size=3),
     "list": st.lists(st.none() | st.just("x"), max_size=2),
     "dict": st.dictionaries(st.integers(0, 3), st.none(), max_size=2),

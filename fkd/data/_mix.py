@@ -166,21 +166,23 @@ class OneOf:
 
 def _check_alike(number: int, first: Any, other: Any) -> None:
     """Raise where one mix returns another form than the first: `where` would broadcast it."""
-    forms, others = (
-        {name: (x.dtype, tuple(x.shape)) for name, x in named_leaves(*results).items()}
-        for results in (first, other)
+    if _forms(tree_leaves(first)) == _forms(tree_leaves(other)):
+        return
+    one, two = named_leaves(*first), named_leaves(*other)
+    name = next(x for x in {**one, **two} if _form(one.get(x)) != _form(two.get(x)))
+    raise ValueError(
+        f"OneOf: all mixes must return tensors of the same form, but {name} is "
+        f"{_form(one.get(name))} of the first and {_form(two.get(name))} of mix {number}; let each "
+        "return the same targets, and labels as probabilities"
     )
-    if forms != others:
-        name = next(name for name in {**forms, **others} if forms.get(name) != others.get(name))
-        raise ValueError(
-            f"OneOf: all mixes must return tensors of the same form, but {name} is "
-            f"{_form(forms.get(name))} of the first and {_form(others.get(name))} of mix {number}; "
-            "let each return the same targets, and labels as probabilities"
-        )
 
 
-def _form(form: tuple[torch.dtype, tuple[int, ...]] | None) -> str:
-    return "none" if form is None else f"{form[0]} {form[1]}"
+def _forms(leaves: list[Tensor]) -> list[tuple[torch.dtype, tuple[int, ...]]]:
+    return [(leaf.dtype, tuple(leaf.shape)) for leaf in leaves]
+
+
+def _form(leaf: Tensor | None) -> str:
+    return "none" if leaf is None else f"{leaf.dtype} {tuple(leaf.shape)}"
 
 
 def beta(draw: Stream, alpha: float) -> Float[Tensor, ""]:
