@@ -1,4 +1,5 @@
-"""What independent oracles share: gradients of a NumPy formula, without derivatives of ours."""
+"""What independent oracles share: logits, their softmax in NumPy, and gradients of a NumPy formula
+without derivatives of ours."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,3 +18,21 @@ def differences(f: Callable[[np.ndarray], Any], x: np.ndarray | Tensor) -> Tenso
         up[i], down[i] = x[i] + 1e-6, x[i] - 1e-6
         slopes[i] = np.sum(f(up) - f(down)) / 2e-6
     return torch.from_numpy(slopes)
+
+
+def logit_pair() -> tuple[Tensor, Tensor]:
+    """A student's and a teacher's logits, of seven examples and five classes."""
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = 3 * torch.randn(2, 7, 5, generator=generator, dtype=torch.float64)
+    return student, teacher
+
+
+def softmax(x: np.ndarray) -> np.ndarray:
+    """Along the last axis."""
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def kl(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """Σ p log(p / q) along the last axis, of probabilities above zero."""
+    return (p * np.log(p / q)).sum(-1)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from oracles import differences
+from oracles import differences, kl, logit_pair, softmax
 
 from fkd import losses
 from fkd.testing import Case, strategies
@@ -33,28 +33,13 @@ CASES = {
 }
 
 
-def _pair() -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    student, teacher = 3 * torch.randn(2, 7, 5, generator=generator, dtype=torch.float64)
-    return student, teacher
-
-
-def _softmax(x: np.ndarray) -> np.ndarray:
-    e = np.exp(x - x.max(-1, keepdims=True))
-    return e / e.sum(-1, keepdims=True)
-
-
-def _kl(p: np.ndarray, q: np.ndarray) -> np.ndarray:
-    return (p * np.log(p / q)).sum(-1)
-
-
 def _skewed(s, t, temperature=1.0, skew=0.1):
-    q, p = _softmax(s / temperature), _softmax(t / temperature)
-    return temperature**2 * _kl(p, skew * p + (1 - skew) * q)
+    q, p = softmax(s / temperature), softmax(t / temperature)
+    return temperature**2 * kl(p, skew * p + (1 - skew) * q)
 
 
 def _alpha_beta(s, t, temperature=1.0, alpha=0.2, beta=0.7):
-    q, p = _softmax(s / temperature), _softmax(t / temperature)
+    q, p = softmax(s / temperature), softmax(t / temperature)
     both = alpha + beta
     terms = alpha * p**both + beta * q**both - both * p**alpha * q**beta
     return terms.sum(-1) / (alpha * beta * both)
@@ -70,7 +55,7 @@ FORMULAS: dict[str, Callable[..., np.ndarray]] = {
 @pytest.mark.parametrize("temperature", [0.5, 1, 3.0])
 @pytest.mark.parametrize("name", FORMULAS)
 def test_a_divergence_and_its_gradients_are_numpys(name, temperature):
-    student, teacher = _pair()
+    student, teacher = logit_pair()
 
     def loss(s, t):
         return getattr(losses, name)(s, t, temperature=temperature)
@@ -90,14 +75,14 @@ def test_a_divergence_and_its_gradients_are_numpys(name, temperature):
 
 @pytest.mark.parametrize("skew", [0.3, 0.9])
 def test_another_skew_is_numpys(skew):
-    student, teacher = _pair()
+    student, teacher = logit_pair()
     expected = torch.from_numpy(_skewed(student.numpy(), teacher.numpy(), 2.0, skew))
     actual = losses.skewed_kl_divergence(student, teacher, skew=skew, temperature=2.0)
     torch.testing.assert_close(actual, expected)
 
 
 def test_a_skew_of_nothing_is_kl_and_its_reverse():
-    student, teacher = _pair()
+    student, teacher = logit_pair()
     for skewed, whole in (
         (losses.skewed_kl_divergence, losses.kl_divergence),
         (losses.skewed_reverse_kl_divergence, losses.reverse_kl_divergence),
@@ -112,12 +97,12 @@ def test_a_skewed_divergence_is_at_most_what_its_docstring_says(name):
     student, teacher = torch.tensor([[0.0, 1e4]]), torch.tensor([[1e4, 0.0]])
     value = getattr(losses, name)(student, teacher, skew=0.25, temperature=2.0)
     torch.testing.assert_close(value, torch.tensor([4 * math.log(4)]))
-    student, teacher = _pair()
+    student, teacher = logit_pair()
     assert (getattr(losses, name)(student, teacher, skew=0.5) < math.log(2)).all()
 
 
 def test_the_gradient_of_a_skewed_divergence_to_its_skew_is_numpys():
-    student, teacher = _pair()
+    student, teacher = logit_pair()
     slope = torch.func.grad(lambda x: losses.skewed_kl_divergence(student, teacher, skew=x).sum())
     expected = differences(
         lambda x: _skewed(student.numpy(), teacher.numpy(), 1.0, float(x)), np.array(0.3)
@@ -127,7 +112,7 @@ def test_the_gradient_of_a_skewed_divergence_to_its_skew_is_numpys():
 
 def _adaptive(s, t, mass=0.5) -> float:
     """One example, from the paper's description: r of KL, 1 − r of its reverse."""
-    q, p = _softmax(s), _softmax(t)
+    q, p = softmax(s), softmax(t)
     head, total = [], 0.0
     for k in np.argsort(-p):
         total += p[k]
@@ -135,12 +120,12 @@ def _adaptive(s, t, mass=0.5) -> float:
             head.append(k)
     apart = np.abs(p - q)
     share = apart[head].sum() / apart.sum()
-    return share * _kl(p, q) + (1 - share) * _kl(q, p)
+    return share * kl(p, q) + (1 - share) * kl(q, p)
 
 
 @pytest.mark.parametrize("mass", [0.5, 0.95])
 def test_the_adaptive_divergence_is_numpys(mass):
-    student, teacher = _pair()
+    student, teacher = logit_pair()
     rows = zip(student.numpy(), teacher.numpy() / 3, strict=True)
     expected = torch.tensor([_adaptive(*row, mass) for row in rows])
     actual = losses.adaptive_kl_divergence(student, teacher / 3, mass=mass)
@@ -154,8 +139,8 @@ def test_the_adaptive_divergences_gradient_holds_its_share_constant():
     gradient = torch.func.grad(lambda s: losses.adaptive_kl_divergence(s, teacher).sum())(student)
     expected = differences(
         lambda s: (
-            0.5 * _kl(_softmax(teacher.numpy()), _softmax(s))
-            + 0.5 * _kl(_softmax(s), _softmax(teacher.numpy()))
+            0.5 * kl(softmax(teacher.numpy()), softmax(s))
+            + 0.5 * kl(softmax(s), softmax(teacher.numpy()))
         ),
         student,
     )
@@ -175,8 +160,8 @@ def test_equal_classes_of_exactly_the_mass_are_all_in_the_head():
 
 
 LIMITS = [
-    ((1.0, 0.0), lambda p, q: _kl(p, q)),
-    ((0.0, 1.0), lambda p, q: _kl(q, p)),
+    ((1.0, 0.0), lambda p, q: kl(p, q)),
+    ((0.0, 1.0), lambda p, q: kl(q, p)),
     ((0.5, 0.5), lambda p, q: 2 * ((np.sqrt(p) - np.sqrt(q)) ** 2).sum(-1)),
     ((1.0, 1.0), lambda p, q: ((p - q) ** 2).sum(-1) / 2),
 ]
@@ -185,9 +170,9 @@ LIMITS = [
 @pytest.mark.parametrize("near", [0.0, 1e-12, 1e-7])
 @pytest.mark.parametrize(("numbers", "formula"), LIMITS)
 def test_alpha_and_beta_reach_the_divergences_that_they_stand_for_smoothly(numbers, formula, near):
-    student, teacher = _pair()
+    student, teacher = logit_pair()
     alpha, beta = (number + near for number in numbers)
-    expected = torch.from_numpy(formula(_softmax(teacher.numpy()), _softmax(student.numpy())))
+    expected = torch.from_numpy(formula(softmax(teacher.numpy()), softmax(student.numpy())))
     actual = losses.alpha_beta_divergence(student, teacher, alpha=alpha, beta=beta)
     # the slope by alpha and beta is at most some |log q/p|
     torch.testing.assert_close(actual, expected, rtol=100 * near + 1e-12, atol=0)
@@ -195,7 +180,7 @@ def test_alpha_and_beta_reach_the_divergences_that_they_stand_for_smoothly(numbe
 
 @pytest.mark.parametrize("numbers", [(0.2, 0.7), (1.0, 1e-3), (1e-3, 1.0), (1.5, 2.0)])
 def test_the_gradients_of_alpha_and_beta_are_numpys(numbers):
-    student, teacher = _pair()
+    student, teacher = logit_pair()
 
     def loss(alpha, beta):
         return losses.alpha_beta_divergence(student, teacher, alpha=alpha, beta=beta).sum()

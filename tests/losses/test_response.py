@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from oracles import differences
+from oracles import differences, kl, logit_pair, softmax
 from scipy.spatial.distance import jensenshannon
 from torch import Tensor
 
@@ -44,34 +44,19 @@ CASES = {
 }
 
 
-def _pair(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    student, teacher = 3 * torch.randn(2, 7, 5, generator=generator, dtype=torch.float64)
-    return student, teacher
-
-
-def _softmax(x: np.ndarray) -> np.ndarray:
-    e = np.exp(x - x.max(-1, keepdims=True))
-    return e / e.sum(-1, keepdims=True)
-
-
-def _kl(p: np.ndarray, q: np.ndarray) -> np.ndarray:
-    return (p * np.log(p / q)).sum(-1)
-
-
 def _generalised(s, t, temperature, beta=0.5):
-    q, p = _softmax(s / temperature), _softmax(t / temperature)
+    q, p = softmax(s / temperature), softmax(t / temperature)
     m = beta * p + (1 - beta) * q
-    return beta * _kl(p, m) + (1 - beta) * _kl(q, m)
+    return beta * kl(p, m) + (1 - beta) * kl(q, m)
 
 
 FORMULAS: dict[str, Callable[..., np.ndarray]] = {
     "reverse_kl_divergence": lambda s, t, temperature: (
-        temperature**2 * _kl(_softmax(s / temperature), _softmax(t / temperature))
+        temperature**2 * kl(softmax(s / temperature), softmax(t / temperature))
     ),
     "jensen_shannon": _generalised,
     "total_variation": lambda s, t, temperature: (
-        np.abs(_softmax(s / temperature) - _softmax(t / temperature)).sum(-1) / 2
+        np.abs(softmax(s / temperature) - softmax(t / temperature)).sum(-1) / 2
     ),
 }
 
@@ -79,7 +64,7 @@ FORMULAS: dict[str, Callable[..., np.ndarray]] = {
 @pytest.mark.parametrize("temperature", [0.5, 1, 3.0])
 @pytest.mark.parametrize("name", FORMULAS)
 def test_a_divergence_and_its_gradients_are_numpys(name, temperature):
-    student, teacher = _pair()
+    student, teacher = logit_pair()
 
     def loss(s, t):
         return getattr(losses, name)(s, t, temperature=temperature)
@@ -99,7 +84,7 @@ def test_a_divergence_and_its_gradients_are_numpys(name, temperature):
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
 def test_cross_entropy_is_torchs(smoothing):
-    student, _ = _pair()
+    student, _ = logit_pair()
     labels = torch.tensor([0, 1, 2, 3, 4, 0, 1])
     expected = F.cross_entropy(student, labels, label_smoothing=smoothing, reduction="none")
     actual = losses.cross_entropy(student, labels, label_smoothing=smoothing)
@@ -114,7 +99,7 @@ def test_cross_entropy_by_hand():
 
 @pytest.mark.parametrize("temperature", [0.5, 1, 2.0, 10.0])
 def test_kl_divergence_is_torchs(temperature):
-    student, teacher = _pair()
+    student, teacher = logit_pair()
     log_q, log_p = (
         F.log_softmax(student / temperature, -1),
         F.log_softmax(teacher / temperature, -1),
@@ -127,8 +112,8 @@ def test_kl_divergence_is_torchs(temperature):
 
 @pytest.mark.parametrize("temperature", [0.5, 1, 2.0, 10.0])
 def test_soft_cross_entropy_is_numpys(temperature):
-    student, teacher = _pair()
-    q, p = (_softmax(x.numpy() / temperature) for x in (student, teacher))
+    student, teacher = logit_pair()
+    q, p = (softmax(x.numpy() / temperature) for x in (student, teacher))
     expected = torch.from_numpy(-(temperature**2) * (p * np.log(q)).sum(-1))
     torch.testing.assert_close(
         losses.soft_cross_entropy(student, teacher, temperature=temperature), expected
@@ -144,11 +129,11 @@ def test_soft_cross_entropy_by_hand():
 
 @pytest.mark.parametrize("name", ["kl_divergence", "soft_cross_entropy"])
 def test_the_students_gradient_is_t_times_q_minus_p(name):
-    student, teacher = _pair()
+    student, teacher = logit_pair()
     gradient = torch.func.grad(lambda s: getattr(losses, name)(s, teacher, temperature=3.0).sum())(
         student
     )
-    q, p = (_softmax(x.numpy() / 3.0) for x in (student, teacher))
+    q, p = (softmax(x.numpy() / 3.0) for x in (student, teacher))
     torch.testing.assert_close(gradient, torch.from_numpy(3.0 * (q - p)))
 
 
@@ -214,7 +199,7 @@ def test_wrong_axes_and_dtypes_are_refused():
 
 
 def test_the_gradient_of_kl_goes_to_that_of_centred_squared_error_as_t_grows():
-    student, teacher = _pair()
+    student, teacher = logit_pair()
     gradient = torch.func.grad(lambda s: losses.kl_divergence(s, teacher, temperature=1e5).sum())(
         student
     )
@@ -232,7 +217,7 @@ def test_soft_cross_entropy_of_a_class_that_neither_side_has():
 
 
 def test_reverse_kl_is_kl_with_the_sides_exchanged():
-    student, teacher = _pair()
+    student, teacher = logit_pair()
     torch.testing.assert_close(
         losses.reverse_kl_divergence(student, teacher, temperature=3.0),
         losses.kl_divergence(teacher, student, temperature=3.0),
@@ -241,7 +226,7 @@ def test_reverse_kl_is_kl_with_the_sides_exchanged():
 
 @pytest.mark.parametrize("beta", [0.1, 0.7])
 def test_jensen_shannon_of_other_shares_is_numpys(beta):
-    student, teacher = _pair()
+    student, teacher = logit_pair()
     expected = torch.from_numpy(_generalised(student.numpy(), teacher.numpy(), 2.0, beta))
     actual = losses.jensen_shannon(student, teacher, beta=beta, temperature=2.0)
     torch.testing.assert_close(actual, expected)
@@ -250,14 +235,14 @@ def test_jensen_shannon_of_other_shares_is_numpys(beta):
 
 
 def test_jensen_shannon_is_the_square_of_scipys_distance():
-    student, teacher = _pair()
-    q, p = _softmax(student.numpy()), _softmax(teacher.numpy())
+    student, teacher = logit_pair()
+    q, p = softmax(student.numpy()), softmax(teacher.numpy())
     expected = torch.tensor([jensenshannon(a, b) ** 2 for a, b in zip(p, q, strict=True)])
     torch.testing.assert_close(losses.jensen_shannon(student, teacher), expected)
 
 
 def test_jensen_shannon_over_its_smaller_share_goes_to_a_kl_divergence():
-    student, teacher = _pair()
+    student, teacher = logit_pair()
     forward = losses.jensen_shannon(student, teacher, beta=1e-7) / 1e-7
     torch.testing.assert_close(forward, losses.kl_divergence(student, teacher), rtol=1e-4, atol=0)
     backward = losses.jensen_shannon(student, teacher, beta=1 - 1e-7) / 1e-7
@@ -268,7 +253,7 @@ def test_jensen_shannon_over_its_smaller_share_goes_to_a_kl_divergence():
 
 @pytest.mark.parametrize("beta", [0, 1, 0.0, 1.0])
 def test_jensen_shannon_is_zero_at_both_ends(beta):
-    student, teacher = _pair()
+    student, teacher = logit_pair()
     gradient, value = torch.func.grad_and_value(
         lambda s: losses.jensen_shannon(1e4 * s, 1e4 * teacher, beta=beta).sum()
     )(student)
@@ -277,7 +262,7 @@ def test_jensen_shannon_is_zero_at_both_ends(beta):
 
 
 def test_the_slope_of_jensen_shannon_at_its_ends_is_a_kl_divergence():
-    student, teacher = _pair()
+    student, teacher = logit_pair()
     slope = torch.func.grad(lambda beta: losses.jensen_shannon(student, teacher, beta=beta).sum())
     at_zero, at_one = (slope(torch.tensor(end, dtype=torch.float64)) for end in (0.0, 1.0))
     torch.testing.assert_close(at_zero, losses.kl_divergence(student, teacher).sum())
@@ -321,7 +306,7 @@ def test_total_variation_by_hand():
 
 @pytest.mark.parametrize("distance", [1e-6, 1e-3, 1.0])
 def test_total_variation_in_float32_is_as_exact_as_a_probability(distance):
-    student, teacher = (x.float() for x in _pair())
+    student, teacher = (x.float() for x in logit_pair())
     teacher = student + distance * teacher
     expected = losses.total_variation(student.double(), teacher.double())
     value = losses.total_variation(student, teacher)
@@ -330,7 +315,7 @@ def test_total_variation_in_float32_is_as_exact_as_a_probability(distance):
 
 
 def test_total_variation_of_equal_logits_has_no_gradient():
-    student, _ = _pair()
+    student, _ = logit_pair()
     gradient = torch.func.grad(lambda s: losses.total_variation(s, student).sum())(student)
     assert (gradient == 0).all()
 
@@ -338,7 +323,7 @@ def test_total_variation_of_equal_logits_has_no_gradient():
 @pytest.mark.parametrize("name", [*FORMULAS, "kl_divergence", "soft_cross_entropy"])
 @pytest.mark.parametrize("size", [40.0, 1e4])
 def test_large_logits_have_finite_values_and_gradients(name, size):
-    student, teacher = (x.float() * size for x in _pair())
+    student, teacher = (x.float() * size for x in logit_pair())
     both = torch.func.grad_and_value(lambda s: getattr(losses, name)(s, teacher).sum())(student)
     assert all(part.isfinite().all() for part in both)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from oracles import differences
+from oracles import differences, kl, logit_pair, softmax
 
 from fkd import losses
 from fkd.testing import Case, strategies
@@ -26,38 +26,23 @@ CASES = {
 }
 
 
-def _pair() -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    student, teacher = 3 * torch.randn(2, 7, 5, generator=generator, dtype=torch.float64)
-    return student, teacher
-
-
-def _softmax(x: np.ndarray) -> np.ndarray:
-    e = np.exp(x - x.max(-1, keepdims=True))
-    return e / e.sum(-1, keepdims=True)
-
-
-def _kl(p: np.ndarray, q: np.ndarray) -> np.ndarray:
-    return (p * np.log(p / q)).sum(-1)
-
-
 def _standardized(s, t, temperature):
     s, t = ((x - x.mean(-1, keepdims=True)) / x.std(-1, keepdims=True, ddof=1) for x in (s, t))
-    return temperature**2 * _kl(_softmax(t / temperature), _softmax(s / temperature))
+    return temperature**2 * kl(softmax(t / temperature), softmax(s / temperature))
 
 
 def _norm(s, t, temperature):
     own, teachers = (temperature * x.std(-1, keepdims=True, ddof=1) for x in (s, t))
-    return teachers[..., 0] ** 2 * _kl(_softmax(t / teachers), _softmax(s / own))
+    return teachers[..., 0] ** 2 * kl(softmax(t / teachers), softmax(s / own))
 
 
 def _ttm(s, t, gamma):
-    powers = _softmax(t) ** gamma
-    return _kl(powers / powers.sum(-1, keepdims=True), _softmax(s))
+    powers = softmax(t) ** gamma
+    return kl(powers / powers.sum(-1, keepdims=True), softmax(s))
 
 
 def _wttm(s, t, gamma):
-    return (_softmax(t) ** gamma).sum(-1) * _ttm(s, t, gamma)
+    return (softmax(t) ** gamma).sum(-1) * _ttm(s, t, gamma)
 
 
 FORMULAS: dict[str, tuple[Callable[..., np.ndarray], str]] = {
@@ -71,7 +56,7 @@ FORMULAS: dict[str, tuple[Callable[..., np.ndarray], str]] = {
 @pytest.mark.parametrize("number", [0.25, 1, 3.0])
 @pytest.mark.parametrize("name", FORMULAS)
 def test_a_loss_and_its_gradients_are_numpys(name, number):
-    student, teacher = _pair()
+    student, teacher = logit_pair()
     oracle, keyword = FORMULAS[name]
 
     def loss(s, t):
@@ -91,7 +76,7 @@ def test_a_loss_and_its_gradients_are_numpys(name, number):
 
 
 def test_hard_labels_are_torchs_cross_entropy_with_the_teachers_answers():
-    student, teacher = _pair()
+    student, teacher = logit_pair()
     value = losses.hard_cross_entropy(student, teacher)
     expected = F.cross_entropy(student, teacher.argmax(-1), reduction="none")
     torch.testing.assert_close(value, expected)
@@ -129,7 +114,7 @@ def test_equal_logits_are_standardized_to_zeros_with_a_gradient_of_size_one(leve
 
 
 def test_norm_kd_weighs_an_example_by_the_teachers_variance():
-    student, teacher = _pair()
+    student, teacher = logit_pair()
     standardized = losses.standardized_kl_divergence(student, teacher, temperature=3.0)
     value = losses.norm_kd(student, teacher, temperature=3.0)
     torch.testing.assert_close(value, teacher.var(-1) * standardized)
@@ -154,7 +139,7 @@ def test_norm_kd_leaves_an_absent_class_out_of_the_variance():
 
 @pytest.mark.parametrize("name", ["ttm", "wttm"])
 def test_a_student_whose_logits_are_the_power_is_at_zero(name):
-    _, teacher = _pair()
+    _, teacher = logit_pair()
     gradient, value = torch.func.grad_and_value(
         lambda s: getattr(losses, name)(s, teacher, gamma=0.3).sum()
     )(0.3 * teacher + 5)
@@ -163,7 +148,7 @@ def test_a_student_whose_logits_are_the_power_is_at_zero(name):
 
 
 def test_a_power_of_one_is_kl_divergence_and_has_no_weight():
-    student, teacher = _pair()
+    student, teacher = logit_pair()
     expected = losses.kl_divergence(student, teacher)
     torch.testing.assert_close(losses.ttm(student, teacher, gamma=1.0), expected)
     torch.testing.assert_close(losses.wttm(student, teacher, gamma=1.0), expected)
@@ -171,7 +156,7 @@ def test_a_power_of_one_is_kl_divergence_and_has_no_weight():
 
 @pytest.mark.parametrize("gamma", [0.1, 0.5])
 def test_the_weight_of_wttm_lies_between_a_certain_and_a_uniform_teachers(gamma):
-    student, teacher = _pair()
+    student, teacher = logit_pair()
     for scale, expected in ((0.0, 5 ** (1 - gamma)), (1e6, 1.0)):
         sides = student, scale * teacher
         weight = losses.wttm(*sides, gamma=gamma) / losses.ttm(*sides, gamma=gamma)
@@ -182,7 +167,7 @@ def test_the_weight_of_wttm_lies_between_a_certain_and_a_uniform_teachers(gamma)
 
 @pytest.mark.parametrize("name", ["ttm", "wttm"])
 def test_a_class_that_the_teacher_rules_out_leaves_the_gradients_finite(name):
-    student, teacher = _pair()
+    student, teacher = logit_pair()
     teacher[:, 1] = -math.inf
     loss = torch.func.grad(
         lambda s, t, gamma: getattr(losses, name)(s, t, gamma=gamma).sum(), argnums=(0, 1, 2)
@@ -196,7 +181,7 @@ def test_a_class_that_the_teacher_rules_out_leaves_the_gradients_finite(name):
 @pytest.mark.parametrize("name", [*FORMULAS, "hard_cross_entropy"])
 @pytest.mark.parametrize("size", [40.0, 1e4])
 def test_large_logits_have_finite_values_and_gradients(name, size):
-    student, teacher = (x.float() * size for x in _pair())
+    student, teacher = (x.float() * size for x in logit_pair())
     both = torch.func.grad_and_value(lambda s: getattr(losses, name)(s, teacher).sum())(student)
     assert all(part.isfinite().all() for part in both)
 
