@@ -138,7 +138,8 @@ def _map(shape: torch.Size) -> Argument:
 def _map_of_any_channels(shape: torch.Size) -> Argument:
     """A map of the batch."""
     x = _numbers(shape)
-    return reals(x, x[:, :, 0], x[..., None], x[:, :0], x[..., :0], places=False)
+    wrong = x[:, :, 0], x[..., None], x[:, :0], x[..., :0]
+    return reals(x, *wrong, shapes=False, places=False)
 
 
 def _features(shape: torch.Size) -> Argument:
