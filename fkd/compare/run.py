@@ -215,7 +215,8 @@ class Comparison:
             )
             context = context_of(task, modules[TEACHER], student_outputs)
             candidates = check_methods(task, context)
-            baseline = baseline or without_teacher(task.methods, task.own)
+            if baseline is None:
+                baseline = without_teacher(task.methods, task.own)
             _check.known("baseline", "method", baseline, task.methods)
             check_ranks(task, mesh)
             check_dropout(task, candidates)
