@@ -36,3 +36,21 @@ def softmax(x: np.ndarray) -> np.ndarray:
 def kl(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     """Σ p log(p / q) along the last axis, of probabilities above zero."""
     return (p * np.log(p / q)).sum(-1)
+
+
+def assert_numpys(
+    loss: Callable[[Tensor, Tensor], Tensor],
+    formula: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    atol: float,
+) -> None:
+    """The loss of a student's and a teacher's logits is what NumPy's formula says, and its
+    gradients to both are its differences, within `atol`."""
+    student, teacher = logit_pair()
+    expected = torch.from_numpy(formula(student.numpy(), teacher.numpy()))
+    torch.testing.assert_close(loss(student, teacher), expected)
+    both = torch.func.grad(lambda s, t: loss(s, t).sum(), argnums=(0, 1))(student, teacher)
+    by_differences = (
+        differences(lambda s: formula(s, teacher.numpy()), student),
+        differences(lambda t: formula(student.numpy(), t), teacher),
+    )
+    torch.testing.assert_close(both, by_differences, atol=atol, rtol=1e-5)
