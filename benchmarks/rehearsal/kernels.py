@@ -36,6 +36,7 @@ from fkd.execution import PRECISIONS, Compile
 from fkd.execution._plan import STEPS_PER_GRAPH
 
 SHOWN = 25
+LEAST = 0.1  # seconds of a phase of the compiler that is told
 ROUNDS = 3  # of so many steps each, of which the median counts
 OWN = ("convolve", "correlate", "lay_weights", "add_splits")  # fkd.execution.convolution's kernels
 # A kernel is of the first kind of which its name has a part.
@@ -84,18 +85,28 @@ def steps_of(
 def profiled(side: Side, steps: int) -> dict[str, Any]:
     """What a step of a side takes, and its kernels."""
     run = sides.make(side)
-    begin = time.perf_counter()
+    begin, before = time.perf_counter(), phases()
     run(steps)  # compiled and captured
     first = time.perf_counter() - begin
+    compiler = {name: seconds - before.get(name, 0.0) for name, seconds in phases().items()}
     found, ms = kernels(run, steps, side.device)
     rows = shares(found, steps)
     return {
         "first_steps_s": first,
+        "compiler_s": {name: s for name, s in compiler.items() if s > LEAST},
         "ms_a_step": ms / steps,
         "kernel_ms_a_step": sum(row["us_a_step"] for row in rows) / 1e3,
         "by_kind": by_kind(rows),
         "kernels": rows,
     }
+
+
+def phases() -> dict[str, float]:
+    """The seconds that this process has spent in each phase of the compiler so far; one phase may
+    be part of another."""
+    from torch._dynamo import utils  # slow to import
+
+    return {name: sum(each) for name, each in utils.compilation_time_metrics.items()}
 
 
 def kernels(run: Run, steps: int, device: str) -> tuple[list[Kernel], float]:
