@@ -270,6 +270,42 @@ def test_augmentations_of_each_member_are_the_same_in_every_layout(monkeypatch):
     assert_same(graph.states, loop.states)
 
 
+def by_number(calls: list[Key], inputs: Tensor, key: Key | None = None) -> Tensor:
+    """Which vmap cannot run."""
+    if key is None:
+        return inputs
+    calls.append(key)
+    return inputs * (1 + (int(key.seed) + int(key.step)) % 3)
+
+
+@pytest.mark.parametrize(("layout", "tried"), [("loop", 1), ("vmap", 1 + 2)])
+def test_what_vmap_cannot_read_is_read_by_one_member_after_the_other(layout, tried):
+    calls, one = [], rule(methods.ce())
+    data = Resident(source().inputs, {"labels": source().targets["labels"]}, batch_size=4)
+    go = partial(train, source=data.augmented(partial(by_number, calls)), epochs=2)
+    go = partial(go, plan=Plan(layout, compile="none"))
+    both = copy_of(last(go({"ce": Students(one, [3, 5])}, order="own")))
+    # Once to find out, and then for each of two members in each of six steps.
+    assert len(calls) == tried + 2 * 6
+    for k, seed in enumerate([3, 5]):
+        alone = last(go({"ce": Students(one, [seed])}, order_seed=seed))
+        assert_same(member(both.states["ce"], k), member(alone.states["ce"], 0))
+
+
+def refused(inputs: Tensor, key: Key | None = None) -> Tensor:
+    if key is not None:
+        raise LookupError("mine")
+    return inputs
+
+
+@pytest.mark.parametrize("layout", ["loop", "vmap"])
+def test_an_error_of_the_sources_own_comes_as_it_is(layout):
+    data = Resident(source().inputs, {"labels": source().targets["labels"]}, batch_size=4)
+    plan, students = Plan(layout, compile="none"), {"ce": Students(rule(methods.ce()), [3, 5])}
+    with pytest.raises(LookupError, match=r"^mine$"):
+        next(train(students, data.augmented(refused), epochs=1, plan=plan, order="own"))
+
+
 def test_steps_in_a_graph_are_the_steps_one_by_one(monkeypatch):
     # three steps an epoch: a graph of two and a graph of one
     plain = copy_of(last(train(pair(), source(), epochs=2, plan=EAGER)))

@@ -21,7 +21,7 @@ from benchmarks.speed.timed import Run, Unavailable
 from fkd import evaluate, execution, optim
 from fkd._random import Key
 from fkd.data import Crop, Flip, Normalize, Resident, chain
-from fkd.data._members import read_members
+from fkd.data._members import member_reader
 from fkd.distillation import distill
 from fkd.ensemble import Order, ensemble
 from fkd.execution import PRECISIONS, Compile, Layout, Plan
@@ -202,7 +202,7 @@ def fkd_side(side: Side) -> Run:
         read = partial(source.read, key=Key(torch.zeros_like(step), step))
     else:
         key = Key(torch.arange(side.members, device=side.device), step)
-        read = partial(read_members, source, key=key)
+        read = partial(member_reader(source, rows(source, side)[0], key), key=key)
     take = execution.runner(lambda feed: advance(state, read(feed)), state, plan.graph)
     at_once = max(plan.graph, 1)
     feeds = rivals.endless(rows(source, side))
