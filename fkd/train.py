@@ -13,8 +13,11 @@ from torch.utils._pytree import tree_map
 from fkd import _check
 from fkd._random import Key
 from fkd.data import Batch, Source, steps_per_epoch
+from fkd.data._late import late_transform
 from fkd.data._members import Read, member_reader
+from fkd.data._source import unchanged
 from fkd.distillation import Distillation, State
+from fkd.distillation._transformed import transformed
 from fkd.ensemble import Order, Seed, check_order, ensemble, part, seeds_of, size, stack
 from fkd.execution import Advance, Plan, keep_freed, lay, runner, why_not_vmap
 from fkd.model import Tensors
@@ -133,6 +136,12 @@ def train(
     members = sum(size(state) for state in start.states.values())
     asked = plan or Plan()
     plan = asked.settle(source.device, steps * epochs, members)
+    rules = {name: one.distillation for name, one in students.items()}
+    if plan.compile == "step" and plan.layout == "vmap" and teacher is None:
+        # A CPU gains nothing by it.
+        source, late = late_transform(source)
+        if late is not unchanged:
+            rules = {name: transformed(rule, late) for name, rule in rules.items()}
     read, plans = source.read, dict.fromkeys(students, plan)
     if order == "own" or plan.layout == "vmap":
         # What vmap can run, the first feed of a few members shows.
@@ -144,12 +153,12 @@ def train(
             read = member_reader(source, rows, Key(own, number))
         if plan.layout == "vmap":
             for name, batch in _batches(read, teacher, order, few, feed):
-                why_not = why_not_vmap(students[name].distillation, few[name], batch, order)
+                why_not = why_not_vmap(rules[name], few[name], batch, order)
                 plans[name] = _that_runs(asked, plan, name, why_not)
     fall_back = asked.compile == "auto"
     advances = {
-        name: lay(one.distillation, plans[name], order=order, fall_back=fall_back)
-        for name, one in students.items()
+        name: lay(rule, plans[name], order=order, fall_back=fall_back)
+        for name, rule in rules.items()
     }
     body = partial(_step, advances, read, teacher, order, start.states)
     run = runner(body, start.states, plan.graph)
@@ -235,7 +244,8 @@ def _feeds(source: Source, seeds: Sequence[int], order: Order, at: At) -> Iterat
     own = torch.tensor(seeds, device=source.device)
     first = at.epoch * at.steps + at.step
     for number, feeds in enumerate(zip(*each, strict=True), start=first):
-        step = torch.tensor(number, device=source.device)
+        # Filled: for a number that comes from the CPU a GPU would be waited for in every step.
+        step = torch.full((), number, dtype=torch.int64, device=source.device)
         yield (own, step, stack(feeds)) if order == "own" else (own[0], step, feeds[0])
 
 

@@ -1,5 +1,6 @@
 """The loop: the steps by hand, from any step on, and what it says of where it stands."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
@@ -376,3 +377,18 @@ def test_any_source_will_do():
 def test_a_seed_of_the_order_is_refused_where_the_order_is_shared():
     with pytest.raises(ValueError, match="order must be 'own' where members have a seed of it"):
         train({"kd": Students(rule(), [Seeds(0, 1, 0)])}, source(), epochs=1)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("order", ["shared", "own"])
+def test_a_gpu_is_waited_for_by_no_step(order: Order):
+    data, students = source(1).to("cuda"), {"kd": Students(rule(), [3, 5])}
+    plan = Plan("vmap", compile="none", graph=2)
+    run = train(students, data, epochs=1, plan=plan, order=order)
+    next(run)  # captured
+    try:
+        with warnings.catch_warnings(action="ignore"):  # torch calls the mode a prototype
+            torch.cuda.set_sync_debug_mode("error")
+        assert [at.step for at in islice(run, 4)] == [4, 6, 8, 10]
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

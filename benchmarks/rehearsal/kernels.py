@@ -3,11 +3,12 @@
 python -m benchmarks.rehearsal.kernels --device cuda --members 32 --precision bf16
 
 Profiled are steps as `benchmarks/speed` times them, on a GPU replayed from a CUDA graph: of the
-teacher, which is one network of its own and in a run of ten epochs not compiled, and of students
-that share an order of batches or have one each: what is read, and cropped and flipped, is compiled
-in none, so that these show what it takes. Beside the kernels' own time stands the time of the
-whole, in which a GPU may wait. On a CPU, where there are no kernels, the operators stand in for
-them. Each step is written as it comes, and one that fails is a row that says so.
+teacher, which is one network of its own and in a run of ten epochs not compiled, by itself and by
+the kernels of an ensemble; and of students that share an order of batches or have one each: what is
+read, and cropped and flipped, is compiled in none, so that these show what it takes. Beside the
+kernels' own time stands the time of the whole, in which a GPU may wait. On a CPU, where there are
+no kernels, the operators stand in for them. Each step is written as it comes, and one that fails is
+a row that says so.
 """
 
 import argparse
@@ -75,6 +76,7 @@ def steps_of(
     teacher = Side("fkd", "ce", precision, device=device, compile="none", network="deepnn")
     every = {
         "teacher": teacher,
+        "teacher, as an ensemble of one": replace(teacher, layout="vmap"),
         "students": students,
         "students, an order each": own,
         "students, an order each, cropped and flipped": replace(own, augment=True),
