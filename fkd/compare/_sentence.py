@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
+from fkd.compare._counted import counted
 from fkd.compare._difference import Difference
 from fkd.compare.results import Results
 
@@ -65,7 +66,7 @@ def _against(results: Results, differences: Mapping[str, Difference]) -> list[st
     if rest:
         whole = len(rest) == len(differences) > 1
         who = "No method can" if whole else f"{listed(rest)} cannot"
-        clauses.append(f"{who} be told from {base} by {seeds} seeds")
+        clauses.append(f"{who} be told from {base} by {counted(seeds, 'seed')}")
     if lost:
         clauses.append(f"the accuracies of {listed(lost)} or {base} are not all finite")
     return clauses

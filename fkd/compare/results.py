@@ -14,6 +14,7 @@ import numpy as np
 from fkd._imported import name_of
 from fkd.compare import _record_file
 from fkd.compare._coherence import check_coherent
+from fkd.compare._counted import counted
 from fkd.compare._json import with_nan, with_null, with_seeds
 from fkd.compare.environment import environment
 from fkd.compare.failure import Failure, failure_of
@@ -235,7 +236,8 @@ class Results:
     @property
     def summary(self) -> str:
         """`digits, 8 seeds, 10 epochs`."""
-        return f"{self.data.name}, {self.seeds} seeds, {self.config['epochs']} epochs"
+        epochs = counted(self.config["epochs"], "epoch")
+        return f"{self.data.name}, {counted(self.seeds, 'seed')}, {epochs}"
 
     def to_json(self) -> dict[str, Any]:
         """The structure of results.json, where None stands for a number that is not finite.

@@ -9,6 +9,7 @@ import numpy as np
 
 from fkd import _check
 from fkd.compare import _over_runs, _record_file
+from fkd.compare._counted import counted
 from fkd.compare._difference import ROUNDING
 from fkd.compare._json import with_nan, with_null, with_seeds
 from fkd.compare._over_runs import OverRuns
@@ -96,16 +97,17 @@ class Teachers(OverRuns):
         """Which methods and teachers are not in the record, and why, in clauses."""
         told, ended = super().lacking, len(self.teacher_seeds)
         if ended < self.teachers_asked:
-            told.append(f"{ended} of {self.teachers_asked} teachers have ended")
+            have = "has" if ended == 1 else "have"
+            told.append(f"{ended} of {counted(self.teachers_asked, 'teacher')} {have} ended")
         return told
 
     @property
     def summary(self) -> str:
         """`digits, 4 teachers, 8 seeds, 10 epochs`."""
-        teachers, seeds = len(self.teacher_seeds), len(self.seeds)
-        return (
-            f"{self.data.name}, {teachers} teachers, {seeds} seeds, {self.config['epochs']} epochs"
-        )
+        teachers = counted(len(self.teacher_seeds), "teacher")
+        seeds, epochs = len(self.seeds), self.config["epochs"]
+        told = f"{counted(seeds, 'seed')}, {counted(epochs, 'epoch')}"
+        return f"{self.data.name}, {teachers}, {told}"
 
     def over(self, name: str, confidence: float = 0.95) -> Over:
         """A method's mean difference from the baseline, and its two intervals.

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from fkd import evaluate
 from fkd.compare import sweep
 from fkd.compare._accord import Accord
+from fkd.compare._counted import counted
 from fkd.compare._job.forecast import Pace, left_of
 from fkd.compare._job.record import Exam, Record, answers_of, marks_of, timed
 from fkd.compare._job.rounds import Rounds
@@ -220,7 +221,7 @@ class Run:
         candidates = {name: self._candidates(name) for name in seeds}
         records = {n: self._record(n, one, seeds[n]) for n, one in candidates.items()}
         members = sum(len(record.grid) * len(record.seeds) for record in records.values())
-        what = f"{', '.join(seeds)} {where}: {members} students"
+        what = f"{', '.join(seeds)} {where}: {counted(members, 'student')}"
         # A sweep's many students are followed on the validation split; only the chosen are tested.
         exam = test
         if task.validation:

@@ -3,9 +3,10 @@
 from rich import box
 from rich.table import Table
 
+from fkd.compare._counted import counted
 from fkd.compare._sentence import listed, points
 from fkd.compare.presentation import _rich, variance_table
-from fkd.compare.presentation._caption import state, where_and_when
+from fkd.compare.presentation._caption import splits, state, where_and_when
 from fkd.compare.presentation._numbers import bounds, number
 from fkd.compare.presentation.table import failures
 from fkd.compare.teachers import Teachers, differs
@@ -106,9 +107,10 @@ def caption(record: Teachers) -> str:
     """What the tables' figures are, and where and when they were measured."""
     data, config = record.data, record.config
     return (
-        f"{state(record)}{data.name}: {data.train:,} training and {data.test:,} test {data.unit}; "
-        f"{len(record.teacher_seeds)} teachers, and with each the same {len(record.seeds)} seeds "
-        f"of each method, {config['epochs']} epochs, batch {config['batch_size']}, "
+        f"{state(record)}{data.name}: {splits(data)}; "
+        f"{counted(len(record.teacher_seeds), 'teacher')}, and with each the same "
+        f"{counted(len(record.seeds), 'seed')} of each method, "
+        f"{counted(config['epochs'], 'epoch')}, batch {config['batch_size']}, "
         f"{config.get('precision', 'fp32')}. Test accuracy in % after the last epoch, and its mean "
         f"difference from {record.baseline} in points with 95 % intervals, each of a method by "
         "itself: with these teachers, and with teachers like these, of whom they are draws as the "
