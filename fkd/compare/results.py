@@ -145,10 +145,10 @@ class Results:
     """A comparison as it stands: it is filled while the comparison runs.
 
     `config` is what was asked, in JSON's own types; `parameters` and `shapes` are by role,
-    `teacher` or `student`; `failed` says of each method that has no results why. `complete`
-    is False until every method has results, and `resumed` is how often the run was gone on with.
-    `seconds` holds `total` and its parts, and as `estimated_total` what the total was estimated at
-    when the pace of the first students was known. `pilot` says how many of each method's first
+    `teacher` or `student`; `failed` says of each method without results why, or of the `teacher`
+    alone. `complete` is False until all have results, and `resumed` is how often the run was gone
+    on with. `seconds` holds `total` and its parts, and as `estimated_total` what that was estimated
+    at when the pace of the first students was known. `pilot` says how many of each method's first
     seeds were the pilot of a run in two stages, whose intervals are Stein's; None in one stage.
     `unfinished` keeps what was measured of methods that failed when new seeds were to join theirs.
     """

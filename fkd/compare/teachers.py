@@ -56,9 +56,9 @@ class Teachers(OverRuns):
 
         A method that failed with one of the teachers has no accuracy here. Of comparisons that were
         stopped there are the methods that all have ended; but where two have ended all methods, a
-        teacher with whom that is not so is left out. Raises ValueError for fewer than two
-        comparisons or seeds, teachers that were not trained from seeds of their own, and for what
-        differs otherwise.
+        teacher with whom that is not so is left out, as one is that itself failed. Raises
+        ValueError for fewer than two comparisons, teachers that did not fail, or seeds, teachers
+        that were not trained from seeds of their own, and for what differs otherwise.
         """
         _check.sequence("Teachers.of", runs=runs)
         for run in runs:
@@ -70,21 +70,31 @@ class Teachers(OverRuns):
             )
         for run in runs:
             _check_alike(runs[0], run)
-        seeds = [run.config["teacher_seed"] for run in runs if run.teacher]
+        taught = [run for run in runs if TEACHER not in run.failed]
+        apart = [run for run in runs if TEACHER in run.failed]
+        if len(taught) < 2:
+            raise ValueError(
+                f"Teachers.of: two teachers or more must be trained, but {len(apart)} of "
+                f"{len(runs)} failed: {apart[-1].failed[TEACHER].reason}"
+            )
+        seeds = [run.config["teacher_seed"] for run in taught if run.teacher]
         seeds = [int(seed) for seed in seeds if seed is not None]
-        if len(set(seeds)) < len(runs):
+        if len(set(seeds)) < len(taught):
             raise ValueError(
                 "Teachers.of: each run's teacher must be trained there, from a seed of its own, "
                 f"but the seeds are {seeds!r:.100}; give each run another teacher_seed"
             )
-        ended = [run for run in runs if not run.waiting]
-        taken = ended if len(ended) > 1 else runs
+        ended = [run for run in taught if not run.waiting]
+        taken = ended if len(ended) > 1 else taught
+        fields = _over_runs.measured(taken)
+        for run in apart:
+            fields["failed"] |= run.failed
         return cls(
             teacher_seeds=[int(run.config["teacher_seed"]) for run in taken],
             teacher_accuracy=[run.teacher.accuracy for run in taken if run.teacher],
             teachers_asked=max(runs[0].config.get("teachers") or 0, len(runs)),
             seeds=with_seeds(taken[0].config["seeds"]),
-            **_over_runs.measured(taken),
+            **fields,
         )
 
     @property

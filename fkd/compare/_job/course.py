@@ -103,8 +103,10 @@ class Run:
         results.environment["peak_memory"] = peak_memory()
 
     def _progress(self) -> Generator[Progress]:
-        if self.teacher is None:
+        if self.teacher is None and TEACHER not in self.results.failed:
             yield from self._train_teacher()
+        if failure := self.results.failed.get(TEACHER):
+            raise FloatingPointError(f"{TEACHER}: {failure.reason}")
         reading = "the teacher reads each example once"
         yield self._between(reading, 0, 1)
         source, exam = self._ask_teacher()
@@ -143,7 +145,7 @@ class Run:
         self.context = replace(self.context, teacher=module_of(teacher))
 
     def _train_teacher(self) -> Generator[Progress]:
-        """Raises FloatingPointError where it diverges, for then nothing can be compared."""
+        """Where it diverges, which is recorded, nothing can be compared."""
         task = self.task
         record = Record(task.teacher.model, [task.teacher_seed], [{}])
         teacher = teacher_candidates(task, self.context, self.accord.mesh.split)
@@ -157,7 +159,9 @@ class Run:
             exam,
         )
         if reason := record.why_diverged(task.steps):
-            raise FloatingPointError(f"{TEACHER}: {reason}")
+            self.results.failed[TEACHER] = Failure("diverged", reason)
+            yield self._between(f"{TEACHER}: failed", 1, 1)
+            return
         assert record.state is not None
         # Every rank has trained it; whatever a rank's processor makes of it, all have the same.
         trained = member(student_of(record.state), 0)

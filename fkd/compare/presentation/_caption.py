@@ -11,6 +11,7 @@ from fkd.compare._difference import Difference
 from fkd.compare._over_runs import OverRuns
 from fkd.compare.presentation._numbers import p_value
 from fkd.compare.results import DataSummary, Results
+from fkd.compare.vary import TEACHER
 from fkd.statistics import against_baseline
 
 MARK = "†"
@@ -19,7 +20,8 @@ MARK = "†"
 def caption(results: Results) -> str:
     """What the table's figures are, and where and when they were measured."""
     config, data = results.config, results.data
-    state = "" if results.complete else "INCOMPLETE: a method failed or the run was stopped. "
+    lacks = lacking(results)
+    whole = f"INCOMPLETE: {lacks}. " if lacks else ""
     teacher = "–"
     if results.teacher and math.isfinite(results.teacher.accuracy):
         teacher = f"{100 * results.teacher.accuracy:.2f}"
@@ -28,7 +30,7 @@ def caption(results: Results) -> str:
         pilot = f" ({results.pilot} of them a pilot)"
         interval, p = "Stein's interval with the deviation of the pilot", "the p of its t"
     return (
-        f"{state}{data.name}: {splits(data)}; "
+        f"{whole}{data.name}: {splits(data)}; "
         f"{counted(results.seeds, 'seed')}{pilot}, {counted(config['epochs'], 'epoch')}, "
         f"batch {config['batch_size']}, "
         f"{_optimizer(config)}, {config.get('precision', 'fp32')}{_augmented(config)}"
@@ -43,6 +45,15 @@ def caption(results: Results) -> str:
         f"{_compiling(results.seconds)}"
         f"{where_and_when(results.environment, results.device)}"
     )
+
+
+def lacking(results: Results) -> str:
+    """Why not all is there that was asked for; nothing where it is."""
+    if results.complete:
+        return ""
+    if TEACHER in results.failed:
+        return "the teacher failed"
+    return "a method failed or the run was stopped"
 
 
 def state(record: OverRuns) -> str:

@@ -8,20 +8,24 @@ from fkd.compare._over_runs import OverRuns
 from fkd.compare._sentence import line, listed
 from fkd.compare.presentation._numbers import number
 from fkd.compare.results import Results
+from fkd.compare.vary import TEACHER
 
 
 def title(results: Results) -> str:
     """`digits: 4 methods, 8 seeds, 10 epochs`."""
     name, _, rest = results.summary.partition(",")
-    count = len(results.methods) + len(results.failed)
-    return f"{name}: {counted(count, 'method')},{rest}"
+    return f"{name}: {counted(len(_methods(results)), 'method')},{rest}"
 
 
 def question(results: Results) -> list[str]:
     """The question and how it was put, in sentences."""
-    names = [*results.methods, *results.failed]
-    asked = which(names, results.baseline, results.data.name)
+    asked = which(_methods(results), results.baseline, results.data.name)
     return [asked, _students(results), *_stages(results), *_swept(results)]
+
+
+def _methods(results: Results) -> list[str]:
+    """The methods that ended, well or not; where the teacher failed, those that were asked for."""
+    return results.waiting if TEACHER in results.failed else [*results.methods, *results.failed]
 
 
 def which(names: Sequence[str], baseline: str, data: str) -> str:
@@ -56,6 +60,12 @@ def tested(record: Results | OverRuns) -> str:
 def _students(results: Results) -> str:
     teacher = results.teacher
     accuracy = f", {number(teacher.accuracy)} % right on the test set" if teacher else ""
+    if TEACHER in results.failed:
+        return (
+            f"{counted(results.seeds, 'student')} of each method "
+            f"({_network(results, 'student')}) were to learn from one teacher "
+            f"({_network(results, 'teacher')}), which was trained here and failed."
+        )
     shared = results.config.get("order", "shared") == "shared"
     order = "in the same order" if shared else "in an order of the seed's own"
     return (
