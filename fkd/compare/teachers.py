@@ -1,5 +1,6 @@
 """What comparisons with several teachers measured: one record of all, which reads itself back."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 from fkd import _check
 from fkd.compare import _over_runs, _record_file
 from fkd.compare._counted import counted
-from fkd.compare._difference import ROUNDING
+from fkd.compare._difference import has_width
 from fkd.compare._json import with_nan, with_null, with_seeds
 from fkd.compare._over_runs import OverRuns
 from fkd.compare.results import Results
@@ -26,11 +27,17 @@ APART = ("teacher_seed", "output", "root")
 
 class Over(NamedTuple):
     """By how much a method's mean accuracy is above the baseline's over all teachers and seeds, in
-    [−1, 1], with the bounds for these teachers and for teachers like these."""
+    [−1, 1], with the bounds for these teachers and for teachers like these: NaN where the seeds'
+    means over the teachers are all the same, and so too few to tell."""
 
     mean: float
     on_these: Bounds
     on_like_these: Bounds
+
+    @property
+    def known(self) -> bool:
+        """Whether there are bounds."""
+        return not math.isnan(self.on_these.low)
 
 
 @dataclass(kw_only=True)
@@ -134,11 +141,16 @@ class Teachers(OverRuns):
             (M_seeds + max(M_teachers − M_rest, 0)) / (S T)
 
         with Satterthwaite's degrees of freedom. The second interval is never told to be surer than
-        the first, which its degrees of freedom would make it where there are few seeds.
+        the first, which its degrees of freedom would make it where there are few seeds. So where
+        the seeds' means are all the same, as those of two often are, neither is known: M_seeds is
+        zero then, however large the rest is that it holds too.
         """
         d = self.difference(name).T
         told = crossed(d, np.zeros_like(d), confidence)
         these, like = told.on_these, told.on_like_these
+        if not has_width(these.low, these.high):
+            none = {"low": math.nan, "high": math.nan}
+            return Over(told.difference, these._replace(**none), like._replace(**none))
         wider = like._replace(low=min(like.low, these.low), high=max(like.high, these.high))
         return Over(told.difference, these, wider)
 
@@ -197,9 +209,8 @@ class Teachers(OverRuns):
 
 
 def differs(bounds: Bounds) -> bool:
-    """Whether a difference of these bounds is seen. Of one without a spread nothing is known."""
-    low, high, _ = bounds
-    return high - low >= ROUNDING and (low > 0 or high < 0)
+    """Whether a difference of these bounds is seen."""
+    return bounds.low > 0 or bounds.high < 0
 
 
 def _told(over: Over) -> dict[str, Any]:

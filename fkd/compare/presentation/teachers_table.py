@@ -4,7 +4,7 @@ from rich import box
 from rich.table import Table
 
 from fkd.compare._counted import counted
-from fkd.compare._sentence import listed, points
+from fkd.compare._sentence import joined, line, listed, points
 from fkd.compare.presentation import _rich, variance_table
 from fkd.compare.presentation._caption import splits, state, where_and_when
 from fkd.compare.presentation._numbers import bounds, number
@@ -87,6 +87,10 @@ def sentence(record: Teachers) -> str:
         for name, one in rest
         if differs(one.on_these)
     ]
+    unknown = [name for name, one in over if not one.known]
+    if unknown:
+        seeds, whose = counted(len(record.seeds), "seed"), joined([f"{line(n)}'s" for n in unknown])
+        told.append(f"{seeds} with the same means are too few to tell how sure {whose} is")
     return "; ".join(told + record.lacking) + "."
 
 
@@ -116,7 +120,8 @@ def caption(record: Teachers) -> str:
         "itself: with these teachers, and with teachers like these, of whom they are draws as the "
         "seeds are of seeds. What varies, by teacher, seed and the rest: the deviation in points "
         "and the variance in points squared; unbiased, so that a source without effect is below "
-        "zero half of the time, and its deviation is told as 0. "
+        "zero half of the time, and its deviation is told as 0. No interval is known where the "
+        "seeds' means over all teachers are the same: they are too few to tell. "
         f"{where_and_when(record.environment, record.device)}"
     )
 

@@ -65,7 +65,8 @@ def accuracy(results: Results) -> Table:
 def _sure(one: Difference | None) -> list[str]:
     if one is None:
         return [""] * 4
-    images = "–" if one.images is None else bounds(one.images.low, one.images.high, "+")
+    told = one.images_told
+    images = "–" if told is None else bounds(told.low, told.high, "+")
     return [images, p_value(one.p), adjusted(one), p_value(one.holm)]
 
 
