@@ -59,6 +59,8 @@ PLAIN = {  # they ask for our own errors, compile, or ask the same as another
     "the_gradient_is_that_of_the_value",
     # Their values are other values, of the shapes and types of `one_finite_value_each`.
     "lower_precision_stays_near_float64",
+    "bfloat16_rounds_once",
+    "hyperparameters_have_a_gradient",
     "values_keep_to_their_bounds",
     "zero_at_equality",
     "extreme_and_empty_rows_stay_finite",
