@@ -85,8 +85,8 @@ TO_THE_END = {
     "info_nce",
 }
 # At every number of a draw derivatives are taken by differences, by hundreds of calls. A quarter of
-# the draws are hundreds of derivatives still. Nor does rounding to bfloat16 need many: each row of a
-# draw is a number that is rounded by itself.
+# the draws are hundreds of derivatives still. Nor does rounding to bfloat16 need many: each row is
+# a number that is rounded by itself.
 DEAR = {
     "the_gradient_is_that_of_the_value",
     "hyperparameters_have_a_gradient",
