@@ -143,7 +143,16 @@ ACROSS = {
     "statistics": {"coverage"},
     "losses": {"absent", "bounds", "door", "memory", "public", "soft_labels"},
     "methods": {"methods", "shapes"},
-    "compare": {"door", "going_on", "kept_by_ranks", "names", "own_recipes", "parts", "ranks"},
+    "compare": {
+        "door",
+        "failed_teacher",
+        "going_on",
+        "kept_by_ranks",
+        "names",
+        "own_recipes",
+        "parts",
+        "ranks",
+    },
     "distributed": {"rows"},
 }
 

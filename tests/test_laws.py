@@ -59,6 +59,8 @@ PLAIN = {  # they ask for our own errors, compile, or ask the same as another
     "the_gradient_is_that_of_the_value",
     # Their values are other values, of the shapes and types of `one_finite_value_each`.
     "lower_precision_stays_near_float64",
+    "bfloat16_rounds_once",
+    "hyperparameters_have_a_gradient",
     "values_keep_to_their_bounds",
     "zero_at_equality",
     "extreme_and_empty_rows_stay_finite",
@@ -83,8 +85,13 @@ TO_THE_END = {
     "info_nce",
 }
 # At every number of a draw derivatives are taken by differences, by hundreds of calls. A quarter of
-# the draws are hundreds of derivatives still.
-DEAR = {"the_gradient_is_that_of_the_value"}
+# the draws are hundreds of derivatives still. Nor does rounding to bfloat16 need many: each row is
+# a number that is rounded by itself.
+DEAR = {
+    "the_gradient_is_that_of_the_value",
+    "hyperparameters_have_a_gradient",
+    "bfloat16_rounds_once",
+}
 # The typed pass checks a shape that a strategy takes at one element, which `random` chooses.
 pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
 

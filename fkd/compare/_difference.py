@@ -44,6 +44,12 @@ class Difference(NamedTuple):
         p-value that is adjusted for all does not."""
         return self.told and self.adjusted is not None and self.adjusted > LEVEL
 
+    @property
+    def images_told(self) -> Bounds | None:
+        """The interval on images like these, where that by itself tells anything."""
+        known = self.low is not None and self.high is not None and has_width(self.low, self.high)
+        return self.images if known else None
+
     def on_images(self, bounds: Bounds) -> "Difference":
         """With the interval on images like these, which is never surer than that by itself: of two
         stages the latter may be the wider one."""
@@ -106,6 +112,16 @@ def surely_above(x: np.ndarray, pilot: int, confidence: float) -> bool:
     level = max(1 - 2 * (1 - confidence) / len(x), 0.0)  # one-sided, so twice as much is left out
     low = two_stage(x, pilot, level).low
     return bool((low[_varies(x[:, :pilot])] > 0).any())
+
+
+def has_width(low: float, high: float) -> bool:
+    """Whether an interval tells anything: one without a width comes from numbers that are all the
+    same, which show no spread and are too few to say that there is none.
+
+    >>> has_width(-0.1, 0.2), has_width(0.1, 0.1)
+    (True, False)
+    """
+    return not 0 <= high - low < ROUNDING
 
 
 def without_rounding(x: np.ndarray) -> np.ndarray:

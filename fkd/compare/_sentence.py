@@ -3,13 +3,17 @@
 import math
 from collections.abc import Mapping, Sequence
 
+from fkd.compare._counted import counted
 from fkd.compare._difference import Difference
 from fkd.compare.results import Results
+from fkd.compare.vary import TEACHER
 
 
 def words(results: Results, differences: Mapping[str, Difference], best: Sequence[str]) -> str:
     """The sentence of results whose methods differ like this from the baseline in accuracy, and of
     which these cannot be told from the best."""
+    if TEACHER in results.failed:
+        return "The teacher failed, so no student was trained, and nothing can be concluded."
     if not results.methods:
         return "No method has results, so nothing can be concluded."
     if results.factorial:
@@ -35,7 +39,8 @@ def missing(waiting: Sequence[str], failed: Sequence[str], where: str = "") -> l
         be = "are" if waiting[1:] else "is"
         clauses.append(f"{listed(waiting)} {be} not trained yet{where}")
     if failed:
-        clauses.append(f"{listed(failed)} failed")
+        names = ["the teacher" if name == TEACHER else name for name in failed]
+        clauses.append(f"{listed(names)} failed")
     return clauses
 
 
@@ -65,7 +70,7 @@ def _against(results: Results, differences: Mapping[str, Difference]) -> list[st
     if rest:
         whole = len(rest) == len(differences) > 1
         who = "No method can" if whole else f"{listed(rest)} cannot"
-        clauses.append(f"{who} be told from {base} by {seeds} seeds")
+        clauses.append(f"{who} be told from {base} by {counted(seeds, 'seed')}")
     if lost:
         clauses.append(f"the accuracies of {listed(lost)} or {base} are not all finite")
     return clauses

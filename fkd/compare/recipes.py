@@ -6,6 +6,7 @@ from functools import reduce
 from typing import Any
 
 from fkd import _check, methods, optim, schedules
+from fkd.compare._counted import counted
 from fkd.methods import Method
 from fkd.optim import Optimizer
 from fkd.schedules import Schedule
@@ -102,8 +103,8 @@ class Training:
         """
         if self.warmup_epochs >= epochs:
             raise ValueError(
-                f"warmup_epochs: the rate rises over {self.warmup_epochs} epochs, but there are "
-                f"{epochs}; give fewer"
+                f"warmup_epochs: the rate rises over {counted(self.warmup_epochs, 'epoch')}, but "
+                f"there {'is' if epochs == 1 else 'are'} {epochs}; give fewer"
             )
         total, warmup = epochs * steps_per_epoch, self.warmup_epochs * steps_per_epoch
         if self.schedule == "cosine":
@@ -119,8 +120,8 @@ class Training:
         falls = [round(share * epochs) for share in self.milestones]
         if falls[0] < 1 or len(set(falls)) < len(falls) or falls[-1] >= epochs:
             raise ValueError(
-                f"milestones: of {epochs} epochs the rate would fall after {falls}, which is no "
-                "epoch of its own for each; train longer or give fewer milestones"
+                f"milestones: of {counted(epochs, 'epoch')} the rate would fall after {falls}, "
+                "which is no epoch of its own for each; train longer or give fewer milestones"
             )
         return schedules.piecewise([fall * steps_per_epoch for fall in falls])
 
@@ -141,7 +142,7 @@ class Training:
         elif self.schedule == "cosine":
             parts.append("cosine")
         if self.warmup_epochs:
-            parts.append(f"warm-up {self.warmup_epochs} epochs")
+            parts.append(f"warm-up {counted(self.warmup_epochs, 'epoch')}")
         return ", ".join(parts)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from fkd._imported import name_of
 from fkd.compare import _record_file
 from fkd.compare._coherence import check_coherent
+from fkd.compare._counted import counted
 from fkd.compare._json import with_nan, with_null, with_seeds
 from fkd.compare.environment import environment
 from fkd.compare.failure import Failure, failure_of
@@ -144,10 +145,10 @@ class Results:
     """A comparison as it stands: it is filled while the comparison runs.
 
     `config` is what was asked, in JSON's own types; `parameters` and `shapes` are by role,
-    `teacher` or `student`; `failed` says of each method that has no results why. `complete`
-    is False until every method has results, and `resumed` is how often the run was gone on with.
-    `seconds` holds `total` and its parts, and as `estimated_total` what the total was estimated at
-    when the pace of the first students was known. `pilot` says how many of each method's first
+    `teacher` or `student`; `failed` says of each method without results why, or of the `teacher`
+    alone. `complete` is False until all have results, and `resumed` is how often the run was gone
+    on with. `seconds` holds `total` and its parts, and as `estimated_total` what that was estimated
+    at when the pace of the first students was known. `pilot` says how many of each method's first
     seeds were the pilot of a run in two stages, whose intervals are Stein's; None in one stage.
     `unfinished` keeps what was measured of methods that failed when new seeds were to join theirs.
     """
@@ -235,7 +236,8 @@ class Results:
     @property
     def summary(self) -> str:
         """`digits, 8 seeds, 10 epochs`."""
-        return f"{self.data.name}, {self.seeds} seeds, {self.config['epochs']} epochs"
+        epochs = counted(self.config["epochs"], "epoch")
+        return f"{self.data.name}, {counted(self.seeds, 'seed')}, {epochs}"
 
     def to_json(self) -> dict[str, Any]:
         """The structure of results.json, where None stands for a number that is not finite.

@@ -280,7 +280,7 @@ class Comparison:
 
         Raises ValueError, before any work, where the folder holds another run or anything else, or
         is in use, and FloatingPointError where the teacher diverges, for then nothing can be
-        compared.
+        compared; results, also those in the folder, say so among what failed, as `teacher`.
         """
         if folder is None:
             return self._run.progress()

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from fkd.compare._counted import counted
 from fkd.compare.results import SettingResults, SweepResults
 from fkd.ensemble import Seed
 
@@ -55,8 +56,8 @@ def choose(
     chosen = int(totals.argmax())
     if totals[chosen] < 0:
         raise FloatingPointError(
-            f"each of {len(grid)} settings has a seed that is not finite; sweep a lower learning "
-            "rate or lower weights"
+            f"each of {counted(len(grid), 'setting')} has a seed that is not finite; sweep a lower "
+            "learning rate or lower weights"
         )
     rows = [
         SettingResults(
@@ -97,9 +98,10 @@ def tell(name: str, choice: SweepResults) -> list[str]:
     """A method's choice in a line, and a warning for each range that it stands at the edge of."""
     accuracy = 100 * mean(choice.best)
     diverged = sum(setting.diverged for setting in choice.settings)
+    settings = counted(len(choice.settings), "setting")
     lines = [
         f"{name}: {describe(choice.best.hyper)}: validation {accuracy:.2f} %, the best of "
-        f"{len(choice.settings)} settings" + (f", {diverged} diverged" if diverged else "")
+        f"{settings}{f', {diverged} diverged' if diverged else ''}"
     ]
     for swept, values in choice.axes.items():
         chosen = choice.best.hyper[swept]

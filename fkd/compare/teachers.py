@@ -1,5 +1,6 @@
 """What comparisons with several teachers measured: one record of all, which reads itself back."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,8 @@ import numpy as np
 
 from fkd import _check
 from fkd.compare import _over_runs, _record_file
-from fkd.compare._difference import ROUNDING
+from fkd.compare._counted import counted
+from fkd.compare._difference import has_width
 from fkd.compare._json import with_nan, with_null, with_seeds
 from fkd.compare._over_runs import OverRuns
 from fkd.compare.results import Results
@@ -25,11 +27,17 @@ APART = ("teacher_seed", "output", "root")
 
 class Over(NamedTuple):
     """By how much a method's mean accuracy is above the baseline's over all teachers and seeds, in
-    [−1, 1], with the bounds for these teachers and for teachers like these."""
+    [−1, 1], with the bounds for these teachers and for teachers like these: NaN where the seeds'
+    means over the teachers are all the same, and so too few to tell."""
 
     mean: float
     on_these: Bounds
     on_like_these: Bounds
+
+    @property
+    def known(self) -> bool:
+        """Whether there are bounds."""
+        return not math.isnan(self.on_these.low)
 
 
 @dataclass(kw_only=True)
@@ -55,9 +63,9 @@ class Teachers(OverRuns):
 
         A method that failed with one of the teachers has no accuracy here. Of comparisons that were
         stopped there are the methods that all have ended; but where two have ended all methods, a
-        teacher with whom that is not so is left out. Raises ValueError for fewer than two
-        comparisons or seeds, teachers that were not trained from seeds of their own, and for what
-        differs otherwise.
+        teacher with whom that is not so is left out, as one is that itself failed. Raises
+        ValueError for fewer than two comparisons, teachers that did not fail, or seeds, teachers
+        that were not trained from seeds of their own, and for what differs otherwise.
         """
         _check.sequence("Teachers.of", runs=runs)
         for run in runs:
@@ -69,21 +77,31 @@ class Teachers(OverRuns):
             )
         for run in runs:
             _check_alike(runs[0], run)
-        seeds = [run.config["teacher_seed"] for run in runs if run.teacher]
+        taught = [run for run in runs if TEACHER not in run.failed]
+        apart = [run for run in runs if TEACHER in run.failed]
+        if len(taught) < 2:
+            raise ValueError(
+                f"Teachers.of: two teachers or more must be trained, but {len(apart)} of "
+                f"{len(runs)} failed: {apart[-1].failed[TEACHER].reason}"
+            )
+        seeds = [run.config["teacher_seed"] for run in taught if run.teacher]
         seeds = [int(seed) for seed in seeds if seed is not None]
-        if len(set(seeds)) < len(runs):
+        if len(set(seeds)) < len(taught):
             raise ValueError(
                 "Teachers.of: each run's teacher must be trained there, from a seed of its own, "
                 f"but the seeds are {seeds!r:.100}; give each run another teacher_seed"
             )
-        ended = [run for run in runs if not run.waiting]
-        taken = ended if len(ended) > 1 else runs
+        ended = [run for run in taught if not run.waiting]
+        taken = ended if len(ended) > 1 else taught
+        fields = _over_runs.measured(taken)
+        for run in apart:
+            fields["failed"] |= run.failed
         return cls(
             teacher_seeds=[int(run.config["teacher_seed"]) for run in taken],
             teacher_accuracy=[run.teacher.accuracy for run in taken if run.teacher],
             teachers_asked=max(runs[0].config.get("teachers") or 0, len(runs)),
             seeds=with_seeds(taken[0].config["seeds"]),
-            **_over_runs.measured(taken),
+            **fields,
         )
 
     @property
@@ -96,16 +114,17 @@ class Teachers(OverRuns):
         """Which methods and teachers are not in the record, and why, in clauses."""
         told, ended = super().lacking, len(self.teacher_seeds)
         if ended < self.teachers_asked:
-            told.append(f"{ended} of {self.teachers_asked} teachers have ended")
+            have = "has" if ended == 1 else "have"
+            told.append(f"{ended} of {counted(self.teachers_asked, 'teacher')} {have} ended")
         return told
 
     @property
     def summary(self) -> str:
         """`digits, 4 teachers, 8 seeds, 10 epochs`."""
-        teachers, seeds = len(self.teacher_seeds), len(self.seeds)
-        return (
-            f"{self.data.name}, {teachers} teachers, {seeds} seeds, {self.config['epochs']} epochs"
-        )
+        teachers = counted(len(self.teacher_seeds), "teacher")
+        seeds, epochs = len(self.seeds), self.config["epochs"]
+        told = f"{counted(seeds, 'seed')}, {counted(epochs, 'epoch')}"
+        return f"{self.data.name}, {teachers}, {told}"
 
     def over(self, name: str, confidence: float = 0.95) -> Over:
         """A method's mean difference from the baseline, and its two intervals.
@@ -122,11 +141,16 @@ class Teachers(OverRuns):
             (M_seeds + max(M_teachers − M_rest, 0)) / (S T)
 
         with Satterthwaite's degrees of freedom. The second interval is never told to be surer than
-        the first, which its degrees of freedom would make it where there are few seeds.
+        the first, which its degrees of freedom would make it where there are few seeds. So where
+        the seeds' means are all the same, as those of two often are, neither is known: M_seeds is
+        zero then, however large the rest is that it holds too.
         """
         d = self.difference(name).T
         told = crossed(d, np.zeros_like(d), confidence)
         these, like = told.on_these, told.on_like_these
+        if not has_width(these.low, these.high):
+            none = {"low": math.nan, "high": math.nan}
+            return Over(told.difference, these._replace(**none), like._replace(**none))
         wider = like._replace(low=min(like.low, these.low), high=max(like.high, these.high))
         return Over(told.difference, these, wider)
 
@@ -185,9 +209,8 @@ class Teachers(OverRuns):
 
 
 def differs(bounds: Bounds) -> bool:
-    """Whether a difference of these bounds is seen. Of one without a spread nothing is known."""
-    low, high, _ = bounds
-    return high - low >= ROUNDING and (low > 0 or high < 0)
+    """Whether a difference of these bounds is seen."""
+    return bounds.low > 0 or bounds.high < 0
 
 
 def _told(over: Over) -> dict[str, Any]:

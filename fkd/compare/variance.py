@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from fkd import _check
 from fkd.compare import _over_runs, _record_file
+from fkd.compare._counted import counted
 from fkd.compare._json import with_null
 from fkd.compare._over_runs import OverRuns
 from fkd.compare.results import Results
@@ -80,8 +81,8 @@ class Variance(OverRuns):
     def summary(self) -> str:
         """`digits, 4 levels of init, order, 10 epochs`."""
         plan = self.factorial
-        levels = f"{plan.levels} levels of {', '.join(plan.sources)}"
-        return f"{self.data.name}, {levels}, {self.config['epochs']} epochs"
+        levels = f"{counted(plan.levels, 'level')} of {', '.join(plan.sources)}"
+        return f"{self.data.name}, {levels}, {counted(self.config['epochs'], 'epoch')}"
 
     def width(self, name: str, source: str, seeds: int = 8) -> Width | None:
         """What the paired interval of a method's difference misses, whose `seeds` share a source.

@@ -35,6 +35,7 @@ LAWS: dict[str, Law] = {
     for law in (
         Law(_values.one_finite_value_each),
         Law(_values.lower_precision_stays_near_float64),
+        Law(_values.bfloat16_rounds_once),
         Law(
             _values.values_keep_to_their_bounds,
             lambda case: case.low is not None or case.high is not None,
@@ -53,6 +54,7 @@ LAWS: dict[str, Law] = {
         Law(_transforms.the_gradient_is_that_of_the_value, lambda case: case.smooth > 0),
         Law(_transforms.vmap_equals_a_loop),
         Law(_transforms.hyperparameters_may_be_leaves, lambda case: bool(case.hyper)),
+        Law(_transforms.hyperparameters_have_a_gradient, lambda case: bool(case.hyper)),
         Law(_transforms.autocast_runs),
         Law(_transforms.compiled_in_one_graph_equals_eager, once=True),
         Law(_refusals.shapes_that_differ_are_refused, lambda case: case.refuses),
@@ -93,9 +95,9 @@ def check(loss: Loss, case: Case, *names: str) -> None:
     to say: `hypothesis.settings.load_profile`.
 
     >>> from fkd.testing import strategies
-    >>> def quarter(student, teacher):
-    ...     return (student - teacher).square().sum(-1) / 4
-    >>> check(quarter, Case(strategies.logit_pairs()), "vmap_equals_a_loop")
+    >>> def distance(student, teacher):
+    ...     return (student.double() - teacher.double()).square().mean(-1).to(student.dtype)
+    >>> check(distance, Case(strategies.logit_pairs()), "vmap_equals_a_loop")
     """
     _check.function("check", loss=loss)
     claimed = claims(case)
@@ -130,9 +132,10 @@ def laws(loss: Loss, case: Case) -> Callable[..., Any]:
     """A test of pytest's that holds the loss to each law that its row claims, by the law's name.
 
     >>> from fkd.testing import strategies
-    >>> def quarter(student, teacher):
-    ...     return (student - teacher).square().sum(-1) / 4
-    >>> test_quarter = laws(quarter, Case(strategies.logit_pairs(), divergence=True, refuses=False))
+    >>> def distance(student, teacher):
+    ...     return (student.double() - teacher.double()).square().mean(-1).to(student.dtype)
+    >>> case = Case(strategies.logit_pairs(), divergence=True, refuses=False)
+    >>> test_distance = laws(distance, case)
     """
 
     _check.function("laws", loss=loss)

@@ -50,6 +50,33 @@ def hyperparameters_may_be_leaves(loss: Loss, case: Case, data: st.DataObject) -
     torch.testing.assert_close(both[1], loss(*arguments, **hyper))
 
 
+def hyperparameters_have_a_gradient(loss: Loss, case: Case, data: st.DataObject) -> None:
+    """The gradients to hyperparameters are finite, and those of finite differences."""
+    arguments = data.draw(case.inputs, "arguments")
+    first, second = draw_hyper(case, data), draw_hyper(case, data)
+    of_sum = torch.func.grad(lambda leaves: loss(*arguments, **leaves).sum())
+    for name, gradient in of_sum(_leaves(first)).items():
+        require(gradient.isfinite(), f"the gradient to {name} is {gradient} at {first[name]}")
+    # Between two numbers that a loss takes it takes all, where one alone may be at the end of them.
+    between = {name: (first[name] + second[name]) / 2 for name in first}
+    if case.smooth and all(first[name] != second[name] for name in first):
+        leaves = [leaf.requires_grad_() for leaf in _leaves(between).values()]
+        require(
+            torch.autograd.gradcheck(
+                lambda *numbers: loss(*arguments, **dict(zip(between, numbers, strict=True))),
+                leaves,
+                atol=1e-4,
+                rtol=1e-3,
+            ),
+            "gradcheck fails",
+        )
+
+
+def _leaves(hyper: dict[str, float]) -> dict[str, torch.Tensor]:
+    """Hyperparameters as tensors."""
+    return {name: torch.tensor(value, dtype=torch.float64) for name, value in hyper.items()}
+
+
 def autocast_runs(loss: Loss, case: Case, data: st.DataObject) -> None:
     """Under bfloat16 autocast the value is finite."""
     loss, arguments = draw(loss, case, data)

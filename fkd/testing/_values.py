@@ -30,6 +30,24 @@ def lower_precision_stays_near_float64(loss: Loss, case: Case, data: st.DataObje
         torch.testing.assert_close(loss(*rounded).double(), exact, rtol=tolerance, atol=1e-3)
 
 
+def bfloat16_rounds_once(loss: Loss, case: Case, data: st.DataObject) -> None:
+    """Of bfloat16 the value is computed in float32 or wider, and rounded to bfloat16 once."""
+    loss, arguments = draw(loss, case, data)
+    rounded = cast(arguments, torch.bfloat16)
+    value = loss(*rounded).double()
+    single = loss(*cast(rounded, torch.float32)).double()
+    exact = loss(*cast(rounded, torch.float64))
+    # What float32 makes of it, which may add up in another order there; and of that half of the
+    # last place: a number in [2ⁿ⁻¹, 2ⁿ) is rounded to multiples of 2ⁿ⁻¹ eps.
+    noise = 64 * torch.finfo(torch.float32).eps * (1 + exact.abs()) + (single - exact).abs()
+    quarter = torch.full_like(exact, torch.finfo(torch.bfloat16).eps / 4)
+    allowed = noise + torch.ldexp(quarter, torch.frexp(exact.abs() + noise).exponent)
+    off = (value - exact).abs()
+    require(
+        (off <= allowed).all(), f"the value {value} is off {exact} by {off}, and may by {allowed}"
+    )
+
+
 def values_keep_to_their_bounds(loss: Loss, case: Case, data: st.DataObject) -> None:
     """The value lies between the bounds of its row."""
     loss, arguments = draw(loss, case, data)

@@ -31,8 +31,12 @@ def _first_example_that_fails():
 
 
 def jeffreys(student: Tensor, teacher: Tensor, *, temperature: float = 1.0) -> Tensor:
-    forward = losses.kl_divergence(student, teacher, temperature=temperature)
-    return forward + losses.reverse_kl_divergence(student, teacher, temperature=temperature)
+    half = student.dtype in (torch.float16, torch.bfloat16)
+    wide = torch.float32 if half else student.dtype
+    pair = student.to(wide), teacher.to(wide)  # each term would be rounded else, and their sum
+    forward = losses.kl_divergence(*pair, temperature=temperature)
+    reverse = losses.reverse_kl_divergence(*pair, temperature=temperature)
+    return (forward + reverse).to(student.dtype)
 
 
 test_jeffreys = pytest.mark.plain(
@@ -89,7 +93,7 @@ def signed(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def offset(student: Tensor, teacher: Tensor) -> Tensor:
-    return (student - teacher).square().sum(-1) + 1
+    return ((student.double() - teacher.double()).square().sum(-1) + 1).to(student.dtype)
 
 
 def of_the_student(student: Tensor, teacher: Tensor) -> Tensor:
@@ -98,6 +102,25 @@ def of_the_student(student: Tensor, teacher: Tensor) -> Tensor:
 
 def rounded(student: Tensor, teacher: Tensor) -> Tensor:
     return (student - teacher).square().sum(-1) + 1000 * torch.finfo(student.dtype).eps
+
+
+def in_bfloat16(student: Tensor, teacher: Tensor) -> Tensor:
+    q, p = student.log_softmax(-1), teacher.log_softmax(-1)
+    return (p.exp() * (p - q)).sum(-1)
+
+
+def twice_rounded(student: Tensor, teacher: Tensor) -> Tensor:
+    differences = (student.double() - teacher.double()).square()
+    return differences.to(student.dtype).double().sum(-1).to(student.dtype)
+
+
+def with_a_number(student: Tensor, teacher: Tensor, *, weight: float | Tensor = 1.0) -> Tensor:
+    constant = weight.detach() if isinstance(weight, Tensor) else weight
+    return constant * (student - teacher).square().sum(-1)
+
+
+def with_a_root(student: Tensor, teacher: Tensor, *, share: float | Tensor = 1.0) -> Tensor:
+    return share**0.5 * (student - teacher).square().sum(-1)
 
 
 def silent(student: Tensor, teacher: Tensor) -> Tensor:
@@ -145,6 +168,18 @@ WRONG = [
     (mean_of_batch, CASE, "one_finite_value_each"),
     (relative, CASE, "extreme_and_empty_rows_stay_finite"),
     (rounded, CASE, "lower_precision_stays_near_float64"),
+    (in_bfloat16, CASE, "bfloat16_rounds_once"),
+    (twice_rounded, CASE, "bfloat16_rounds_once"),
+    (
+        with_a_number,
+        CASE._replace(hyper={"weight": strategies.eighths(2)}),
+        "hyperparameters_have_a_gradient",
+    ),
+    (
+        with_a_root,
+        CASE._replace(hyper={"share": strategies.shares()}),
+        "hyperparameters_have_a_gradient",
+    ),
     (signed, CASE, "values_keep_to_their_bounds"),
     (offset, CASE, "zero_at_equality"),
     (in_place, CASE, "inputs_are_untouched"),

@@ -15,6 +15,7 @@ from fkd.compare._command.signals import Stop
 from fkd.compare.failure import RankError, failure_of
 from fkd.compare.results import Results
 from fkd.compare.run import Comparison, Progress
+from fkd.compare.vary import TEACHER
 
 
 class End(NamedTuple):
@@ -49,7 +50,8 @@ def carry_out(
     for trouble in comparison.troubles:
         errors.print(f"compare: {trouble}", markup=False)
     for name, failure in results.failed.items():
-        errors.print(f"compare: {name}: {failure.reason}", markup=False)
+        if name != TEACHER:  # which ends all, and is told as the error that it is
+            errors.print(f"compare: {name}: {failure.reason}", markup=False)
     code = 0 if error is None else failed(error, errors)
     results.seconds["total"] = results.seconds.get("total", 0.0) + before
     lost = isinstance(error, RankError) and error.lost
@@ -64,6 +66,9 @@ def tell_end(
     if peak := results.environment.get("peak_memory"):
         console.print(f"Peak memory: {peak:.2f} GiB", highlight=False)
     console.print(f"Written to {folder}", markup=False, soft_wrap=True)
+    if TEACHER in results.failed:
+        text = "no student of this teacher was trained; to train another, by other options, start"
+        errors.print(f"compare: {text} anew with another --output than {folder}", markup=False)
     kinds = {failure.kind for failure in results.failed.values()}
     code = code or (0 if not kinds else 3 if kinds == {"diverged"} else 1)
     if end.signal is not None and end.signal != PIPE:

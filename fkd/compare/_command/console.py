@@ -23,6 +23,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from fkd.compare._counted import counted
 from fkd.compare.run import Comparison
 from fkd.compare.run import Progress as At
 
@@ -136,7 +137,9 @@ def tell(comparison: Comparison, console: Console) -> None:
     for role, name in results.networks.items():
         count = results.parameters[role]
         console.print(
-            f"{role.capitalize()} {name}: {count:,} parameters", markup=False, highlight=False
+            f"{role.capitalize()} {name}: {counted(count, 'parameter')}",
+            markup=False,
+            highlight=False,
         )
     for layer, title in LAYERS.items():
         for role, shapes in results.shapes.items():
@@ -199,8 +202,9 @@ class Display:
         left = task.time_remaining
         when = "" if left is None or task.finished else f", {_duration(left)} left"
         when += f", {task.fields['whole']}" if task.fields["whole"] else ""
+        steps = counted(int(task.total or 0), "step")
         self.console.print(
-            f"{task.description}: {task.completed:.0f} of {task.total:.0f} steps{when}",
+            f"{task.description}: {task.completed:,.0f} of {steps}{when}",
             markup=False,
             highlight=False,
             soft_wrap=True,

@@ -76,7 +76,7 @@ def network(flag: str, text: str, classes: int, layers: Mapping[str, str]) -> Bu
         build = partial(_built, flag, named(text, classes))
         return features(build, layers) if layers else build
     except ValueError as error:
-        raise ValueError(error if str(error).startswith(flag) else f"{flag}: {error}") from error
+        raise ValueError(_by(flag, error)) from error
 
 
 def _built(flag: str, build: Build) -> nn.Module:
@@ -84,7 +84,13 @@ def _built(flag: str, build: Build) -> nn.Module:
     try:
         return build()
     except ValueError as error:
-        raise ValueError(f"{flag}: {error}") from error
+        raise ValueError(_by(flag, error)) from error
+
+
+def _by(flag: str, error: ValueError) -> str:
+    """What is wrong with a network, told by its flag in place of the library's function."""
+    text = str(error).removeprefix("named: ")
+    return text if text.startswith(flag) else f"{flag}: {text}"
 
 
 def _function(text: str) -> Callable[..., Any]:

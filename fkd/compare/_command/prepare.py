@@ -12,6 +12,7 @@ from fkd import checkpoint
 from fkd._imported import imported
 from fkd.compare._accord import Accord
 from fkd.compare._command.compiled_cache import keep_compiled
+from fkd.compare._command.layers import layers_by_flag
 from fkd.compare._command.named import method, method_name, network
 from fkd.compare._command.options import Config
 from fkd.compare._command.parser import BASELINE
@@ -41,9 +42,10 @@ def prepare(
         data = _read(config)
     seconds = time.perf_counter() - begin
     classes = len(data.classes)
-    student = network("--student-model", config.student_model, classes, config.layer)
-    layers = config.layer | config.teacher_layer
-    teacher = network("--teacher-model", config.teacher_model, classes, layers)
+    with layers_by_flag(config.layer, config.teacher_layer):
+        student = network("--student-model", config.student_model, classes, config.layer)
+        layers = config.layer | config.teacher_layer
+        teacher = network("--teacher-model", config.teacher_model, classes, layers)
     state = None
     if config.teacher_file is not None:
         try:
@@ -55,7 +57,10 @@ def prepare(
             ) from error
     augment, mix = augmented(config.augment, data)
     training = config.training
-    with console.status("preparing"):
+    with (
+        console.status("preparing"),
+        layers_by_flag(config.layer, config.teacher_layer),  # some are refused when a network runs
+    ):
         comparison = Comparison(
             teacher,
             student,

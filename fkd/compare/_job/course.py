@@ -9,6 +9,7 @@ from typing import NamedTuple
 from fkd import evaluate
 from fkd.compare import sweep
 from fkd.compare._accord import Accord
+from fkd.compare._counted import counted
 from fkd.compare._job.forecast import Pace, left_of
 from fkd.compare._job.record import Exam, Record, answers_of, marks_of, timed
 from fkd.compare._job.rounds import Rounds
@@ -104,8 +105,10 @@ class Run:
         results.environment["peak_memory"] = peak_memory()
 
     def _progress(self) -> Generator[Progress]:
-        if self.teacher is None:
+        if self.teacher is None and TEACHER not in self.results.failed:
             yield from self._train_teacher()
+        if failure := self.results.failed.get(TEACHER):
+            raise FloatingPointError(f"{TEACHER}: {failure.reason}")
         reading = "the teacher reads each example once"
         yield self._between(reading, 0, 1)
         source, exam = self._ask_teacher()
@@ -150,7 +153,7 @@ class Run:
         }
 
     def _train_teacher(self) -> Generator[Progress]:
-        """Raises FloatingPointError where it diverges, for then nothing can be compared."""
+        """Where it diverges, which is recorded, nothing can be compared."""
         task = self.task
         record = Record(task.teacher.model, [task.teacher_seed], [{}])
         exam = Exam("test", task.data.test, task.test_labels)
@@ -163,7 +166,9 @@ class Run:
             exam,
         )
         if reason := record.why_diverged(task.steps):
-            raise FloatingPointError(f"{TEACHER}: {reason}")
+            self.results.failed[TEACHER] = Failure("diverged", reason)
+            yield self._between(f"{TEACHER}: failed", 1, 1)
+            return
         assert record.state is not None
         # Every rank has trained it; whatever a rank's processor makes of it, all have the same.
         trained = member(student_of(record.state), 0)
@@ -233,7 +238,7 @@ class Run:
         candidates = {name: self._candidates(name) for name in seeds}
         records = {n: self._record(n, one, seeds[n]) for n, one in candidates.items()}
         members = sum(len(record.grid) * len(record.seeds) for record in records.values())
-        what = f"{', '.join(seeds)} {where}: {members} students"
+        what = f"{', '.join(seeds)} {where}: {counted(members, 'student')}"
         # A sweep's many students are followed on the validation split; only the chosen are tested.
         exam = test
         if task.validation:

@@ -4,6 +4,7 @@ it asks for, in rounds of no more seeds than the pilot's."""
 from collections.abc import Mapping
 
 from fkd.compare._accord import Accord
+from fkd.compare._counted import counted
 from fkd.compare._job.forecast import Cost, cost_of, left_of
 from fkd.compare._setup.stages import duration, first_seeds, in_words, joined, needed
 from fkd.compare._setup.task import Task
@@ -76,10 +77,10 @@ class Rounds:
             self.ends += [*range(2 * pilot, total, pilot), total]
         cost, members = "", self.to_come({})
         if members:
-            seeds = f"{total - pilot} more seed" + "s" * (total > pilot + 1)
-            methods = len(task.methods) - len(results.failed)
+            seeds = counted(total - pilot, "more seed")
+            methods = counted(len(task.methods) - len(results.failed), "method")
             time = duration(left_of(members, self.costs()))
-            cost = f"{seeds} of {methods} methods, {time}"
+            cost = f"{seeds} of {methods}, {time}"
         return [in_words(asked, pilot, task.resolution, results.baseline, cost)]
 
     def to_come(self, under_way: Mapping[str, int]) -> list[int]:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fkd.compare._counted import counted
 from fkd.compare.results import MethodResults
 from fkd.ensemble import Seed
 from fkd.statistics import seeds_needed, two_stage
@@ -81,7 +82,7 @@ def in_words(needed: Needed | None, pilot: int, asked: Resolution, baseline: str
         return (
             f"The pilot of {pilot} seeds knows no difference from {baseline}, so no more are needed"
         )
-    points = f"{asked.points:g} point{'s' * (asked.points != 1)} at {100 * CONFIDENCE:g} %"
+    points = f"{counted(asked.points, 'point')} at {100 * CONFIDENCE:g} %"
     what = f"every difference to {points} for all {needed.differences} methods at once"
     if needed.differences == 1:
         what = f"the difference to {points}"

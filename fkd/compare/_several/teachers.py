@@ -10,6 +10,7 @@ from fkd.compare.failure import RankError
 from fkd.compare.presentation import teachers_table
 from fkd.compare.run import TEACHER_SEED
 from fkd.compare.teachers import Teachers
+from fkd.compare.vary import TEACHER
 from fkd.distributed import Mesh
 
 
@@ -25,7 +26,7 @@ def teachers(config: Config, mesh: Mesh, console: Console, errors: Console, begi
     except RankError as error:
         return failed(error, errors)
     begun = [run for run in trained.runs if run.methods or run.failed]
-    if mesh.rank or len(begun) < 2:
+    if mesh.rank or sum(TEACHER not in run.failed for run in begun) < 2:
         return finish(trained, None, [], [], console, errors)
     record = Teachers.of(begun)
     tables, line = teachers_table.tables(record), teachers_table.sentence(record)

@@ -5,6 +5,7 @@ from typing import Any
 
 from fkd import checkpoint
 from fkd.compare import sweep
+from fkd.compare._counted import counted
 from fkd.compare._job.course import Progress, Run
 from fkd.compare._setup.reading import teacher_of
 from fkd.compare._store.folder import RunFolder
@@ -34,7 +35,7 @@ def go_on(run: Run, folder: RunFolder) -> list[str]:
     for name in run.results.methods:
         if name not in ended:
             part.setdefault(run.rounds.trained(name), []).append(name)
-    known += [f"{', '.join(names)}: {seeds} seeds ended" for seeds, names in part.items()]
+    known += [f"{', '.join(names)}: {counted(k, 'seed')} ended" for k, names in part.items()]
     is_trained = accord.share("the teacher's file", folder.teacher.exists())[0]
     if run.teacher is None and is_trained:
         with accord.together("the teacher"):

@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from fkd.compare._counted import counted, singular
 from fkd.compare._difference import Difference
 from fkd.compare._over_runs import OverRuns
 from fkd.compare.presentation._numbers import p_value
-from fkd.compare.results import Results
+from fkd.compare.results import DataSummary, Results
+from fkd.compare.vary import TEACHER
 from fkd.statistics import against_baseline
 
 MARK = "†"
@@ -18,7 +20,8 @@ MARK = "†"
 def caption(results: Results) -> str:
     """What the table's figures are, and where and when they were measured."""
     config, data = results.config, results.data
-    state = "" if results.complete else "INCOMPLETE: a method failed or the run was stopped. "
+    lacks = lacking(results)
+    whole = f"INCOMPLETE: {lacks}. " if lacks else ""
     teacher = "–"
     if results.teacher and math.isfinite(results.teacher.accuracy):
         teacher = f"{100 * results.teacher.accuracy:.2f}"
@@ -27,8 +30,9 @@ def caption(results: Results) -> str:
         pilot = f" ({results.pilot} of them a pilot)"
         interval, p = "Stein's interval with the deviation of the pilot", "the p of its t"
     return (
-        f"{state}{data.name}: {data.train:,} training and {data.test:,} test {data.unit}; "
-        f"{results.seeds} seeds{pilot}, {config['epochs']} epochs, batch {config['batch_size']}, "
+        f"{whole}{data.name}: {splits(data)}; "
+        f"{counted(results.seeds, 'seed')}{pilot}, {counted(config['epochs'], 'epoch')}, "
+        f"batch {config['batch_size']}, "
         f"{_optimizer(config)}, {config.get('precision', 'fp32')}{_augmented(config)}"
         f"{_set(config)}; "
         f"{_networks(config)}teacher {teacher} %{_teacher_epochs(config)}. "
@@ -43,6 +47,15 @@ def caption(results: Results) -> str:
     )
 
 
+def lacking(results: Results) -> str:
+    """Why not all is there that was asked for; nothing where it is."""
+    if results.complete:
+        return ""
+    if TEACHER in results.failed:
+        return "the teacher failed"
+    return "a method failed or the run was stopped"
+
+
 def state(record: OverRuns) -> str:
     """What is not whole, in front of all else."""
     return "" if record.whole else f"INCOMPLETE: {'; '.join(record.lacking)}. "
@@ -53,7 +66,13 @@ def where_and_when(environment: Mapping[str, Any], device: str) -> str:
     on_gpu = device.startswith("cuda")  # which has a number behind it
     hardware = environment["gpu" if on_gpu else "processor"]
     cores, torch = environment["cores"], environment["torch"]
-    return f"{environment['date'][:10]}, {hardware}, {cores} cores, torch {torch}."
+    return f"{environment['date'][:10]}, {hardware}, {counted(cores, 'core')}, torch {torch}."
+
+
+def splits(data: DataSummary) -> str:
+    """`898 training and 899 test images`."""
+    test = counted(data.test, singular(f"test {data.unit}"))
+    return f"{data.train:,} training and {test}"
 
 
 def caption_of_wide(results: Results) -> str:
@@ -81,7 +100,7 @@ def why_at_odds(differences: Iterable[Difference], seeds: int) -> str:
     return (
         f"{MARK} The interval for all at once leaves out zero, and this p does not say so: the "
         "interval rests on the normality of the differences, p on their symmetry alone, and flips "
-        f"of the signs of {seeds} seeds allow no p below {least:.3g}."
+        f"of the signs of {counted(seeds, 'seed')} allow no p below {least:.3g}."
     )
 
 
@@ -99,7 +118,9 @@ def _networks(config: dict[str, Any]) -> str:
 
 def _teacher_epochs(config: dict[str, Any]) -> str:
     epochs = config.get("teacher_epochs")
-    return f" after {epochs} epochs" if epochs and epochs != config["epochs"] else ""
+    if not epochs or epochs == config["epochs"]:
+        return ""
+    return f" after {counted(epochs, 'epoch')}"
 
 
 def _augmented(config: dict[str, Any]) -> str:
@@ -149,7 +170,7 @@ def _how_chosen(results: Results) -> str:
         unswept = _optimizer(results.config | {"sweep": {}})
         teacher = f" and the teacher ({unswept})"
     data = results.data
-    split = f"a validation split of {data.validation:,} {data.unit}"
+    split = f"a validation split of {counted(data.validation, singular(data.unit))}"
     rest = "the whole training set"
     if results.config.get("validation") is not None:
         split, rest = f"{split}, held out of the training set", "the rest"

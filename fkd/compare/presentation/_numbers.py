@@ -3,6 +3,7 @@
 import math
 from typing import NamedTuple
 
+from fkd.compare._difference import has_width
 from fkd.statistics import Interval
 
 NOTHING = "–"  # where nothing is known
@@ -31,14 +32,15 @@ def number(value: float | None, sign: str = "", unit: Unit = POINTS) -> str:
 
 
 def bounds(low: float | None, high: float | None, sign: str = "", unit: Unit = POINTS) -> str:
-    """An interval, each end as `number` tells it.
+    """An interval, each end as `number` tells it, where anything is known.
 
-    >>> bounds(0.1, 0.2), bounds(0.1, 0.2, "+"), bounds(None, None)
-    ('[10.00, 20.00]', '[+10.00, +20.00]', '–')
+    >>> bounds(0.1, 0.2), bounds(0.1, 0.2, "+"), bounds(None, None), bounds(0.1, 0.1)
+    ('[10.00, 20.00]', '[+10.00, +20.00]', '–', '–')
     """
-    if low is None or high is None:
+    if low is None or high is None or not has_width(low, high):
         return NOTHING
-    return f"[{number(low, sign, unit)}, {number(high, sign, unit)}]"
+    ends = number(low, sign, unit), number(high, sign, unit)
+    return NOTHING if ends == (NOTHING, NOTHING) else f"[{', '.join(ends)}]"
 
 
 def with_spread(one: Interval, unit: Unit = POINTS) -> str:

@@ -11,6 +11,7 @@ from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from fkd.compare._counted import counted, singular
 from fkd.compare.presentation import _drawable
 from fkd.compare.presentation._drawable import percent
 from fkd.compare.results import Results, SweepResults
@@ -45,9 +46,9 @@ def draw(results: Results, method: str) -> Figure:
         fontsize=11,
     )
     data, seeds = results.data, len(choice.best.validation_accuracy)
-    summary = f"{data.name}, {data.validation:,} validation {data.unit}, {seeds} seeds"
-    epochs = results.config["epochs"]
-    figure.supxlabel(f"{summary}, {epochs} epochs. {text}.", fontsize=9, color=NOTE)
+    split = counted(data.validation, singular(f"validation {data.unit}"))
+    members = f"{counted(seeds, 'seed')}, {counted(results.config['epochs'], 'epoch')}"
+    figure.supxlabel(f"{data.name}, {split}, {members}. {text}.", fontsize=9, color=NOTE)
     return figure
 
 

@@ -18,6 +18,7 @@ from fkd.compare.presentation import _rich
 from fkd.compare.presentation._caption import adjusted, caption, caption_of_wide, why_at_odds
 from fkd.compare.presentation._numbers import (
     NATS,
+    NOTHING,
     POINTS,
     Unit,
     bounds,
@@ -127,9 +128,9 @@ def _stars(results: Results, metric: str) -> Column:
 def _further(results: Results, differences: Mapping[str, Difference]) -> list[Column]:
     """On images like these, at the best epoch, and of running averages."""
     columns = []
-    images = {name: x.images for name, x in differences.items() if x.images}
+    images = {name: x.images_told for name, x in differences.items() if x.images}
     if images:
-        told = {name: bounds(x.low, x.high, "+") for name, x in images.items()}
+        told = {name: bounds(x.low, x.high, "+") if x else NOTHING for name, x in images.items()}
         columns.append(Column("95 % on images like these", told))
     best = {name: results.best(name).mean for name in results.methods}
     above = {name: mean - results.accuracy(name).mean for name, mean in best.items()}

@@ -3,9 +3,10 @@
 from rich import box
 from rich.table import Table
 
-from fkd.compare._sentence import listed, points
+from fkd.compare._counted import counted
+from fkd.compare._sentence import joined, line, listed, points
 from fkd.compare.presentation import _rich, variance_table
-from fkd.compare.presentation._caption import state, where_and_when
+from fkd.compare.presentation._caption import splits, state, where_and_when
 from fkd.compare.presentation._numbers import bounds, number
 from fkd.compare.presentation.table import failures
 from fkd.compare.teachers import Teachers, differs
@@ -86,6 +87,10 @@ def sentence(record: Teachers) -> str:
         for name, one in rest
         if differs(one.on_these)
     ]
+    unknown = [name for name, one in over if not one.known]
+    if unknown:
+        seeds, whose = counted(len(record.seeds), "seed"), joined([f"{line(n)}'s" for n in unknown])
+        told.append(f"{seeds} with the same means are too few to tell how sure {whose} is")
     return "; ".join(told + record.lacking) + "."
 
 
@@ -106,15 +111,17 @@ def caption(record: Teachers) -> str:
     """What the tables' figures are, and where and when they were measured."""
     data, config = record.data, record.config
     return (
-        f"{state(record)}{data.name}: {data.train:,} training and {data.test:,} test {data.unit}; "
-        f"{len(record.teacher_seeds)} teachers, and with each the same {len(record.seeds)} seeds "
-        f"of each method, {config['epochs']} epochs, batch {config['batch_size']}, "
+        f"{state(record)}{data.name}: {splits(data)}; "
+        f"{counted(len(record.teacher_seeds), 'teacher')}, and with each the same "
+        f"{counted(len(record.seeds), 'seed')} of each method, "
+        f"{counted(config['epochs'], 'epoch')}, batch {config['batch_size']}, "
         f"{config.get('precision', 'fp32')}. Test accuracy in % after the last epoch, and its mean "
         f"difference from {record.baseline} in points with 95 % intervals, each of a method by "
         "itself: with these teachers, and with teachers like these, of whom they are draws as the "
         "seeds are of seeds. What varies, by teacher, seed and the rest: the deviation in points "
         "and the variance in points squared; unbiased, so that a source without effect is below "
-        "zero half of the time, and its deviation is told as 0. "
+        "zero half of the time, and its deviation is told as 0. No interval is known where the "
+        "seeds' means over all teachers are the same: they are too few to tell. "
         f"{where_and_when(record.environment, record.device)}"
     )
 

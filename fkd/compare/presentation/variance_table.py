@@ -3,10 +3,11 @@
 from rich import box
 from rich.table import Table
 
+from fkd.compare._counted import counted
 from fkd.compare._over_runs import OverRuns
 from fkd.compare._sentence import joined, listed
 from fkd.compare.presentation import _rich
-from fkd.compare.presentation._caption import state, where_and_when
+from fkd.compare.presentation._caption import splits, state, where_and_when
 from fkd.compare.presentation.table import failures
 from fkd.compare.variance import POINTS, SHARED, Variance, deviation
 from fkd.statistics import Component
@@ -114,10 +115,10 @@ def caption(variance: Variance) -> str:
     data, plan, config = variance.data, variance.factorial, variance.config
     members = len(plan.seeds) * len(plan.teacher_seeds(0))
     return (
-        f"{state(variance)}{data.name}: {data.train:,} training and {data.test:,} test "
-        f"{data.unit}; "
-        f"{plan.levels} levels of {', '.join(plan.sources)}, {members} students of each method, "
-        f"{config['epochs']} epochs, batch {config['batch_size']}, "
+        f"{state(variance)}{data.name}: {splits(data)}; "
+        f"{counted(plan.levels, 'level')} of {', '.join(plan.sources)}, "
+        f"{counted(members, 'student')} of each method, "
+        f"{counted(config['epochs'], 'epoch')}, batch {config['batch_size']}, "
         f"{config.get('precision', 'fp32')}. Test accuracy after the last epoch: the deviation in "
         "points and the variance in points squared that each source brings, of a random effects "
         "model without interactions, which are in the rest; unbiased, so that a source without "

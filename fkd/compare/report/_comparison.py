@@ -1,6 +1,7 @@
 """A comparison as a part of the page."""
 
 from fkd.compare import conclusions
+from fkd.compare.presentation._caption import lacking
 from fkd.compare.report import _pictures, _question, _tables
 from fkd.compare.report._part import Part, Pictures, Section, drawn
 from fkd.compare.results import Results
@@ -13,7 +14,7 @@ def part(key: str, name: str, results: Results) -> Part:
         key=key,
         name=name,
         title=_question.title(results),
-        lacking="" if results.complete else "a method failed or the run was stopped",
+        lacking=lacking(results),
         question=_question.question(results),
         conclusion=[conclusions.sentence(results)],
         sections=[*_accuracy(key, results), *_epochs(key, results), *_sweep(key, results)],

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from fkd.compare._counted import counted
 from fkd.compare._sentence import line, listed
 from fkd.compare.presentation import variance_figures, variance_table
 from fkd.compare.presentation._numbers import number
@@ -51,12 +52,14 @@ def _which(variance: Variance) -> str:
 def _students(variance: Variance) -> str:
     plan = variance.factorial
     teachers = len(plan.teacher_seeds(0))
-    levels = f"every combination of {plan.levels} levels of {listed(plan.within)}"
+    levels = f"every combination of {counted(plan.levels, 'level')} of {listed(plan.within)}"
     if not plan.within:
         levels = "one with each teacher"
-    taught = f"each of {teachers} teachers" if TEACHER in plan.sources else "one teacher"
+    taught = "one teacher"
+    if TEACHER in plan.sources:
+        taught = f"each of {counted(teachers, 'teacher')}"
     return (
-        f"{len(plan.seeds) * teachers} students of each method "
+        f"{counted(len(plan.seeds) * teachers, 'student')} of each method "
         f"({_question.model(variance.config, 'student')}), {levels}, learned from {taught} "
         f"({_question.model(variance.config, 'teacher')}) {_question.tested(variance)}."
     )

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 NOTES = {
     "accuracy": "The share of the test examples whose class the student names, after the last "
     "epoch: the mean over seeds ± their deviation (n − 1). No epoch is chosen on the test set.",
-    "own": "The 95 % interval of this mean by itself: Student's t over seeds. Student, “The "
-    "probable error of a mean” (1908).",
+    "own": "The 95 % interval of this mean by itself: Student's t over seeds; – where all have one "
+    "figure, and so are too few to tell. Student, “The probable error of a mean” (1908).",
     "alone": "The 95 % interval of this mean by itself over the seeds that there are: Student's t.",
     "paired": "The mean over seeds of a student's figure less that of the baseline's student with "
     "the same seed, which began with the same weights. Above zero it is higher.",
@@ -50,7 +50,8 @@ NOTES = {
     "variance components” (1962).",
     "width": "√(1 + n V / U) of n seeds, with V the variance of what they share and U that of all "
     "else that a seed changes; the bounds are those of V's interval.",
-    "these": "The 95 % interval for these teachers: Student's t of the seeds' means over them.",
+    "these": "The 95 % interval for these teachers: Student's t of the seeds' means over them; – "
+    "where these are all the same, and so too few to tell.",
     "like": "The 95 % interval for teachers of whom these are draws, as the seeds are of seeds: "
     "both as crossed random effects. Searle, Casella and McCulloch (1992), section 4.3.",
     "rank": "The mean of a method's ranks over the runs by mean test accuracy, 1 the best. Demšar, "

@@ -25,6 +25,12 @@ def read(folder: Path) -> Record:
         for kind, file in ((Variance, variance.FILE), (Teachers, teachers.FILE)):
             if (folder / file).exists():
                 return kind.read(folder)
+        if (folder / "run.json").exists():
+            there = sorted(path.name for path in folder.iterdir() if path.name[0] != ".")
+            raise ValueError(
+                f"{folder}: no method of the run in it has ended, so there is nothing to tell: it "
+                f"holds {', '.join(there)}; go on with the run, or give the folder of another"
+            )
     return Results.read(folder)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from scipy import stats
 
 from fkd.compare import conclusions
+from fkd.compare._counted import counted
 from fkd.compare._sentence import line
 from fkd.compare.presentation._numbers import bounds, number, p_value
 from fkd.compare.report._table import Column, Row, Table
@@ -62,16 +63,18 @@ def ranks(runs: Mapping[str, Results]) -> tuple[Table | None, str]:
         for k in order
     ]
     columns = [Column("mean rank", ("rank",)), *(Column(name) for name in runs)]
-    caption = f"Ranks of the {len(shared)} methods that all runs have, by mean test accuracy"
+    methods = counted(len(shared), "method")
+    caption = f"Ranks of the {methods} that all runs have, by mean test accuracy"
     return Table(caption, Column("method"), columns, rows), _say(len(runs), *result[1:])
 
 
 def _say(runs: int, f: float, p: float, critical: float) -> str:
-    meant = f" With {runs} runs this is rough: it is meant for {ROUGH} and more."
+    told = counted(runs, "run")
+    meant = f" With {told} this is rough: it is meant for {ROUGH} and more."
     rough = meant if runs < ROUGH else ""
     f_told = "infinite, for all runs agree" if np.isinf(f) else f"{f:.2f}"
     return (
-        f"Over {runs} runs, each taken as one task drawn at random: Friedman's test in Iman and "
+        f"Over {told}, each taken as one task drawn at random: Friedman's test in Iman and "
         f"Davenport's form has F {f_told}, p {p_value(p)}. Two methods can be told apart at 95 % "
         f"where their mean ranks differ by more than {critical:.2f}, Nemenyi's critical difference."
         f"{rough}"

@@ -1,5 +1,6 @@
 """What several teachers told, as a part of the page."""
 
+from fkd.compare._counted import counted
 from fkd.compare._sentence import line
 from fkd.compare.presentation import teachers_figures, teachers_table
 from fkd.compare.presentation._numbers import number
@@ -36,10 +37,11 @@ def _which(record: Teachers) -> str:
 
 def _students(record: Teachers) -> str:
     accuracy = record.teacher_accuracy
+    teachers = counted(len(record.teacher_seeds), "teacher")
     return (
-        f"{len(record.seeds)} students of each method "
+        f"{counted(len(record.seeds), 'student')} of each method "
         f"({_question.model(record.config, 'student')}) learned from each of "
-        f"{len(record.teacher_seeds)} teachers ({_question.model(record.config, 'teacher')}, "
+        f"{teachers} ({_question.model(record.config, 'teacher')}, "
         f"{number(min(accuracy))} to {number(max(accuracy))} % right on the test set) "
         f"{_question.tested(record)}. Each teacher was trained from a seed of its own; the "
         "students have the same seeds with each."

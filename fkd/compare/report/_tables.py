@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fkd.compare import conclusions, sweep
+from fkd.compare._counted import counted
 from fkd.compare._sentence import line
 from fkd.compare.conclusions import Difference
 from fkd.compare.presentation._caption import adjusted, why_at_odds
@@ -64,7 +65,8 @@ def accuracy(results: Results) -> Table:
 def _sure(one: Difference | None) -> list[str]:
     if one is None:
         return [""] * 4
-    images = "–" if one.images is None else bounds(one.images.low, one.images.high, "+")
+    told = one.images_told
+    images = "–" if told is None else bounds(told.low, told.high, "+")
     return [images, p_value(one.p), adjusted(one), p_value(one.holm)]
 
 
@@ -273,5 +275,5 @@ def environment(
     for name, spent in seconds.items():
         rows.append(Row(f"seconds: {name.replace('_', ' ')}", [f"{spent:.1f}"]))
     if resumed:
-        rows.append(Row("gone on with", [f"{resumed} times"]))
+        rows.append(Row("gone on with", [counted(resumed, "time")]))
     return Table("Where and when it ran", Column("of"), [Column("value")], rows, True)

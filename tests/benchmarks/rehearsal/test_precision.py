@@ -1,6 +1,7 @@
 """Two runs are compared by the seeds that both have."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from fkd.compare.results import MethodResults
 DIGITS = Path(__file__).parents[3] / "benchmarks" / "results" / "digits-cpu"
 
 
-def run(**accuracy: dict[int, float | None]) -> precision.Methods:
+def run(**accuracy: dict[int, float]) -> precision.Methods:
     """What a comparison has of methods, whose last epoch's accuracy this is by seed."""
     methods: dict[str, MethodResults] = {}
     for name, by_seed in accuracy.items():
@@ -33,7 +34,7 @@ def test_a_row_is_of_the_seeds_in_common():
 
 
 def test_what_is_not_finite_has_no_interval():
-    (row,) = precision.rows(run(ce={0: 0.6, 1: None}), run(ce={0: 0.6, 1: 0.6}))
+    (row,) = precision.rows(run(ce={0: 0.6, 1: math.nan}), run(ce={0: 0.6, 1: 0.6}))
     assert (row["low"], row["high"]) == (None, None)
 
 

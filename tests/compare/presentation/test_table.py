@@ -65,9 +65,11 @@ def test_agreement_calibration_and_loss_are_compared_as_accuracy_is():
 
 def test_images_like_these_have_a_column_where_answers_were_kept():
     right = np.array([[True, False] * 4, [False, True] * 4])
-    results = record({"ce": method([0.5, 0.5]), "kd": method([0.5, 0.5])})
+    more = ~right
+    more[0, 0] = True
+    results = record({"ce": method([0.5, 0.5]), "kd": method([0.625, 0.5])})
     assert "95 % on images like these" not in cells(results)[1]
-    for name, answers in (("ce", right), ("kd", ~right)):
+    for name, answers in (("ce", right), ("kd", more)):
         results.methods[name] = replace(results.methods[name], answers=answers)
     base, kd = cells(results)
     assert base["95 % on images like these"] == ""
@@ -75,6 +77,9 @@ def test_images_like_these_have_a_column_where_answers_were_kept():
     assert images and kd["95 % on images like these"] == (
         f"[{100 * images.low:+.2f}, {100 * images.high:+.2f}]"
     )
+    # Seeds that are all the same show no spread, and images alone do not tell how sure it is.
+    results.methods["kd"] = replace(method([0.5, 0.5]), answers=~right)
+    assert cells(results)[1]["95 % on images like these"] == "–"
 
 
 def test_the_best_epoch_stands_beside_the_last():

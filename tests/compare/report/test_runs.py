@@ -46,5 +46,5 @@ def test_differences_have_a_column_for_each_run():
     assert {row.head: row.cells[1] for row in table.rows} == {
         "kd": "",
         "hint": "",
-        "own": "-10.00 [-10.00, -10.00]",
+        "own": "-10.00 –",
     }
