@@ -27,6 +27,7 @@ FAMILIES = {
     "_correlation": "logits",
     "_feature": "features",
     "_map": "maps",
+    "_pooled": "maps",
     "_relation": "relations",
     "_contrastive": "contrasts",
 }

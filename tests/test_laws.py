@@ -18,6 +18,7 @@ from losses import (
     test_divergence,
     test_feature,
     test_map,
+    test_pooled,
     test_relation,
     test_response,
     test_transformed,
@@ -34,6 +35,7 @@ FAMILIES = (
     test_correlation.CASES,
     test_feature.CASES,
     test_map.CASES,
+    test_pooled.CASES,
     test_relation.CASES,
     test_contrastive.CASES,
 )
@@ -79,6 +81,7 @@ TO_THE_END = {
     "class_correlation",
     "factor_transfer",
     "attention_transfer",
+    "class_attention_transfer",
     "pkt",
     "info_nce",
 }

@@ -12,7 +12,7 @@ from typing import Any, get_args
 import torch
 from broken import Argument, Break, Call, as_good, optional, strangers, to_break, whole
 from hypothesis import strategies as st
-from losses.sized import arguments
+from losses.sized import arguments, size_of
 from torch import Tensor
 
 from fkd import losses
@@ -164,7 +164,7 @@ def _keyword(function: str, parameter: inspect.Parameter) -> Argument:
     name = parameter.name
     if name == "mask":
         return mask()
-    if name == "order":
+    if isinstance(parameter.default, int):
         return whole(parameter.default)
     return scalar(float(parameter.default), OWN.get((function, name), NUMBERS.get(name, ())))
 
@@ -194,8 +194,7 @@ def _plain(answer: Tensor) -> Tensor:
 
 
 def _values(name: str) -> dict[str, Tensor]:
-    size = SIZE if getattr(losses, name).__module__.endswith("._map") else ()
-    return arguments(name, BATCH, WIDTH, size)
+    return arguments(name, BATCH, WIDTH, SIZE if size_of(name) else ())
 
 
 MAPS = torch.linspace(-2, 3, 24).reshape(2, 3, 2, 2)

@@ -62,6 +62,7 @@ from fkd.losses._map import (
     pkd,
 )
 from fkd.losses._map import flow as flow
+from fkd.losses._pooled import class_attention_transfer
 from fkd.losses._relation import (
     cka_distance,
     correlation_congruence,
@@ -95,6 +96,7 @@ __all__ = [
     "batch_correlation",
     "channel_wise_divergence",
     "cka_distance",
+    "class_attention_transfer",
     "class_correlation",
     "correlation_congruence",
     "cosine_distance",
@@ -146,6 +148,7 @@ BY_EXAMPLE = frozenset(
         attention_transfer,
         attention_transfer_squared,
         channel_wise_divergence,
+        class_attention_transfer,
         cosine_distance,
         crd,
         cross_entropy,

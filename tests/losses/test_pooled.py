@@ -1,0 +1,113 @@
+"""Losses of pooled maps against NumPy and numbers worked by hand."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from oracles import differences
+from torch import Tensor
+
+from fkd import losses
+from fkd.testing import Case, strategies
+
+
+def _raised(maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The maps with no number below zero, so that none is pooled to zeros."""
+    return tuple(x + 20 for x in maps)
+
+
+CASES = {
+    "class_attention_transfer": Case(
+        strategies.distinct_map_pairs().map(_raised),
+        high=4.0,
+        divergence=True,
+        scale=True,
+        symmetric=True,
+    ),
+}
+
+
+def _maps(*shapes: tuple[int, ...]) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
+
+
+def _cells(x: np.ndarray, cells: int) -> np.ndarray:
+    """The means of the cells that adaptive pooling has, and each class's over its norm."""
+    rows, columns = (
+        [slice(i * long // cells, -(-(i + 1) * long // cells)) for i in range(cells)]
+        for long in x.shape[2:]
+    )
+    pooled = np.stack([x[..., r, c].mean((-2, -1)) for r in rows for c in columns], -1)
+    return pooled / np.linalg.norm(pooled, axis=-1, keepdims=True)
+
+
+def _class_attention(s: np.ndarray, t: np.ndarray, cells: int) -> np.ndarray:
+    return ((_cells(s, cells) - _cells(t, cells)) ** 2).sum(-1).mean(-1)
+
+
+@pytest.mark.parametrize(
+    ("cells", "shapes"),
+    [
+        (2, [(3, 4, 6, 5)] * 2),
+        (2, [(2, 3, 5, 4), (2, 3, 8, 2)]),
+        (1, [(2, 3, 2, 2)] * 2),
+        (3, [(2, 2, 2, 7), (2, 2, 3, 3)]),
+    ],
+)
+def test_class_attention_transfer_and_its_gradients_are_numpys(cells, shapes):
+    student, teacher = _maps(*shapes)
+
+    def loss(s, t):
+        return losses.class_attention_transfer(s, t, cells=cells)
+
+    expected = torch.from_numpy(_class_attention(student.numpy(), teacher.numpy(), cells))
+    torch.testing.assert_close(loss(student, teacher), expected)
+    both = torch.func.grad(lambda s, t: loss(s, t).sum(), argnums=(0, 1))(student, teacher)
+    by_differences = (
+        differences(lambda s: _class_attention(s, teacher.numpy(), cells), student),
+        differences(lambda t: _class_attention(student.numpy(), t, cells), teacher),
+    )
+    torch.testing.assert_close(both, by_differences, atol=1e-6, rtol=1e-5)
+
+
+def test_class_maps_by_hand():
+    # of the first class the student attends to the upper cells, the teacher to the left ones; of
+    # the second both attend to the last, to which the sizes of their numbers make no difference
+    student = torch.tensor([[[[2.0, 2.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 1e-20]]]])
+    teacher = torch.tensor([[[[5.0, 0.0], [5.0, 0.0]], [[0.0, 0.0], [0.0, 1e20]]]])
+    value = losses.class_attention_transfer(student, teacher)
+    torch.testing.assert_close(value, torch.tensor([(0.5 + 0.5) / 2]))
+    opposite = losses.class_attention_transfer(student, -student)
+    torch.testing.assert_close(opposite, torch.tensor([4.0]))
+
+
+def test_a_class_without_a_map_stays_at_zeros_with_a_finite_gradient():
+    (maps,) = _maps((2, 3, 4, 4))
+    dead = maps.clone()
+    dead[:, 1] = 0
+    gradient, value = torch.func.grad_and_value(
+        lambda s: losses.class_attention_transfer(s, maps).sum()
+    )(dead)
+    torch.testing.assert_close(value, torch.tensor(2 / 3, dtype=torch.float64))
+    assert gradient.abs().max() <= 2
+
+
+def test_published_code_takes_the_mean_over_the_cells():
+    student, teacher = _maps((3, 4, 6, 5), (3, 4, 6, 5))
+    pooled = (torch.nn.functional.adaptive_avg_pool2d(x, 2).flatten(2) for x in (student, teacher))
+    s, t = (torch.nn.functional.normalize(x, dim=-1) for x in pooled)
+    value = losses.class_attention_transfer(student, teacher).mean()
+    torch.testing.assert_close(value, 4 * torch.nn.functional.mse_loss(s, t))
+
+
+@pytest.mark.plain
+def test_class_maps_that_do_not_fit_are_refused():
+    maps = torch.zeros(2, 3, 4, 4)
+    with pytest.raises(ValueError, match=r"must agree in \[batch channels\]"):
+        losses.class_attention_transfer(maps, maps[:, :2])
+    with pytest.raises(ValueError, match="cells"):
+        losses.class_attention_transfer(maps, maps, cells=0)
+    assert losses.class_attention_transfer(maps, maps[..., :1]).tolist() == [0.0, 0.0]
+    assert not math.isnan(losses.class_attention_transfer(maps.half(), maps)[0])
