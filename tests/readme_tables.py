@@ -24,6 +24,7 @@ FAMILIES = {
     "_divergence": "logits",
     "_transformed": "logits",
     "_decoupled": "logits",
+    "_transport": "logits",
     "_correlation": "logits",
     "_feature": "features",
     "_map": "maps",

@@ -22,6 +22,7 @@ from losses import (
     test_relation,
     test_response,
     test_transformed,
+    test_transport,
 )
 
 from fkd import losses
@@ -32,6 +33,7 @@ FAMILIES = (
     test_divergence.CASES,
     test_transformed.CASES,
     test_decoupled.CASES,
+    test_transport.CASES,
     test_correlation.CASES,
     test_feature.CASES,
     test_map.CASES,
@@ -78,6 +80,7 @@ TO_THE_END = {
     "alpha_beta_divergence",
     "norm_kd",
     "nkd",
+    "wkd_l",
     "class_correlation",
     "factor_transfer",
     "attention_transfer",

@@ -34,6 +34,8 @@ NUMBERS: dict[str, tuple[Any, ...]] = {
     "share": (*POSITIVE, *SHARE),
     "skew": (*POSITIVE, 1, *SHARE),
     "mass": (*POSITIVE, 1, *SHARE),
+    "regularization": POSITIVE,
+    "sharpness": POSITIVE,
     "student_scale": POSITIVE,
     "teacher_scale": POSITIVE,
 }
@@ -206,6 +208,7 @@ LOSSES: dict[str, Call] = {
         losses.batchnorm_margin,
         {"weight": torch.tensor([1.0, 0.5]), "bias": torch.tensor([0.0, 0.3])},
     ),
+    "losses.class_cost": call("class_cost", losses.class_cost, {"features": torch.rand(2, 5, 3)}),
     "losses.mean_negative": call("mean_negative", losses.mean_negative, {"maps": MAPS}),
     "losses.flow": call("flow", losses.flow, {"first": MAPS, "last": MAPS[:, :2].clone()}),
 }

@@ -7,7 +7,15 @@ channels and widths; `align` brings both sides to one resolution, and tokens and
 
 from fkd.heads import align
 from fkd.heads._contrastive import Embeddings, Memory
-from fkd.heads._joint import Factors, Flows, Fusion, Margin, Temperature, Variational
+from fkd.heads._joint import (
+    Factors,
+    Flows,
+    Fusion,
+    Interrelations,
+    Margin,
+    Temperature,
+    Variational,
+)
 from fkd.heads._regressors import (
     Aligned,
     Masked,
@@ -17,6 +25,7 @@ from fkd.heads._regressors import (
     generator,
     pointwise,
     projector,
+    rectified_connector,
 )
 from fkd.heads._shapes import Arguments
 
@@ -27,6 +36,7 @@ __all__ = [
     "Factors",
     "Flows",
     "Fusion",
+    "Interrelations",
     "Margin",
     "Masked",
     "Memory",
@@ -39,4 +49,5 @@ __all__ = [
     "generator",
     "pointwise",
     "projector",
+    "rectified_connector",
 ]

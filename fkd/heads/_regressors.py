@@ -41,6 +41,12 @@ def connector(student: torch.Size, target: torch.Size) -> nn.Module:
     return nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
 
 
+def rectified_connector(student: torch.Size, target: torch.Size) -> nn.Module:
+    """A `connector` and a ReLU, which WKD-F puts behind the student."""
+    channels("rectified_connector", student, target)
+    return nn.Sequential(connector(student, target), nn.ReLU())
+
+
 def projector(student: torch.Size, target: torch.Size) -> nn.Module:
     """SimKD's three convolutions, 1x1, 3x3 and 1x1, each with BatchNorm and ReLU.
 

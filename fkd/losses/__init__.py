@@ -62,7 +62,7 @@ from fkd.losses._map import (
     pkd,
 )
 from fkd.losses._map import flow as flow
-from fkd.losses._pooled import class_attention_transfer
+from fkd.losses._pooled import class_attention_transfer, wkd_f
 from fkd.losses._relation import (
     cka_distance,
     correlation_congruence,
@@ -86,6 +86,8 @@ from fkd.losses._transformed import (
     ttm,
     wttm,
 )
+from fkd.losses._transport import class_cost as class_cost
+from fkd.losses._transport import wkd_l
 
 __all__ = [
     "activation_boundary",
@@ -133,11 +135,13 @@ __all__ = [
     "total_variation",
     "ttm",
     "vid",
+    "wkd_f",
+    "wkd_l",
     "wsld",
     "wttm",
 ]
 
-HELPERS = ["batchnorm_margin", "flow", "mean_negative"]
+HELPERS = ["batchnorm_margin", "class_cost", "flow", "mean_negative"]
 
 # Those whose value of an example depends on that example alone, so that a batch can be split.
 BY_EXAMPLE = frozenset(
@@ -176,6 +180,8 @@ BY_EXAMPLE = frozenset(
         total_variation,
         ttm,
         vid,
+        wkd_f,
+        wkd_l,
         wsld,
         wttm,
     }

@@ -12,7 +12,7 @@ from fkd.losses._numeric import raised
 from fkd.losses._response import check_labels, check_pair, cross, kl, log_softmax
 
 
-def _check_labelled(
+def check_labelled(
     where: str,
     student: Tensor,
     teacher: Tensor,
@@ -35,7 +35,7 @@ def _check_labelled(
     check_labels(where, student, labels, mask)
 
 
-def _split(log_p: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def split(log_p: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Log-probabilities of [label, not the label], and of the other classes renormalised.
 
     The second is −inf at the label. All in the log domain: 1 − p_y is a sum over the other classes,
@@ -79,12 +79,12 @@ def dkd(
     >>> dkd(uniform, teacher, torch.tensor([0]), temperature=1.0)  # ½ log(3/2) + ½ log(3/4)
     tensor([0.0589])
     """
-    _check_labelled("dkd", student, teacher, labels, temperature, mask)
+    check_labelled("dkd", student, teacher, labels, temperature, mask)
     _check.not_negative("dkd", alpha=alpha, beta=beta)
     _check.beside("dkd", student, alpha=alpha, beta=beta)
     student, teacher, labels = filled(mask, student, teacher, labels.long())
-    binary_q, other_q = _split(log_softmax(student, temperature), labels)
-    binary_p, other_p = _split(log_softmax(teacher, temperature), labels)
+    binary_q, other_q = split(log_softmax(student, temperature), labels)
+    binary_p, other_p = split(log_softmax(teacher, temperature), labels)
     loss = alpha * kl(binary_p, binary_q) + beta * kl(other_p, other_q)
     return zeroed(mask, temperature**2 * loss).to(student.dtype)
 
@@ -116,21 +116,21 @@ def nkd(
     >>> nkd(uniform, teacher, torch.tensor([0]))  # ½ log 3 + 1.5 log 2
     tensor([1.5890])
     """
-    _check_labelled("nkd", student, teacher, labels, temperature, mask)
+    check_labelled("nkd", student, teacher, labels, temperature, mask)
     _check.not_negative("nkd", gamma=gamma)
     _check.beside("nkd", student, gamma=gamma)
     student, teacher, labels = filled(mask, student, teacher, labels.long())
     index = labels.unsqueeze(-1)
     right_q, right_p = (log_softmax(x, 1.0).gather(-1, index) for x in (student, teacher))
-    _, other_q = _split(log_softmax(student, temperature), labels)
-    _, other_p = _split(log_softmax(teacher, temperature), labels)
+    _, other_q = split(log_softmax(student, temperature), labels)
+    _, other_p = split(log_softmax(teacher, temperature), labels)
     others = temperature**2 * (gamma * cross(other_p, other_q))
     return zeroed(mask, cross(right_p, right_q) + others).to(student.dtype)
 
 
 def _log_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """log(−log q_y) = log log(1 + e^d), d the log odds against the label; d far below."""
-    binary, _ = _split(log_softmax(logits, 1.0), labels)
+    binary, _ = split(log_softmax(logits, 1.0), labels)
     odds = binary[..., 1] - binary[..., 0]
     return torch.where(odds < -40, odds, (-F.logsigmoid(-odds.clamp(min=-40))).log())
 
@@ -162,7 +162,7 @@ def wsld(
     >>> wsld(uniform, uniform, torch.tensor([0]), temperature=1.0)  # (1 − 1/e) log 2
     tensor([0.4382])
     """
-    _check_labelled("wsld", student, teacher, labels, temperature, mask)
+    check_labelled("wsld", student, teacher, labels, temperature, mask)
     student, teacher, labels = filled(mask, student, teacher, labels.long())
     own, teachers = (_log_cross_entropy(x.detach(), labels) for x in (student, teacher))
     weight = -torch.expm1(-(own - teachers).exp())
@@ -209,12 +209,12 @@ def rld(
     >>> rld(uniform, teacher, torch.tensor([0]))  # ½ log(3/2) + ½ log(3/4)
     tensor([0.0589])
     """
-    _check_labelled("rld", student, teacher, labels, temperature, mask)
+    check_labelled("rld", student, teacher, labels, temperature, mask)
     _check.not_negative("rld", alpha=alpha, beta=beta)
     _check.beside("rld", student, alpha=alpha, beta=beta)
     student, teacher, labels = filled(mask, student, teacher, labels.long())
-    binary_q, _ = _split(log_softmax(student, 1.0), labels)
-    binary_p, _ = _split(log_softmax(teacher, 1.0), teacher.argmax(-1))
+    binary_q, _ = split(log_softmax(student, 1.0), labels)
+    binary_p, _ = split(log_softmax(teacher, 1.0), teacher.argmax(-1))
     log_q, log_p = (
         _easier(teacher, labels, log_softmax(x, temperature)) for x in (student, teacher)
     )
@@ -248,7 +248,7 @@ def ofa(
     >>> ofa(uniform, uniform, torch.tensor([0]), gamma=2.0)  # (5/4 + 1/4) log 2
     tensor([1.0397])
     """
-    _check_labelled("ofa", student, teacher, labels, 1.0, mask)
+    check_labelled("ofa", student, teacher, labels, 1.0, mask)
     _check.positive("ofa", gamma=gamma)
     _check.beside("ofa", student, gamma=gamma)
     student, teacher, labels = filled(mask, student, teacher, labels.long())

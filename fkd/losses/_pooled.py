@@ -1,10 +1,11 @@
-"""Losses of feature maps by what pooling leaves of them: class maps cell by cell."""
+"""Losses of feature maps by what pooling leaves of them: cells of class maps, channels' spread."""
 
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from fkd import _check
+from fkd._check import Scalar
 from fkd.losses._numeric import unit, widen
 
 MAPS = "batch channels height width"
@@ -30,8 +31,8 @@ def class_attention_transfer(
     average-pooled to one, `cells` ≥ 1. The value, without unit, lies in [0, 4], and is zero with a
     zero gradient where each class's maps are one up to a positive scale; a pooled map of zeros
     stays zero, its gradient finite. Raises ValueError for axes, shapes, dtypes or `cells` < 1.
-    Memory: 1 × maps + 38 × [batch, classes]. As the paper, which sums over the cells; its code takes
-    their mean.
+    Memory: 1 × maps + 38 × [batch, classes]. The form of the paper, which sums over the cells; its
+    code takes their mean.
 
     Guo et al., "Class Attention Transfer Based Knowledge Distillation" (2023), section 3.3.
 
@@ -44,3 +45,50 @@ def class_attention_transfer(
     _check.whole("class_attention_transfer", 1, cells=cells)
     s, t = (unit(F.adaptive_avg_pool2d(widen(x), cells).flatten(2)) for x in (student, teacher))
     return (s - t).square().sum(-1).mean(-1).to(student.dtype)
+
+
+def _mean_and_deviation(maps: Tensor) -> tuple[Tensor, Tensor]:
+    """Those of each channel over its n positions, the deviation over n; of a constant channel zero,
+    with the subgradient zero."""
+    x = widen(maps).flatten(2)
+    # Less its first number, a constant is zeros exactly, whatever the mean rounds to.
+    first = x.detach()[..., :1]
+    x = x - first
+    mean = x.mean(-1, keepdim=True)
+    square = (x - mean).square().mean(-1)
+    none = square == 0
+    deviation = square.masked_fill(none, 1.0).sqrt().masked_fill(none, 0.0)
+    return (mean + first).squeeze(-1), deviation
+
+
+def wkd_f(
+    student: Float[Tensor, "batch channels height width"],
+    teacher: Float[Tensor, "batch channels teacher_height teacher_width"],
+    *,
+    gamma: Scalar = 4.0,
+) -> Float[Tensor, " batch"]:
+    """γ Σ_c (μ_c(s) − μ_c(t))² + Σ_c (σ_c(s) − σ_c(t))², in squared feature units.
+
+    μ_c and σ_c are the mean and the deviation of channel c over an example's n positions, with
+    σ² = (1/n) Σ (f − μ)²: with γ = 1 it is the squared 2-Wasserstein distance between the normal
+    distributions that have them, the channels independent. Both are maps [batch, channels, height,
+    width] that agree in batch and channels; their sizes may differ; γ is `gamma` ≥ 0. The value is
+    not negative, and zero with a zero gradient at equality; a constant channel has no deviation,
+    and there the subgradient zero. Raises ValueError for axes, shapes, dtypes, or γ < 0.
+    Memory: 6 × maps + 5 × [batch, channels]. The form of the paper; its code divides σ² by n − 1,
+    and adds 1e-5.
+
+    Lv, Yang and Li, "Wasserstein Distance Rivals Kullback-Leibler Divergence for Knowledge
+    Distillation" (2024), WKD-F with diagonal covariances.
+
+    >>> import torch
+    >>> s, t = torch.tensor([[[[1.0, 3.0]]]]), torch.tensor([[[[2.0, 2.0], [8.0, 8.0]]]])
+    >>> wkd_f(s, t)  # 4 (2 − 5)² + (1 − 3)²
+    tensor([40.])
+    """
+    _check_maps("wkd_f", student, teacher)
+    _check.not_negative("wkd_f", gamma=gamma)
+    _check.beside("wkd_f", student, gamma=gamma)
+    (mean, deviation), (means, deviations) = map(_mean_and_deviation, (student, teacher))
+    value = gamma * (mean - means).square().sum(-1) + (deviation - deviations).square().sum(-1)
+    return value.to(student.dtype)

@@ -1,7 +1,11 @@
 """Joint heads: what they give to their losses, what is trained in them, and what is not."""
 
+import math
+
+import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from fkd import heads
 
@@ -32,6 +36,32 @@ def test_ctkds_temperature_is_within_its_bounds_and_its_gradient_is_reversed():
     (gradient,) = torch.autograd.grad(given["temperature"], head.theta)
     share = torch.sigmoid(torch.ones(()))
     torch.testing.assert_close(gradient, -20 * share * (1 - share))
+
+
+def test_wkds_cost_is_of_the_angles_between_the_teachers_last_weights():
+    last = nn.Linear(2, 3)
+    last.weight = nn.Parameter(torch.tensor([[1.0, 0.0], [0.0, 7.0], [5.0, 0.0]]))
+    teacher = nn.Sequential(nn.Linear(4, 2), nn.ReLU(), last)
+    shapes = torch.Size([3]), (torch.Size([3]), torch.Size([]))
+    head = heads.Interrelations(*shapes, teacher=teacher)
+    far = 1 - math.exp(-1)
+    expected = torch.tensor([[0.0, far, 0.0], [far, 0.0, far], [0.0, far, 0.0]])
+    given = head(torch.zeros(2, 3), torch.ones(2, 3), torch.tensor([0, 1]))
+    torch.testing.assert_close(given["cost"], expected)
+    assert list(given) == ["student", "teacher", "labels", "cost"]
+    own = heads.Interrelations(*shapes, cost=1 - torch.eye(3))
+    assert torch.equal(own.cost, 1 - torch.eye(3))
+
+
+@pytest.mark.plain
+def test_a_teacher_without_a_row_for_each_class_has_no_cost():
+    shapes = torch.Size([3]), (torch.Size([3]), torch.Size([]))
+    with pytest.raises(ValueError, match="of 3 classes, but it has 2; give cost"):
+        heads.Interrelations(*shapes, teacher=nn.Linear(4, 2))
+    with pytest.raises(ValueError, match="of 3 classes, but it has no linear layer; give cost"):
+        heads.Interrelations(*shapes, teacher=nn.ReLU())
+    with pytest.raises(ValueError, match="Interrelations: give cost, or the teacher"):
+        heads.Interrelations(*shapes)
 
 
 def test_fts_factor_carries_no_gradient_and_is_rebuilt_to_the_map():

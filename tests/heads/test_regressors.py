@@ -17,6 +17,7 @@ SMALL, LARGE = torch.Size([4, 6, 6]), torch.Size([8, 6, 6])
         heads.connector,
         heads.projector,
         heads.generator,
+        heads.rectified_connector,
     ],
 )
 def test_plain_heads_join_the_channels(build):

@@ -19,6 +19,9 @@ def arguments(
             continue
         if parameter.name == "labels":
             tensors["labels"] = torch.randint(width, (batch,), generator=generator)
+        elif parameter.name == "cost":
+            places = torch.rand(width, generator=generator)
+            tensors["cost"] = (places[:, None] - places).abs()
         elif parameter.name in ("variance", "margin"):
             number = torch.rand(width, generator=generator)
             tensors[parameter.name] = number + 0.5 if parameter.name == "variance" else -number

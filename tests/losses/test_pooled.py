@@ -25,6 +25,12 @@ CASES = {
         scale=True,
         symmetric=True,
     ),
+    "wkd_f": Case(
+        strategies.distinct_map_pairs(),
+        {"gamma": strategies.temperatures()},
+        divergence=True,
+        symmetric=True,
+    ),
 }
 
 
@@ -100,6 +106,45 @@ def test_published_code_takes_the_mean_over_the_cells():
     s, t = (torch.nn.functional.normalize(x, dim=-1) for x in pooled)
     value = losses.class_attention_transfer(student, teacher).mean()
     torch.testing.assert_close(value, 4 * torch.nn.functional.mse_loss(s, t))
+
+
+def _wkd_f(s: np.ndarray, t: np.ndarray, gamma: float) -> np.ndarray:
+    means = s.mean((2, 3)) - t.mean((2, 3))
+    deviations = s.std((2, 3)) - t.std((2, 3))
+    return (gamma * means**2 + deviations**2).sum(1)
+
+
+@pytest.mark.parametrize("shapes", [[(3, 4, 5, 3)] * 2, [(2, 3, 5, 4), (2, 3, 1, 2)]])
+def test_wkd_f_and_its_gradients_are_numpys(shapes):
+    student, teacher = _maps(*shapes)
+    expected = torch.from_numpy(_wkd_f(student.numpy(), teacher.numpy(), 2.5))
+    torch.testing.assert_close(losses.wkd_f(student, teacher, gamma=2.5), expected)
+    both = torch.func.grad(lambda s, t: losses.wkd_f(s, t, gamma=2.5).sum(), argnums=(0, 1))
+    by_differences = (
+        differences(lambda s: _wkd_f(s, teacher.numpy(), 2.5), student),
+        differences(lambda t: _wkd_f(student.numpy(), t, 2.5), teacher),
+    )
+    torch.testing.assert_close(both(student, teacher), by_differences, atol=1e-6, rtol=1e-5)
+
+
+def test_wkd_f_is_the_squared_distance_of_normal_distributions():
+    # W² of N(m, s²) and N(n, t²) is the mean square between their quantiles, m + s z and n + t z
+    student, teacher = _maps((1, 1, 50, 20), (1, 1, 50, 20))
+    z = 2 * torch.special.erfinv(2 * torch.linspace(0, 1, 200_002)[1:-1].double() - 1) / 2**0.5
+    quantiles = [x.mean() + x.std(correction=0) * z for x in (student, 3 * teacher + 1)]
+    expected = (quantiles[0] - quantiles[1]).square().mean()
+    value = losses.wkd_f(student, 3 * teacher + 1, gamma=1.0)
+    torch.testing.assert_close(value[0], expected, rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("level", [0.0, 0.1, 1e4])
+def test_a_constant_channel_has_no_deviation_and_a_finite_gradient(level):
+    teacher = torch.tensor([[[[1.0, 3.0]]]])
+    gradient, value = torch.func.grad_and_value(lambda s: losses.wkd_f(s, teacher).sum())(
+        torch.full((1, 1, 3, 3), level)
+    )
+    torch.testing.assert_close(value, torch.tensor(4 * (level - 2) ** 2 + 1))
+    torch.testing.assert_close(gradient, torch.full((1, 1, 3, 3), 8 * (level - 2) / 9))
 
 
 @pytest.mark.plain

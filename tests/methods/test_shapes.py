@@ -52,6 +52,7 @@ REFUSED = {
     "simkd": NO_MAP | {"a map to tokens", "square tokens"},  # its classifier reads a map
     "sp": set(),
     "vid": NO_FORM,
+    "wkd-f": NO_MAP,
 }
 
 
