@@ -131,6 +131,17 @@ BUILT: dict[str, Call] = {
     "heads.Margin": Call(
         heads.Margin, {**BOTH, "margin": optional(reals(MARGIN, -MARGIN, places=False))}, _layers
     ),
+    "heads.SoftmaxRegression": Call(
+        heads.SoftmaxRegression,
+        {
+            **BOTH,
+            "teacher": Argument(
+                Last(), st.one_of(strangers(), st.just(Break("without one", nn.Identity())))
+            ),
+        },
+        _layers,
+        voices=("classifier_of",),
+    ),
     "heads.Flows": Call(heads.Flows, {"student": shapes(PAIR), "target": shapes(TARGETS)}, _layers),
     "heads.Fusion": Call(
         heads.Fusion,
@@ -220,6 +231,9 @@ GIVEN: dict[str, Call] = {
     ),
     "heads.Factors.forward": _given_call("Factors", SIDES, SMALL, LARGE),
     "heads.Margin.forward": _given_call("Margin", SIDES, SMALL, LARGE),
+    "heads.SoftmaxRegression.forward": _given_call(
+        "SoftmaxRegression", SIDES, SMALL, LARGE, teacher=Last()
+    ),
     "heads.Flows.forward": _given_call(
         "Flows",
         {

@@ -13,6 +13,7 @@ from fkd.heads._joint import (
     Fusion,
     Interrelations,
     Margin,
+    SoftmaxRegression,
     Temperature,
     Variational,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "Margin",
     "Masked",
     "Memory",
+    "SoftmaxRegression",
     "Temperature",
     "Variational",
     "align",

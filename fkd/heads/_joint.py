@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fkd import _check, losses
-from fkd.heads._regressors import connector, pointwise
+from fkd.heads._regressors import classifier_of, connector, pointwise, rectified_connector
 from fkd.heads._shapes import (
     Arguments,
     channels,
@@ -236,6 +236,48 @@ class Margin(nn.Module):
             self.margin.add_((losses.mean_negative(teacher) - self.margin) / self.batches)
         margin = self.margin.clone()
         return {"student": self.connector(student), "teacher": teacher, "margin": margin}
+
+
+class SoftmaxRegression(nn.Module):
+    """SRRL's connector of the student, and a frozen copy of the teacher's classifier behind it.
+
+    Gives, of both sides, the features that the classifier reads, the map's average or the map
+    flattened, and its logits. The copy stays in evaluation, so that no dropout fires in it. Raises
+    ValueError where `teacher` has no classifier for the target's map (see `classifier_of`).
+
+    Yang et al., "Knowledge Distillation via Softmax Regression Representation Learning" (2021),
+    section 3.
+    """
+
+    def __init__(self, student: torch.Size, target: torch.Size, *, teacher: nn.Module):
+        super().__init__()
+        self.channels = channels("SoftmaxRegression", student, target)
+        self.connector = rectified_connector(student, target)
+        *read, classifier = classifier_of(teacher, target)
+        self.read = nn.Sequential(*read)
+        self.classifier = classifier.requires_grad_(False).eval()
+        self.target = tuple(target)
+
+    def forward(self, student: Tensor, teacher: Tensor) -> Arguments:
+        check_batch("SoftmaxRegression", student=student, teacher=teacher)
+        weight = next(self.parameters())
+        check_inputs("SoftmaxRegression", weight, student=student, teacher=teacher)
+        check_maps("SoftmaxRegression", self.channels[0], student=student)
+        check_normalised("SoftmaxRegression", self.training, student=student)
+        for name, x in (("student", student), ("teacher", teacher)):
+            if x.shape[2:] != self.target[1:]:
+                raise ValueError(
+                    f"SoftmaxRegression: {name} must be of the target's size, {self.target[1:]}, "
+                    f"but it is {tuple(x.shape)}"
+                )
+        check_maps("SoftmaxRegression", self.channels[1], teacher=teacher)
+        own, given = self.read(self.connector(student)), self.read(teacher)
+        return {
+            "student": own,
+            "teacher": given,
+            "student_logits": self.classifier(own),
+            "teacher_logits": self.classifier(given),
+        }
 
 
 class Flows(nn.Module):

@@ -42,7 +42,7 @@ def connector(student: torch.Size, target: torch.Size) -> nn.Module:
 
 
 def rectified_connector(student: torch.Size, target: torch.Size) -> nn.Module:
-    """A `connector` and a ReLU, which WKD-F puts behind the student."""
+    """A `connector` and a ReLU, which SRRL and WKD-F put behind the student."""
     channels("rectified_connector", student, target)
     return nn.Sequential(connector(student, target), nn.ReLU())
 
@@ -127,7 +127,7 @@ class Aligned(nn.Module):
         return align.maps(student, beside)[0]
 
 
-def classifier_of(teacher: nn.Module, map: torch.Size) -> nn.Module:
+def classifier_of(teacher: nn.Module, map: torch.Size) -> nn.Sequential:
     """A copy of the teacher's classifier, from a map [channels, height, width] to its logits.
 
     It is looked for under the names that torchvision and timm use: `classifier`, `fc`, `head`. Its

@@ -92,6 +92,40 @@ def test_ofds_margin_may_be_given():
     assert torch.equal(head(*_maps())["margin"], margin)
 
 
+class Last(nn.Module):
+    """A teacher whose classifier reads the average of a map, behind dropout."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.fc = nn.Sequential(nn.Dropout(0.5), nn.Linear(width, 3))
+
+
+def test_srrls_classifier_is_the_teachers_frozen_and_evaluated():
+    teacher, (student, map) = Last(8), _maps()
+    head = heads.SoftmaxRegression(SMALL, LARGE, teacher=teacher)
+    given = head(student, map)
+    linear = teacher.fc[1]
+    torch.testing.assert_close(given["teacher"], map.mean((2, 3)))
+    torch.testing.assert_close(given["teacher_logits"], linear(map.mean((2, 3))))
+    own = head.connector(student).mean((2, 3))
+    assert (own >= 0).all()
+    torch.testing.assert_close(given["student"], own)
+    torch.testing.assert_close(given["student_logits"], linear(own))
+    trained = [name for name, x in head.named_parameters() if x.requires_grad]
+    assert trained and all(name.startswith("connector.") for name in trained)
+    given["student_logits"].square().sum().backward()
+    slope = next(head.connector.parameters()).grad
+    assert slope is not None and slope.abs().max() > 0
+    assert linear.weight.requires_grad and teacher.training  # of the teacher nothing is changed
+
+
+def test_srrls_classifier_may_read_the_map_flattened():
+    teacher, (student, map) = Last(8 * 36), _maps()
+    given = heads.SoftmaxRegression(SMALL, LARGE, teacher=teacher)(student, map)
+    torch.testing.assert_close(given["teacher"], map.flatten(1))
+    torch.testing.assert_close(given["teacher_logits"], teacher.fc[1](map.flatten(1)))
+
+
 def test_reviews_levels_are_fused_from_below():
     shapes = (
         (torch.Size([4, 6, 6]), torch.Size([5, 3, 3])),

@@ -36,6 +36,14 @@ def test_mgd_has_the_authors_weight_of_the_sum_over_elements():
     torch.testing.assert_close(value, expected)
 
 
+def test_srrl_has_the_mean_over_features_and_that_over_logits():
+    own, given, own_logits, given_logits = (torch.randn(6, n) for n in (4, 4, 3, 3))
+    term = methods.srrl()["srrl"]
+    value = term.weight * term.loss(own, given, own_logits, given_logits).mean()
+    expected = F.mse_loss(own, given) + F.mse_loss(own_logits, given_logits)
+    torch.testing.assert_close(value, expected)
+
+
 class Maps(nn.Module):
     """Gives its inputs as a map [4, 6, 6], scaled, and as tokens with a class token."""
 

@@ -51,6 +51,7 @@ REFUSED = {
     "rkd": set(),
     "simkd": NO_MAP | {"a map to tokens", "square tokens"},  # its classifier reads a map
     "sp": set(),
+    "srrl": NO_MAP,
     "vid": NO_FORM,
     "wkd-f": NO_MAP,
 }
