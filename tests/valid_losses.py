@@ -29,6 +29,7 @@ NUMBERS: dict[str, tuple[Any, ...]] = {
     "alpha": NOT_NEGATIVE,
     "beta": NOT_NEGATIVE,
     "gamma": NOT_NEGATIVE,
+    "k": (*POSITIVE, 0.5, 2**25),
     "margin": NOT_NEGATIVE,
     "label_smoothing": SHARE,
     "share": (*POSITIVE, *SHARE),

@@ -35,6 +35,7 @@ LEAST = {"warmup": 0}
 TEMPERATURES = [0, -1.0, 1e20, 1e-20]
 OUT_OF_RANGE: dict[str, list[Any]] = {
     "temperature": TEMPERATURES,
+    "k": [0, -1.0, 0.5, 2**25],
     "skew": [0, -1.0, 1, 2.5],
     "mass": [0, -1.0, 1, 2.5],
 }

@@ -40,6 +40,7 @@ from fkd.losses._divergence import (
     alpha_beta_divergence,
     skewed_kl_divergence,
     skewed_reverse_kl_divergence,
+    top_k_kl_divergence,
 )
 from fkd.losses._feature import (
     activation_boundary,
@@ -132,6 +133,7 @@ __all__ = [
     "soft_cross_entropy",
     "squared_error",
     "standardized_kl_divergence",
+    "top_k_kl_divergence",
     "total_variation",
     "ttm",
     "vid",
@@ -177,6 +179,7 @@ BY_EXAMPLE = frozenset(
         soft_cross_entropy,
         squared_error,
         standardized_kl_divergence,
+        top_k_kl_divergence,
         total_variation,
         ttm,
         vid,
