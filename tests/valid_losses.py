@@ -34,6 +34,7 @@ NUMBERS: dict[str, tuple[Any, ...]] = {
     "label_smoothing": SHARE,
     "share": (*POSITIVE, *SHARE),
     "skew": (*POSITIVE, 1, *SHARE),
+    "correct": (*POSITIVE, 1, *SHARE),
     "mass": (*POSITIVE, 1, *SHARE),
     "regularization": POSITIVE,
     "sharpness": POSITIVE,

@@ -37,6 +37,7 @@ OUT_OF_RANGE: dict[str, list[Any]] = {
     "temperature": TEMPERATURES,
     "k": [0, -1.0, 0.5, 2**25],
     "skew": [0, -1.0, 1, 2.5],
+    "correct": [0, -1.0, 1, 2.5],
     "mass": [0, -1.0, 1, 2.5],
 }
 SHARES = {("jensen_shannon", "beta")}

@@ -20,7 +20,7 @@ def inputs(name: str, device: torch.device) -> tuple[Tensor, ...]:
     labels = torch.randint(CLASSES, (BATCH,), generator=generator).to(device)
     logits = normal(BATCH, CLASSES), normal(BATCH, CLASSES)
     maps = normal(BATCH, *MAP), normal(BATCH, *MAP)
-    if name == "cross_entropy":
+    if name in ("cross_entropy", "tf_kd"):
         return logits[0], labels
     if name in ("dkd", "nkd", "ofa", "rld", "wsld"):
         return *logits, labels

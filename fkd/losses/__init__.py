@@ -34,7 +34,7 @@ from fkd.losses._correlation import (
     dist_inter,
     dist_intra,
 )
-from fkd.losses._decoupled import dkd, nkd, ofa, rld, wsld
+from fkd.losses._decoupled import dkd, nkd, ofa, rld, tf_kd, wsld
 from fkd.losses._divergence import (
     adaptive_kl_divergence,
     alpha_beta_divergence,
@@ -133,6 +133,7 @@ __all__ = [
     "soft_cross_entropy",
     "squared_error",
     "standardized_kl_divergence",
+    "tf_kd",
     "top_k_kl_divergence",
     "total_variation",
     "ttm",
@@ -179,6 +180,7 @@ BY_EXAMPLE = frozenset(
         soft_cross_entropy,
         squared_error,
         standardized_kl_divergence,
+        tf_kd,
         top_k_kl_divergence,
         total_variation,
         ttm,

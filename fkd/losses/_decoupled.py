@@ -1,5 +1,7 @@
 """Losses of logits that treat the labelled class apart from the others, or weigh examples by it."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
@@ -7,7 +9,7 @@ from torch import Tensor
 
 from fkd import _check
 from fkd._check import Scalar
-from fkd.losses._mask import filled, zeroed
+from fkd.losses._mask import check_mask, filled, zeroed
 from fkd.losses._numeric import raised
 from fkd.losses._response import check_labels, check_pair, cross, kl, log_softmax
 
@@ -21,6 +23,12 @@ def check_labelled(
     mask: Tensor | None,
 ) -> None:
     check_pair(where, student, teacher, temperature, mask)
+    _check_parted(where, student, labels)
+    check_labels(where, student, labels, mask)
+
+
+def _check_parted(where: str, student: Tensor, labels: Tensor) -> None:
+    """Raise unless there are labels of one class each, and classes beside it."""
     _check.tensor(where, student=student, labels=labels)
     if labels.is_floating_point():
         raise ValueError(
@@ -32,7 +40,6 @@ def check_labelled(
         raise ValueError(
             f"{where}: there must be at least two classes, but student is {tuple(student.shape)}"
         )
-    check_labels(where, student, labels, mask)
 
 
 def split(log_p: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -260,3 +267,47 @@ def ofa(
     classes = torch.arange(log_p.shape[-1], device=log_p.device)
     others = raised(log_p, gamma).masked_fill(classes == index, float("-inf"))
     return zeroed(mask, cross(others, log_q) - target * right).to(student.dtype)
+
+
+def tf_kd(
+    student: Float[Tensor, "*batch classes"],
+    labels: Int[Tensor, "*batch"],
+    *,
+    correct: Scalar = 0.99,
+    temperature: Scalar = 20.0,
+    mask: Bool[Tensor, "*batch"] | None = None,
+) -> Float[Tensor, "*batch"]:
+    """KL(p ‖ q) of a virtual teacher: p = softmax(log d / T) and q = softmax(student/T), in nats.
+
+    d_y = a at the label y, and (1 − a)/(C − 1) at each of the other C − 1 classes. `student` are
+    logits [..., classes], `labels` whole numbers [...] in [0, classes), a is `correct` in (0, 1), T
+    is `temperature` > 0; `mask` [...] is True where a position counts. There is no factor T². The
+    value is not negative, and zero with a zero gradient where the student's logits are log d up to
+    a constant; it is infinite where the student gives a class no probability. The gradient is
+    (q − p)/T. Raises ValueError for shapes that do not fit, fewer than two classes, dtypes, or
+    numbers out of range. Memory: 6 × logits.
+
+    Yuan et al., "Revisiting Knowledge Distillation via Label Smoothing Regularization" (2020),
+    Tf-KD by a designed teacher. Its code takes the softmax of d/T instead, and the
+    student's at temperature 1, and the mean over the classes too.
+
+    >>> import torch
+    >>> tf_kd(torch.zeros(1, 2), torch.tensor([0]), correct=0.75, temperature=1.0)
+    tensor([0.1308])
+    """
+    _check.dimensions("tf_kd", "... classes", student=student)
+    _check.floating("tf_kd", student=student)
+    _check.positive("tf_kd", correct=correct)
+    _check.share("tf_kd", correct=correct)
+    _check.temperature("tf_kd", temperature=temperature)
+    _check.beside("tf_kd", student, correct=correct, temperature=temperature)
+    check_mask("tf_kd", student, mask)
+    _check_parted("tf_kd", student, labels)
+    check_labels("tf_kd", student, labels, mask)
+    student, labels = filled(mask, student, labels.long())
+    log_q = log_softmax(student, temperature)
+    share = torch.as_tensor(correct, dtype=log_q.dtype, device=log_q.device)
+    other = torch.log1p(-share) - math.log(student.shape[-1] - 1)
+    right = torch.arange(student.shape[-1], device=log_q.device) == labels.unsqueeze(-1)
+    log_p = log_softmax(torch.where(right, share.log(), other), temperature)
+    return zeroed(mask, kl(log_p, log_q)).to(student.dtype)

@@ -15,7 +15,8 @@ TEMPERED = [
     name
     for name in losses.__all__
     if "temperature" in inspect.signature(getattr(losses, name)).parameters
-    and name not in ("channel_wise_divergence", "crd", "info_nce")  # of maps and embeddings
+    # of maps and embeddings, and of no teacher
+    and name not in ("channel_wise_divergence", "crd", "info_nce", "tf_kd")
 ]
 INFINITE = ("adaptive_kl_divergence", "reverse_kl_divergence")
 FINITE = [name for name in TEMPERED if name not in INFINITE]

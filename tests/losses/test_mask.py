@@ -30,6 +30,7 @@ NAMES = [
     "skewed_reverse_kl_divergence",
     "soft_cross_entropy",
     "standardized_kl_divergence",
+    "tf_kd",
     "top_k_kl_divergence",
     "total_variation",
     "ttm",
