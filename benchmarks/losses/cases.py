@@ -24,6 +24,8 @@ def inputs(name: str, device: torch.device) -> tuple[Tensor, ...]:
         return logits[0], labels
     if name in ("dkd", "nkd", "ofa", "rld", "wsld"):
         return *logits, labels
+    if name == "sdd":
+        return *maps, torch.randint(MAP[0], (BATCH,), generator=generator).to(device)
     if name == "wkd_l":
         return *logits, labels, torch.rand(CLASSES, CLASSES, generator=generator).to(device)
     if name == "vid":

@@ -63,7 +63,7 @@ from fkd.losses._map import (
     pkd,
 )
 from fkd.losses._map import flow as flow
-from fkd.losses._pooled import class_attention_transfer, wkd_f
+from fkd.losses._pooled import class_attention_transfer, sdd, wkd_f
 from fkd.losses._relation import (
     cka_distance,
     correlation_congruence,
@@ -127,6 +127,7 @@ __all__ = [
     "rkd_angle",
     "rkd_distance",
     "rld",
+    "sdd",
     "similarity",
     "skewed_kl_divergence",
     "skewed_reverse_kl_divergence",
@@ -175,6 +176,7 @@ BY_EXAMPLE = frozenset(
         ofd,
         reverse_kl_divergence,
         rld,
+        sdd,
         skewed_kl_divergence,
         skewed_reverse_kl_divergence,
         soft_cross_entropy,

@@ -1,12 +1,14 @@
-"""Losses of feature maps by what pooling leaves of them: cells of class maps, channels' spread."""
+"""Losses of maps by what pooling leaves of them: cells of class maps, channels' spread."""
 
+import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from fkd import _check
 from fkd._check import Scalar
 from fkd.losses._numeric import unit, widen
+from fkd.losses._response import check_labels, kl, log_softmax
 
 MAPS = "batch channels height width"
 
@@ -92,3 +94,52 @@ def wkd_f(
     (mean, deviation), (means, deviations) = map(_mean_and_deviation, (student, teacher))
     value = gamma * (mean - means).square().sum(-1) + (deviation - deviations).square().sum(-1)
     return value.to(student.dtype)
+
+
+def _answers(maps: Tensor, cells: int) -> Tensor:
+    """The logits of each cell, [batch, cells², classes]."""
+    return F.adaptive_avg_pool2d(widen(maps), cells).flatten(2).mT
+
+
+def sdd(
+    student: Float[Tensor, "batch classes height width"],
+    teacher: Float[Tensor, "batch classes teacher_height teacher_width"],
+    labels: Int[Tensor, " batch"],
+    *,
+    scales: int = 3,
+    beta: Scalar = 2.0,
+    temperature: Scalar = 4.0,
+) -> Float[Tensor, " batch"]:
+    """Σ_r w_r T² KL(p_r ‖ q_r) over the cells r of maps pooled to 1×1, 2×2, 4×4 and so on, in nats.
+
+    p_r and q_r are the softmax of teacher/T and student/T in a cell: the maps [batch, classes,
+    height, width] hold at each position the logits that the linear classifier gives to what the map
+    before its average has there. w_r is `beta` ≥ 0 where of the teacher's answer in the cell and
+    its answer of the whole image, the 1×1 cell's, one is right and the other wrong, and else 1.
+    There are `scales` ≥ 1 sizes of cells. `labels` are whole numbers [batch] in [0, classes), T is
+    `temperature` > 0; the two sides may differ in size. The value is not negative, and zero with a
+    zero gradient where the logits agree up to a constant in each cell; it jumps where the teacher's
+    likeliest class does. Raises ValueError for axes, shapes, dtypes, a label that is no class, or
+    numbers out of range. Memory: 3 × maps + 105 × [batch, classes].
+
+    Wei, Luo and Luo, "Scale Decoupled Distillation" (2024), with KL for its logits; `beta` is the
+    weight of the complementary cells, which are told from the consistent ones as in its code.
+
+    >>> import torch
+    >>> student, teacher = torch.zeros(1, 2, 2, 2), torch.tensor([[[[3.0]], [[1.0]]]]).log()
+    >>> sdd(student, teacher, torch.tensor([0]), temperature=1.0)  # 21 (¾ log(3/2) + ¼ log ½)
+    tensor([2.7471])
+    """
+    _check_maps("sdd", student, teacher)
+    _check.whole("sdd", 1, scales=scales)
+    _check.between("sdd", 1, 8, scales=scales)  # 128 × 128 cells
+    _check.not_negative("sdd", beta=beta)
+    _check.temperature("sdd", temperature=temperature)
+    _check.beside("sdd", student, beta=beta, temperature=temperature)
+    check_labels("sdd", student[..., 0, 0], labels, None)
+    sides = [2**scale for scale in range(scales)]
+    own, given = (torch.cat([_answers(x, n) for n in sides], 1) for x in (student, teacher))
+    right = given.argmax(-1) == labels.long().unsqueeze(-1)
+    weight = torch.where(right == right[:, :1], 1.0, beta)
+    log_q, log_p = (log_softmax(x, temperature) for x in (own, given))
+    return (temperature**2 * (weight * kl(log_p, log_q)).sum(-1)).to(student.dtype)

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from oracles import differences
+from hypothesis import strategies as st
+from oracles import differences, kl, softmax
 from torch import Tensor
 
 from fkd import losses
@@ -25,6 +26,16 @@ CASES = {
         scale=True,
         symmetric=True,
     ),
+    # it jumps where another class is the teacher's likeliest of a cell
+    "sdd": Case(
+        strategies.map_pairs().flatmap(
+            lambda maps: st.tuples(*map(st.just, maps), strategies.labels(*maps[0].shape[:2]))
+        ),
+        {"beta": strategies.temperatures(), "temperature": strategies.temperatures()},
+        divergence=True,
+        shift=True,
+        smooth=0,
+    ),
     "wkd_f": Case(
         strategies.distinct_map_pairs(),
         {"gamma": strategies.temperatures()},
@@ -40,17 +51,18 @@ def _maps(*shapes: tuple[int, ...]) -> list[Tensor]:
 
 
 def _cells(x: np.ndarray, cells: int) -> np.ndarray:
-    """The means of the cells that adaptive pooling has, and each class's over its norm."""
+    """The means of the cells that adaptive pooling has, along the last axis."""
     rows, columns = (
         [slice(i * long // cells, -(-(i + 1) * long // cells)) for i in range(cells)]
         for long in x.shape[2:]
     )
-    pooled = np.stack([x[..., r, c].mean((-2, -1)) for r in rows for c in columns], -1)
-    return pooled / np.linalg.norm(pooled, axis=-1, keepdims=True)
+    return np.stack([x[..., r, c].mean((-2, -1)) for r in rows for c in columns], -1)
 
 
 def _class_attention(s: np.ndarray, t: np.ndarray, cells: int) -> np.ndarray:
-    return ((_cells(s, cells) - _cells(t, cells)) ** 2).sum(-1).mean(-1)
+    pooled = (_cells(x, cells) for x in (s, t))
+    own, given = (x / np.linalg.norm(x, axis=-1, keepdims=True) for x in pooled)
+    return ((own - given) ** 2).sum(-1).mean(-1)
 
 
 @pytest.mark.parametrize(
@@ -145,6 +157,59 @@ def test_a_constant_channel_has_no_deviation_and_a_finite_gradient(level):
     )
     torch.testing.assert_close(value, torch.tensor(4 * (level - 2) ** 2 + 1))
     torch.testing.assert_close(gradient, torch.full((1, 1, 3, 3), 8 * (level - 2) / 9))
+
+
+LABELS = torch.tensor([0, 1, 2])
+
+
+def _sdd(s, t, scales=3, beta=2.0, temperature=4.0) -> np.ndarray:
+    """Each example and cell by itself."""
+    values = []
+    for own, given, y in zip(s, t, LABELS.tolist(), strict=True):
+        total, globally = 0.0, given.mean((1, 2)).argmax() == y
+        for side in (1, 2, 4)[:scales]:
+            both = (_cells(x[None], side)[0].T for x in (own, given))
+            for z, w in zip(*both, strict=True):
+                share = 1.0 if (w.argmax() == y) == globally else beta
+                q, p = (softmax(x / temperature) for x in (z, w))
+                total += share * temperature**2 * kl(p, q)
+        values.append(total)
+    return np.array(values)
+
+
+@pytest.mark.parametrize("shapes", [[(3, 4, 6, 5)] * 2, [(3, 5, 4, 4), (3, 5, 8, 2)]])
+@pytest.mark.parametrize(
+    "numbers", [{}, {"scales": 2, "beta": 0.5, "temperature": 1.0}, {"scales": 1}]
+)
+def test_sdd_and_its_gradients_are_numpys(shapes, numbers):
+    student, teacher = (3 * x for x in _maps(*shapes))
+
+    def loss(s, t):
+        return losses.sdd(s, t, LABELS, **numbers)
+
+    expected = torch.from_numpy(_sdd(student.numpy(), teacher.numpy(), **numbers))
+    torch.testing.assert_close(loss(student, teacher), expected)
+    both = torch.func.grad(lambda s, t: loss(s, t).sum(), argnums=(0, 1))(student, teacher)
+    by_differences = (
+        differences(lambda s: _sdd(s, teacher.numpy(), **numbers), student),
+        differences(lambda t: _sdd(student.numpy(), t, **numbers), teacher),
+    )
+    torch.testing.assert_close(both, by_differences, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("label", [0, 1, 2])
+def test_a_cell_counts_more_where_it_or_the_whole_alone_is_right(label):
+    # the whole and the left half say 0, and the right half 1
+    teacher = torch.tensor([[[[9.0, 0.0]], [[0.0, 1.0]], [[-1.0, -1.0]]]]).repeat(1, 1, 2, 1)
+    student = torch.zeros(1, 3, 2, 2)
+    parts = [
+        losses.kl_divergence(torch.zeros(1, 3), torch.tensor([z]), temperature=4.0).item()
+        for z in ([4.5, 0.5, -1.0], [9.0, 0.0, -1.0], [0.0, 1.0, -1.0])
+    ]
+    value = losses.sdd(student, teacher, torch.tensor([label]), scales=2, beta=3.0)
+    share = 1 if label == 2 else 3  # of a label that nothing says all are wrong together
+    expected = parts[0] + 2 * parts[1] + 2 * share * parts[2]
+    torch.testing.assert_close(value, torch.tensor([expected]))
 
 
 @pytest.mark.plain
