@@ -104,6 +104,11 @@ class Last(nn.Module):
 
 BUILT: dict[str, Call] = {
     "heads.convolution_regressor": Call(heads.convolution_regressor, BOTH, _layers),
+    "heads.linear": Call(
+        heads.linear,
+        {"student": shape(torch.Size([4]), *FLAT[1:]), "target": shape(torch.Size([8]), *FLAT[1:])},
+        _layers,
+    ),
     "heads.pointwise": Call(heads.pointwise, BOTH, _layers),
     "heads.connector": Call(heads.connector, BOTH, _layers),
     "heads.projector": Call(heads.projector, BOTH, _layers),

@@ -48,6 +48,7 @@ from fkd.losses._feature import (
     factor_transfer,
     ofd,
     squared_error,
+    srd,
     vid,
 )
 from fkd.losses._feature import batchnorm_margin as batchnorm_margin
@@ -133,6 +134,7 @@ __all__ = [
     "skewed_reverse_kl_divergence",
     "soft_cross_entropy",
     "squared_error",
+    "srd",
     "standardized_kl_divergence",
     "tf_kd",
     "top_k_kl_divergence",

@@ -12,7 +12,7 @@ from fkd.methods._fit import fits, others, works
 from fkd.methods._term import Context, Method, Term, labels, one_layer
 from fkd.models import ReusedClassifier
 
-__all__ = ["ab", "cosine", "ft", "hint", "logits", "mgd", "ofd", "simkd", "srrl", "vid"]
+__all__ = ["ab", "cosine", "ft", "hint", "logits", "mgd", "ofd", "simkd", "srd", "srrl", "vid"]
 
 
 def logits(weight: float = 0.1, ce: float = 1.0) -> Method:
@@ -186,6 +186,29 @@ def simkd(
     wrap = partial(_reuse_classifier, layer=layer, teacher_layer=target)
     term = Term(losses.squared_error, "projected", target, weight, align=align.maps, wrap=wrap)
     return {"simkd": term}
+
+
+def srd(
+    weight: float = 2.0,
+    kl: float = 1.0,
+    ce: float = 1.0,
+    layer: str = "hidden",
+    teacher_layer: str | None = None,
+) -> Method:
+    """The logarithm of how far vectors are apart, standardised and behind a linear projector, and
+    KL at temperature 1, beside the labels.
+
+    The layers must be vectors: those that a network has before its last layer.
+
+    Miles and Mikolajczyk, "Understanding the Role of the Projector in Knowledge Distillation"
+    (2024).
+    """
+    check_weights("srd", weight=weight, kl=kl)
+    names = layer_names("srd", layer, teacher_layer)
+    return {
+        "srd": Term(losses.srd, *names, weight, head=heads.linear),
+        "srd-kl": Term(losses.kl_divergence, weight=kl),
+    } | labels("srd", ce)
 
 
 def srrl(

@@ -37,6 +37,14 @@ def test_the_regressor_of_vectors_and_tokens_is_a_linear_map_of_each(student, ta
     torch.testing.assert_close(head(x), expected)
 
 
+def test_a_linear_head_joins_vectors_alone():
+    head = heads.linear(torch.Size([4]), torch.Size([6]))
+    assert head(torch.randn(3, 4)).shape == (3, 6)
+    assert len(list(head.parameters())) == 1
+    with pytest.raises(ValueError, match=r"it joins vectors \[width\], but .* is \(4, 6, 6\)"):
+        heads.linear(SMALL, torch.Size([6]))
+
+
 @pytest.mark.plain
 def test_the_regressor_joins_no_different_numbers_of_tokens():
     with pytest.raises(ValueError, match=r"the student's is \(10, 4\) .* `heads.align` makes maps"):
