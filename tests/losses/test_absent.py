@@ -16,7 +16,7 @@ TEMPERED = [
     for name in losses.__all__
     if "temperature" in inspect.signature(getattr(losses, name)).parameters
     # of maps and embeddings, and of no teacher
-    and name not in ("channel_wise_divergence", "crd", "info_nce", "tf_kd")
+    and name not in ("channel_wise_divergence", "crd", "info_nce", "sdd", "tf_kd")
 ]
 INFINITE = ("adaptive_kl_divergence", "reverse_kl_divergence")
 FINITE = [name for name in TEMPERED if name not in INFINITE]
@@ -118,6 +118,15 @@ def test_positions_that_the_teacher_rules_out_leave_all_gradients_finite():
     tensors["teacher"][..., 1] = -math.inf
     limits["teacher"][..., 1] = -1e12
     torch.testing.assert_close(_gradients(name, tensors), _gradients(name, limits))
+
+
+def test_a_class_that_the_teacher_rules_out_in_some_cells_leaves_all_gradients_finite():
+    tensors, limits = (arguments("sdd", 2, 3, (2, 2)) for _ in range(2))
+    tensors["teacher"][:, 1, 0] = -math.inf
+    limits["teacher"][:, 1, 0] = -1e12
+    results = _gradients("sdd", tensors)
+    assert all(x.isfinite().all() for x in results)
+    torch.testing.assert_close(results, _gradients("sdd", limits))
 
 
 def test_reverse_kl_is_infinite_where_the_student_has_a_class_that_the_teacher_rules_out():
