@@ -81,7 +81,7 @@ class Interrelations(nn.Module):
     ValueError where that has not a row for each class, and where neither is given.
 
     Lv, Yang and Li, "Wasserstein Distance Rivals Kullback-Leibler Divergence for Knowledge
-    Distillation" (2024), which has both, and features for its results.
+    Distillation" (2024), whose code has both; the paper has that of features.
     """
 
     cost: Tensor
@@ -245,8 +245,7 @@ class SoftmaxRegression(nn.Module):
     flattened, and its logits. The copy stays in evaluation, so that no dropout fires in it. Raises
     ValueError where `teacher` has no classifier for the target's map (see `classifier_of`).
 
-    Yang et al., "Knowledge Distillation via Softmax Regression Representation Learning" (2021),
-    section 3.
+    Yang et al., "Knowledge Distillation via Softmax Regression Representation Learning" (2021).
     """
 
     def __init__(self, student: torch.Size, target: torch.Size, *, teacher: nn.Module):

@@ -34,9 +34,9 @@ def class_attention_transfer(
     zero gradient where each class's maps are one up to a positive scale; a pooled map of zeros
     stays zero, its gradient finite. Raises ValueError for axes, shapes, dtypes or `cells` < 1.
     Memory: 1 × maps + 38 × [batch, classes]. The form of the paper, which sums over the cells; its
-    code takes their mean.
+    code takes their mean, to which its weight of 400 belongs.
 
-    Guo et al., "Class Attention Transfer Based Knowledge Distillation" (2023), section 3.3.
+    Guo et al., "Class Attention Transfer Based Knowledge Distillation" (2023).
 
     >>> import torch
     >>> s, t = torch.tensor([[[[3.0, 3.0], [0.0, 0.0]]]]), torch.tensor([[[[7.0, 0.0], [0, 0]]]])

@@ -336,6 +336,11 @@ def test_tf_kd_is_at_zero_where_the_student_is_the_virtual_teacher():
         torch.testing.assert_close(gradient, torch.zeros_like(gradient), atol=1e-12, rtol=0)
 
 
+def test_tf_kd_is_infinite_where_the_student_rules_a_class_out():
+    student = torch.tensor([[0.0, 1.0, -math.inf], [0.0, 1.0, 2.0]])
+    assert losses.tf_kd(student, torch.tensor([0, 0])).isinf().tolist() == [True, False]
+
+
 @pytest.mark.plain
 def test_tf_kd_refuses_a_teacher_that_is_always_right():
     for correct, told in ((0.0, "above zero"), (1.0, r"lie in \[0, 1\), but it is 1.0")):

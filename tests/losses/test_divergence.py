@@ -277,6 +277,18 @@ def test_the_divergence_of_few_classes_is_at_most_kl_and_all_but_one_of_them_are
     )
 
 
+def test_the_gradient_of_few_classes_shares_that_of_their_tail_by_the_students_own():
+    student, teacher = logit_pair()
+    gradient = torch.func.grad(
+        lambda s: losses.top_k_kl_divergence(s, teacher, k=2, temperature=3.0).sum()
+    )(student)
+    q, p = (x.div(3).softmax(-1) for x in (student, teacher))
+    kept = teacher >= teacher.topk(2).values[:, 1:]
+    shares = [x.masked_fill(kept, 0.0).sum(-1, keepdim=True) for x in (p, q)]
+    expected = torch.where(kept, q - p, q * (1 - shares[0] / shares[1]))
+    torch.testing.assert_close(gradient, 3 * expected)
+
+
 def test_of_equally_likely_classes_the_first_are_among_the_few():
     student = torch.tensor([[1.0, 3.0, 4.0]]).log()
     value = losses.top_k_kl_divergence(student, torch.zeros(1, 3), k=1)

@@ -115,6 +115,21 @@ def test_what_is_moved_by_hand():
     torch.testing.assert_close(value, torch.tensor([0.5 * math.log(3) + 4 * 0.5 * 0.5]))
 
 
+def test_at_equal_logits_a_cost_is_left_and_the_label_still_pulls():
+    (student, _), cost = logit_pair(), _cost().fill_diagonal_(0.0)
+    right = losses.wkd_l(student, student, LABELS, cost, gamma=0.0)
+    assert (losses.wkd_l(student, student, LABELS, cost) > right).all()
+    p, log_p = (f(student, -1)[torch.arange(7), LABELS] for f in (torch.softmax, torch.log_softmax))
+    torch.testing.assert_close(right, -p * log_p)
+
+
+def test_of_two_classes_the_other_has_all_and_its_own_cost():
+    logits, cost = torch.tensor([[1.0, 3.0]]), torch.tensor([[0.0, 9.0], [9.0, 0.25]])
+    moved = losses.wkd_l(0 * logits, logits, torch.tensor([0]), cost, gamma=2.0)
+    right = losses.wkd_l(0 * logits, logits, torch.tensor([0]), cost, gamma=0.0)
+    torch.testing.assert_close(moved - right, torch.tensor([0.5]))
+
+
 def test_where_one_side_has_the_label_alone_nothing_is_moved():
     alone, other = torch.tensor([[0.0, -math.inf, -math.inf]]), torch.tensor([[0.0, 2.0, 1.0]])
     for sides in ((alone, other), (other, alone), (alone, alone)):
