@@ -11,6 +11,7 @@ classes, which are looked at wherever tensors hold values.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from math import prod
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from fkd import _check, losses
 from fkd.data import IGNORED, Resident, Source
 from fkd.distillation import State, average_of, student_of
 from fkd.ensemble import member, size
+from fkd.execution._ensemble_layers import EnsembleLayers
 from fkd.model import Model, Tensors
 from fkd.model._module import check_ask
 
@@ -30,7 +32,7 @@ Logits = Float[Tensor, "... classes"]
 Labels = Int[Tensor, "..."] | Float[Tensor, "... classes"]
 Mask = Bool[Tensor, "..."] | None
 Scores = Float[Tensor, "..."]  # [*members]
-SOME = 4096  # examples
+AT_ONCE = 2**22  # numbers of logits
 Right = Bool[Tensor, "..."]  # [*members, examples, ...]
 
 Ask = Callable[[Any], Tensors]
@@ -184,7 +186,8 @@ def predict_members(
     for batch in source.in_order(batch_size or _chunk(source, members)):
         if at_once:
             try:
-                parts.append(together(model, students, batch.inputs))
+                with EnsembleLayers():
+                    parts.append(together(model, students, batch.inputs))
                 continue
             except RuntimeError:  # what vmap cannot run, or has no memory for
                 at_once = False
@@ -244,18 +247,23 @@ def cross_entropy(logits: Logits, labels: Labels, mask: Mask = None) -> Scores:
     _, kept = _scored("cross_entropy", logits, labels, mask)
     positions = labels.shape[:-1] if labels.is_floating_point() else labels.shape
     counts = kept.reshape(positions)
-    members = logits.reshape(-1, *positions, logits.shape[-1])
-    sums = [_sum_of_losses(each, labels, counts) for each in members.unbind(0)]
-    return torch.stack(sums).reshape(logits.shape[: -1 - len(positions)]) / kept.sum()
+    members = logits.shape[: -1 - len(positions)]
+    flat = logits.reshape(prod(members), *positions, logits.shape[-1])
+    return _sums_of_losses(flat, labels, counts).reshape(members) / kept.sum()
 
 
-def _sum_of_losses(logits: Tensor, labels: Tensor, counts: Tensor) -> Tensor:
-    """Some examples at a time, for a loss takes the memory of its logits several times."""
-    sums = []
-    for x, y, mask in zip(*(x.split(SOME) for x in (logits, labels, counts)), strict=True):
-        wide = x if x.dtype == torch.float64 else x.float()
-        sums.append(losses.cross_entropy(wide, y, mask=mask).sum())
-    return torch.stack(sums).sum(0)
+def _sums_of_losses(logits: Tensor, labels: Tensor, counts: Tensor) -> Tensor:
+    """[members], of all members at once, for a GPU waits for each call; but of some examples at a
+    time, for a loss takes the memory of its logits several times."""
+    members, _, *rest = logits.shape
+    some = max(1, AT_ONCE // max(1, members * prod(rest)))
+    sums = logits.new_zeros(members, dtype=torch.promote_types(logits.dtype, torch.float32))
+    parts = (logits.split(some, 1), labels.split(some), counts.split(some))
+    for each, y, mask in zip(*parts, strict=True):
+        x = each.flatten(0, 1).to(sums.dtype)
+        y, mask = (tensor.expand(members, *tensor.shape).flatten(0, 1) for tensor in (y, mask))
+        sums = sums + losses.cross_entropy(x, y, mask=mask).reshape(members, -1).sum(1)
+    return sums
 
 
 def agreement(student: Logits, teacher: Logits, mask: Mask = None) -> Scores:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from sklearn.metrics import accuracy_score
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 from torch.utils.data import DataLoader, TensorDataset
 
 from fkd import evaluate
@@ -82,8 +83,9 @@ def test_cross_entropy_is_torchs_for_every_member():
 def test_the_loss_of_many_examples_is_that_of_some_at_a_time(monkeypatch):
     logits, labels = _logits(2, 50, 4), torch.arange(50) % 4
     whole = evaluate.cross_entropy(logits, labels, labels > 0)
-    monkeypatch.setattr(evaluate, "SOME", 7)
-    torch.testing.assert_close(evaluate.cross_entropy(logits, labels, labels > 0), whole)
+    for numbers in (1, 56, 399):  # one example at a time, 7, and 49
+        monkeypatch.setattr(evaluate, "AT_ONCE", numbers)
+        torch.testing.assert_close(evaluate.cross_entropy(logits, labels, labels > 0), whole)
 
 
 def test_correct_says_where_each_member_is_right():
@@ -338,6 +340,29 @@ def test_members_are_predicted_as_alone(kind, batch_size):
     assert together.shape == (2, 20, 3)
     for k, seed in enumerate(seeds):
         torch.testing.assert_close(together[k], _by_hand(model.init(seed)[0], 20))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_members_are_predicted_as_alone():
+    class Convolved(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 8, 3, padding=1)
+            self.norm = nn.BatchNorm2d(8)
+            self.last = nn.Linear(8, 3)
+
+        def forward(self, x):
+            maps = F.max_pool2d(F.relu(self.norm(self.conv(x))), 2)
+            return self.last(F.adaptive_avg_pool2d(maps, 1).flatten(1))
+
+    model = functional(Convolved)
+    images = torch.rand(20, 3, 8, 8, generator=torch.Generator().manual_seed(0)) - 0.5
+    source = Resident(images, {}, batch_size=4)
+    state = _state(model, [4, 5])
+    expected = evaluate.predict_members(model, state, source)
+    moved = tree_map(lambda leaf: leaf.cuda(), state)
+    outputs = evaluate.predict_members(model, moved, source.to("cuda"), batch_size=7)
+    torch.testing.assert_close(outputs.cpu(), expected, rtol=1e-3, atol=1e-4)  # TF32's share
 
 
 class Branching(Small):

@@ -135,7 +135,8 @@ def ours(side: Side) -> Run:
     targets = {"labels": labels, "logits": logits}
     # In `transform`, for what stands for the teacher's logits follows any image.
     moved = (Crop(PADDING), Flip()) if side.augment else ()
-    transform = chain(*moved, Normalize(MEAN, STD))
+    normalize = Normalize(MEAN, STD)
+    transform = chain(*moved, normalize) if moved else normalize
     source = Resident(images, targets, batch_size=side.batch, transform=transform)
     example = next(source.in_order(side.batch))
     model = functional(named(side.network, CLASSES), PRECISIONS[side.precision])

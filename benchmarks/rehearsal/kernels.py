@@ -3,11 +3,12 @@
 python -m benchmarks.rehearsal.kernels --device cuda --members 32 --precision bf16
 
 Profiled are steps as `benchmarks/speed` times them, on a GPU replayed from a CUDA graph: of the
-teacher, which is one network of its own and in a run of ten epochs not compiled, and of students
-that share an order of batches or have one each: what is read, and cropped and flipped, is compiled
-in none, so that these show what it takes. Beside the kernels' own time stands the time of the
-whole, in which a GPU may wait. On a CPU, where there are no kernels, the operators stand in for
-them. Each step is written as it comes, and one that fails is a row that says so.
+teacher, which is one network of its own and in a run of ten epochs not compiled, by itself and by
+the kernels of an ensemble; and of students that share an order of batches or have one each: what is
+read, and cropped and flipped, is compiled in none, so that these show what it takes. Beside the
+kernels' own time stands the time of the whole, in which a GPU may wait. On a CPU, where there are
+no kernels, the operators stand in for them. Each step is written as it comes, and one that fails is
+a row that says so.
 """
 
 import argparse
@@ -36,6 +37,7 @@ from fkd.execution import PRECISIONS, Compile
 from fkd.execution._plan import STEPS_PER_GRAPH
 
 SHOWN = 25
+LEAST = 0.1  # seconds of a phase of the compiler that is told
 ROUNDS = 3  # of so many steps each, of which the median counts
 OWN = ("convolve", "correlate", "lay_weights", "add_splits")  # fkd.execution.convolution's kernels
 # A kernel is of the first kind of which its name has a part.
@@ -74,6 +76,7 @@ def steps_of(
     teacher = Side("fkd", "ce", precision, device=device, compile="none", network="deepnn")
     every = {
         "teacher": teacher,
+        "teacher, as an ensemble of one": replace(teacher, layout="vmap"),
         "students": students,
         "students, an order each": own,
         "students, an order each, cropped and flipped": replace(own, augment=True),
@@ -84,18 +87,28 @@ def steps_of(
 def profiled(side: Side, steps: int) -> dict[str, Any]:
     """What a step of a side takes, and its kernels."""
     run = sides.make(side)
-    begin = time.perf_counter()
+    begin, before = time.perf_counter(), phases()
     run(steps)  # compiled and captured
     first = time.perf_counter() - begin
+    compiler = {name: seconds - before.get(name, 0.0) for name, seconds in phases().items()}
     found, ms = kernels(run, steps, side.device)
     rows = shares(found, steps)
     return {
         "first_steps_s": first,
+        "compiler_s": {name: s for name, s in compiler.items() if s > LEAST},
         "ms_a_step": ms / steps,
         "kernel_ms_a_step": sum(row["us_a_step"] for row in rows) / 1e3,
         "by_kind": by_kind(rows),
         "kernels": rows,
     }
+
+
+def phases() -> dict[str, float]:
+    """The seconds that this process has spent in each phase of the compiler so far; one phase may
+    be part of another."""
+    from torch._dynamo import utils  # slow to import
+
+    return {name: sum(each) for name, each in utils.compilation_time_metrics.items()}
 
 
 def kernels(run: Run, steps: int, device: str) -> tuple[list[Kernel], float]:

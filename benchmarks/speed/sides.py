@@ -187,7 +187,8 @@ def fkd_side(side: Side) -> Run:
     targets = {"labels": labels} | {name: outputs(side, name) for name in names}
     # In `transform`, for what stands for the teacher's outputs follows any image.
     moved = (Crop(), Flip()) if side.augment else ()
-    transform = chain(*moved, Normalize(MEAN, STD))
+    normalize = Normalize(MEAN, STD)
+    transform = chain(*moved, normalize) if moved else normalize
     source = Resident(images, targets, batch_size=BATCH, transform=transform)
     student = functional(named(side.network, CLASSES), PRECISIONS[side.precision])
     rule = distill(student, method, optim.adam(1e-3), next(source.in_order(BATCH)))

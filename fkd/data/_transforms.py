@@ -1,5 +1,6 @@
 """What a source does to the inputs of a batch, as pure functions `(inputs, key) -> inputs`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,10 +72,19 @@ class Normalize:
             )
         check_levels_dtype("Normalize", inputs)
         largest = 255 if inputs.dtype == torch.uint8 else 1
-        # Numbers of Python's, for a CUDA graph cannot copy tensors of them from the CPU.
-        channels = zip(inputs.unbind(-3), self.mean, self.std, strict=True)
-        normal = [(channel / largest - mean) / deviation for channel, mean, deviation in channels]
-        return torch.stack(normal, dim=-1).movedim(-1, -3)
+        dtype = torch.float32 if inputs.dtype == torch.uint8 else inputs.dtype
+        wide = torch.promote_types(dtype, torch.float32)  # for halves round the constants
+        channels_last = inputs.movedim(-3, -1)
+        mean = _filled(inputs, [largest * mean for mean in self.mean], wide)
+        deviation = _filled(inputs, [largest * deviation for deviation in self.std], wide)
+        # In the order in memory that the images have, and laid out anew once, at the end.
+        normal = (channels_last - mean) / deviation
+        return normal.to(dtype).contiguous().movedim(-1, -3)
+
+
+def _filled(like: Tensor, numbers: Sequence[float], dtype: torch.dtype) -> Tensor:
+    """Numbers of Python's as a tensor; filled, for a CUDA graph cannot copy one from the CPU."""
+    return torch.stack([like.new_full((), number, dtype=dtype) for number in numbers])
 
 
 @dataclass(frozen=True)

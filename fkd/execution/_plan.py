@@ -19,10 +19,11 @@ class Plan:
 
     `layout` is "vmap", one wide computation; "loop", the members one by one, which is faster on a
     CPU, where stacked activations outgrow the caches; or "auto", which chooses by the device, and
-    "loop" for what vmap cannot run. With `chunk`, "vmap" takes at most so many members at once,
-    where memory asks for it. `compile` is "step", the whole step in one graph; "none"; or "auto",
-    which compiles where that pays and the compiler can. On a GPU, `graph` steps at once are
-    captured in a CUDA graph, or none where it is 0.
+    "loop" for what vmap cannot run, and for a member alone that is not compiled, such as a teacher:
+    a GPU's kernels for an ensemble are compiled before they run. With `chunk`, "vmap" takes at most
+    so many members at once, where memory asks for it. `compile` is "step", the whole step in one
+    graph; "none"; or "auto", which compiles where that pays and the compiler can. On a GPU, `graph`
+    steps at once are captured in a CUDA graph, or none where it is 0.
 
     Raises ValueError for a name that is not known, a `chunk` that is no whole number of at least
     one, or a `graph` that is none of at least zero.
@@ -51,9 +52,10 @@ class Plan:
         _check.kind("Plan.settle", torch.device, device=device)
         _check.count("Plan.settle", least=0, steps=steps, members=members)
         layout, compile = self.layout, self.compile
-        if layout == "auto":
-            layout = "loop" if device.type == "cpu" else "vmap"
         if compile == "auto":
             compile = "step" if pays(steps, members) else "none"
+        if layout == "auto":
+            alone = members == 1 and compile == "none"
+            layout = "loop" if device.type == "cpu" or alone else "vmap"
         graph = self.graph if device.type == "cuda" else 0
         return replace(self, layout=layout, compile=compile, graph=graph)

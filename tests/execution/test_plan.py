@@ -17,6 +17,11 @@ def test_a_long_run_is_compiled_and_a_gpu_captures_it():
     assert Plan().settle(CUDA, steps=3910, members=4) == Plan("vmap", None, "step", 16)
 
 
+def test_one_member_is_wide_only_where_it_is_compiled():
+    assert Plan().settle(CUDA, steps=3910, members=1) == Plan("loop", None, "none", 16)
+    assert Plan().settle(CUDA, steps=4000, members=1) == Plan("vmap", None, "step", 16)
+
+
 def test_what_was_asked_for_stays():
     asked = Plan("vmap", 3, "step", 5)
     assert asked.settle(CUDA, steps=1, members=1) == asked

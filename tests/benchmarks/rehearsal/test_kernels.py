@@ -46,15 +46,16 @@ def test_fkds_own_kernels_are_convolutions():
 
 def test_a_step_of_each_kind_is_profiled():
     every = kernels.steps_of(32, "bf16", "kd", "cuda", compiles=True)
-    eager, shared, own, moved, compiled = every.values()
+    eager, wide, shared, own, moved, compiled = every.values()
     assert (eager.network, eager.method, eager.members) == ("deepnn", "ce", 1)
     assert compiled == replace(eager, compile="step") and eager.compile == "none"
+    assert wide == replace(eager, layout="vmap")
     assert own == replace(shared, order="own") and moved == replace(own, augment=True)
     assert (shared.network, shared.method, shared.members) == ("lightnn", "kd", 32)
     assert {(side.precision, side.device) for side in every.values()} == {("bf16", "cuda")}
     without = kernels.steps_of(32, "bf16", "kd", "cuda", compiles=False)
     students = [replace(side, compile="none") for side in (shared, own, moved)]
-    assert list(without.values()) == [eager, *students]
+    assert list(without.values()) == [eager, wide, *students]
 
 
 @pytest.mark.slow
@@ -63,7 +64,7 @@ def test_a_run_on_a_cpu_tells_operators(tmp_path, monkeypatch, capsys):
     flags = ["--members", "1", "--precision", "fp32", "--steps", "1", "--no-compile"]
     assert kernels.main([*flags, "--output", str(tmp_path / "out")]) == 0
     results = json.loads((tmp_path / "out" / "kernels.json").read_text())
-    assert len(results["steps"]) == 4
+    assert len(results["steps"]) == 5
     for step in results["steps"].values():
         assert sum(row["share"] for row in step["kernels"]) == pytest.approx(1.0)
         assert any("convolution_backward" in row["kernel"] for row in step["kernels"])
@@ -86,7 +87,7 @@ def test_a_step_that_fails_is_told_and_stops_no_other(tmp_path, monkeypatch):
 
     monkeypatch.setattr(kernels, "profiled", profiled)
     assert kernels.main(["--output", str(tmp_path / "out")]) == 1
-    assert len(seen) == 5
+    assert len(seen) == 6
     told = summary.findings(tmp_path / "out")
     assert "students, an order each: RuntimeError: CUDA error: out of memory" in told
     assert "| 100.0 | 1.0 | 2.0 | convolution | `conv` |" in told
