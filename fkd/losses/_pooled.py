@@ -140,6 +140,7 @@ def sdd(
     sides = [2**scale for scale in range(scales)]
     own, given = (torch.cat([_answers(x, n) for n in sides], 1) for x in (student, teacher))
     right = given.argmax(-1) == labels.long().unsqueeze(-1)
-    weight = torch.where(right == right[:, :1], 1.0, beta)
     log_q, log_p = (log_softmax(x, temperature) for x in (own, given))
-    return (temperature**2 * (weight * kl(log_p, log_q)).sum(-1)).to(student.dtype)
+    value = kl(log_p, log_q)
+    value = torch.where(right == right[:, :1], value, beta * value)
+    return (temperature**2 * value.sum(-1)).to(student.dtype)
