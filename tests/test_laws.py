@@ -18,9 +18,11 @@ from losses import (
     test_divergence,
     test_feature,
     test_map,
+    test_pooled,
     test_relation,
     test_response,
     test_transformed,
+    test_transport,
 )
 
 from fkd import losses
@@ -31,9 +33,11 @@ FAMILIES = (
     test_divergence.CASES,
     test_transformed.CASES,
     test_decoupled.CASES,
+    test_transport.CASES,
     test_correlation.CASES,
     test_feature.CASES,
     test_map.CASES,
+    test_pooled.CASES,
     test_relation.CASES,
     test_contrastive.CASES,
 )
@@ -78,9 +82,11 @@ TO_THE_END = {
     "alpha_beta_divergence",
     "norm_kd",
     "nkd",
+    "wkd_l",
     "class_correlation",
     "factor_transfer",
     "attention_transfer",
+    "class_attention_transfer",
     "pkt",
     "info_nce",
 }
