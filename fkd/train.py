@@ -13,13 +13,18 @@ from torch.utils._pytree import tree_map
 from fkd import _check
 from fkd._random import Key
 from fkd.data import Batch, Source, steps_per_epoch
-from fkd.data._members import read_members
+from fkd.data._late import late_transform
+from fkd.data._members import Read, member_reader
+from fkd.data._source import unchanged
 from fkd.distillation import Distillation, State
+from fkd.distillation._transformed import transformed
 from fkd.ensemble import Order, Seed, check_order, ensemble, part, seeds_of, size, stack
 from fkd.execution import Advance, Plan, keep_freed, lay, runner, why_not_vmap
 from fkd.model import Tensors
 from fkd.model._module import check_ask
 from fkd.teachers import Ask
+
+FEW = 2  # members, by whom it is found out what vmap can run
 
 
 @dataclass(frozen=True)
@@ -129,26 +134,47 @@ def train(
     if source.device.type == "cpu":
         keep_freed()
     members = sum(size(state) for state in start.states.values())
-    seeds = [order_seed]
-    if order == "own":
-        every = [seed for one in students.values() for seed in one.seeds]
-        seeds = [seeds_of("train", seed).order for seed in every]
     asked = plan or Plan()
     plan = asked.settle(source.device, steps * epochs, members)
-    plans = dict.fromkeys(students, plan)
-    if plan.layout == "vmap":
+    rules = {name: one.distillation for name, one in students.items()}
+    if plan.compile == "step" and plan.layout == "vmap" and teacher is None:
+        # A CPU gains nothing by it.
+        source, late = late_transform(source)
+        if late is not unchanged:
+            rules = {name: transformed(rule, late) for name, rule in rules.items()}
+    read, plans = source.read, dict.fromkeys(students, plan)
+    if order == "own" or plan.layout == "vmap":
+        # What vmap can run, the first feed of a few members shows.
+        few = {name: part(state, slice(FEW)) for name, state in start.states.items()}
+        seeds = _order_seeds(students, order, order_seed, FEW)
         feed = next(_feeds(source, seeds, order, replace(start, epoch=0, step=0)))
-        for name, batch in _batches(source, teacher, order, start.states, feed):
-            one, state = students[name].distillation, start.states[name]
-            plans[name] = _that_runs(asked, plan, name, why_not_vmap(one, state, batch, order))
+        if order == "own":
+            own, number, rows = feed
+            read = member_reader(source, rows, Key(own, number))
+        if plan.layout == "vmap":
+            for name, batch in _batches(read, teacher, order, few, feed):
+                why_not = why_not_vmap(rules[name], few[name], batch, order)
+                plans[name] = _that_runs(asked, plan, name, why_not)
     fall_back = asked.compile == "auto"
     advances = {
-        name: lay(one.distillation, plans[name], order=order, fall_back=fall_back)
-        for name, one in students.items()
+        name: lay(rule, plans[name], order=order, fall_back=fall_back)
+        for name, rule in rules.items()
     }
-    body = partial(_step, advances, source, teacher, order, start.states)
+    body = partial(_step, advances, read, teacher, order, start.states)
     run = runner(body, start.states, plan.graph)
+    seeds = _order_seeds(students, order, order_seed)
     return _epochs(run, source, seeds, order, epochs, max(plan.graph, 1), start)
+
+
+def _order_seeds(
+    students: Mapping[str, Students], order: Order, order_seed: int, most: int | None = None
+) -> list[int]:
+    """The seeds of the orders that are read: one, or that of every member, or of each ensemble's
+    first."""
+    if order == "shared":
+        return [order_seed]
+    each = [seed for one in students.values() for seed in one.seeds[:most]]
+    return [seeds_of("train", seed).order for seed in each]
 
 
 def _that_runs(asked: Plan, plan: Plan, name: str, why_not: str | None) -> Plan:
@@ -218,25 +244,26 @@ def _feeds(source: Source, seeds: Sequence[int], order: Order, at: At) -> Iterat
     own = torch.tensor(seeds, device=source.device)
     first = at.epoch * at.steps + at.step
     for number, feeds in enumerate(zip(*each, strict=True), start=first):
-        step = torch.tensor(number, device=source.device)
+        # Filled: for a number that comes from the CPU a GPU would be waited for in every step.
+        step = torch.full((), number, dtype=torch.int64, device=source.device)
         yield (own, step, stack(feeds)) if order == "own" else (own[0], step, feeds[0])
 
 
 def _step(
     advances: Mapping[str, Advance],
-    source: Source,
+    read: Read,
     teacher: Ask | None,
     order: Order,
     states: Mapping[str, State],
     feed: Any,
 ) -> dict[str, Tensors]:
     """One step of all ensembles, in place: their metrics."""
-    batches = _batches(source, teacher, order, states, feed)
+    batches = _batches(read, teacher, order, states, feed)
     return {name: advances[name](states[name], batch) for name, batch in batches}
 
 
 def _batches(
-    source: Source,
+    read: Read,
     teacher: Ask | None,
     order: Order,
     states: Mapping[str, State],
@@ -249,15 +276,14 @@ def _batches(
         if order == "own":
             few = slice(first, first + size(state))
             key = Key(seed[few], step)
-            batch = _read(source, teacher, order, part(rows, few), key)
+            batch = _read(read, teacher, order, part(rows, few), key)
             first = few.stop
         elif batch is None:  # read once for all
-            batch = _read(source, teacher, order, rows, Key(seed, step))
+            batch = _read(read, teacher, order, rows, Key(seed, step))
         yield name, batch
 
 
-def _read(source: Source, teacher: Ask | None, order: Order, rows: Any, key: Key) -> Batch:
-    read = source.read if order == "shared" else partial(read_members, source)
+def _read(read: Read, teacher: Ask | None, order: Order, rows: Any, key: Key) -> Batch:
     batch = read(rows, key)
     if teacher is None:
         return batch

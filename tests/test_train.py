@@ -1,5 +1,6 @@
 """The loop: the steps by hand, from any step on, and what it says of where it stands."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
@@ -270,6 +271,42 @@ def test_augmentations_of_each_member_are_the_same_in_every_layout(monkeypatch):
     assert_same(graph.states, loop.states)
 
 
+def by_number(calls: list[Key], inputs: Tensor, key: Key | None = None) -> Tensor:
+    """Which vmap cannot run."""
+    if key is None:
+        return inputs
+    calls.append(key)
+    return inputs * (1 + (int(key.seed) + int(key.step)) % 3)
+
+
+@pytest.mark.parametrize(("layout", "tried"), [("loop", 1), ("vmap", 1 + 2)])
+def test_what_vmap_cannot_read_is_read_by_one_member_after_the_other(layout, tried):
+    calls, one = [], rule(methods.ce())
+    data = Resident(source().inputs, {"labels": source().targets["labels"]}, batch_size=4)
+    go = partial(train, source=data.augmented(partial(by_number, calls)), epochs=2)
+    go = partial(go, plan=Plan(layout, compile="none"))
+    both = copy_of(last(go({"ce": Students(one, [3, 5])}, order="own")))
+    # Once to find out, and then for each of two members in each of six steps.
+    assert len(calls) == tried + 2 * 6
+    for k, seed in enumerate([3, 5]):
+        alone = last(go({"ce": Students(one, [seed])}, order_seed=seed))
+        assert_same(member(both.states["ce"], k), member(alone.states["ce"], 0))
+
+
+def refused(inputs: Tensor, key: Key | None = None) -> Tensor:
+    if key is not None:
+        raise LookupError("mine")
+    return inputs
+
+
+@pytest.mark.parametrize("layout", ["loop", "vmap"])
+def test_an_error_of_the_sources_own_comes_as_it_is(layout):
+    data = Resident(source().inputs, {"labels": source().targets["labels"]}, batch_size=4)
+    plan, students = Plan(layout, compile="none"), {"ce": Students(rule(methods.ce()), [3, 5])}
+    with pytest.raises(LookupError, match=r"^mine$"):
+        next(train(students, data.augmented(refused), epochs=1, plan=plan, order="own"))
+
+
 def test_steps_in_a_graph_are_the_steps_one_by_one(monkeypatch):
     # three steps an epoch: a graph of two and a graph of one
     plain = copy_of(last(train(pair(), source(), epochs=2, plan=EAGER)))
@@ -340,3 +377,18 @@ def test_any_source_will_do():
 def test_a_seed_of_the_order_is_refused_where_the_order_is_shared():
     with pytest.raises(ValueError, match="order must be 'own' where members have a seed of it"):
         train({"kd": Students(rule(), [Seeds(0, 1, 0)])}, source(), epochs=1)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("order", ["shared", "own"])
+def test_a_gpu_is_waited_for_by_no_step(order: Order):
+    data, students = source(1).to("cuda"), {"kd": Students(rule(), [3, 5])}
+    plan = Plan("vmap", compile="none", graph=2)
+    run = train(students, data, epochs=1, plan=plan, order=order)
+    next(run)  # captured
+    try:
+        with warnings.catch_warnings(action="ignore"):  # torch calls the mode a prototype
+            torch.cuda.set_sync_debug_mode("error")
+        assert [at.step for at in islice(run, 4)] == [4, 6, 8, 10]
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

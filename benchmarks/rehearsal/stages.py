@@ -1,6 +1,6 @@
 """Which stages there are, in order of worth: what is asked of each on a GPU, and in a rehearsal.
 
-First comes what no GPU has measured yet. The seconds beside each stage are what it should take on
+First comes what no GPU has measured yet, or not with this code. The seconds beside each stage are what it should take on
 an H100 with 16 cores. A step of 32 LightNNs was compiled there in 25 to 30 s beside three others
 and in 10 to 15 s alone; one core should take 60, and a step of ResNet-20 over 60 on all. A process
 that imports torch and finds the GPU takes 10 s. A stage's limit is a little more than its seconds.
@@ -23,8 +23,8 @@ FEW = (
 )
 TABLE = f"--methods {' '.join(METHODS)} --dataset folder"
 TABLE_OF_FEW = f"{TABLE} --device cpu --seeds 2 --epochs 1 --batch-size 4 --no-compile"
-# What no GPU has measured yet, in whole or in part: the first stages.
-UNMEASURED = ("suite", "correctness", "networks", "kernels", "jax", "memory")
+# What no GPU has measured yet, in whole or with this code: the first stages.
+UNMEASURED = ("suite", "images", "table-bf16", "networks", "kernels")
 MINUTES = 9  # that the limits of these come to, where nobody lends a GPU for longer
 
 
@@ -42,69 +42,16 @@ class Planned(NamedTuple):
 
 
 PLAN = (
-    # 20 s to start; the tests of one shape in Triton take 1 to 8 s each, and each race 20 s.
+    # 116 s: each race of the convolutions 20, and tests of one shape in Triton 1 to 8 each.
     Planned(
         "suite",
         "benchmarks.rehearsal.suite",
-        120,
+        140,
         "--only 'execution or gpu or captur or candidate'",
         "--only captured",
         timed=False,
     ),
-    # 20 s until eight processes have their truths, then seven graphs side by side, 60 s on a core
-    # or two; what is not compiled is done meanwhile.
-    Planned(
-        "correctness",
-        "benchmarks.rehearsal.correctness",
-        120,
-        "--device cuda --processes 8",
-        "--methods kd --members 2 --batch 4 --steps 2 --processes 1 --no-compile",
-        timed=False,
-    ),
-    # 25 s for what is not compiled; then 60 to 80 s for each count of members, most of it one
-    # graph of ResNet-20.
-    Planned(
-        "networks",
-        "benchmarks.networks",
-        190,
-        "--device cuda --members 32 8 --precision bf16 --augment --rounds 3 --seconds 0.5",
-        "--networks resnet8 --members 2 --batch-size 4 --augment --rounds 1 --seconds 0.05 "
-        "--no-compile",
-    ),
-    # 10 s to start, 5 for the teacher as it is, 15 to 28 for each of three graphs, and 10 for the
-    # one that augments, whose graph was compiled before.
-    Planned(
-        "kernels",
-        "benchmarks.rehearsal.kernels",
-        115,
-        "--device cuda --members 32 --precision bf16",
-        "--members 1 --precision fp32 --steps 1 --no-compile",
-    ),
-    # 15 s to start, 10 to time; how long XLA takes for 32 students is not known.
-    Planned(
-        "jax",
-        "benchmarks.speed",
-        75,
-        f"{RIVALS} --groups jax --precisions bf16 --jax-members 32 1",
-        f"{FEW} --groups jax",
-    ),
-    # 25 s: nothing is compiled. A compiled step's peaks are told by the ladders.
-    Planned(
-        "memory",
-        "benchmarks.rehearsal.memory",
-        40,
-        "--device cuda --precisions bf16 --compile none --at-once 5",
-        "--members 1 2 --precisions fp32 --compile none --at-once 2",
-    ),
-    # 70 s: as measured in bf16, 28 of them four graphs at once.
-    Planned(
-        "ladder-fp32",
-        "benchmarks.speed",
-        100,
-        f"{LADDER} --precisions fp32",
-        f"{FEW} --groups fkd",
-    ),
-    # 51 s beside others as measured, most of it 60,000 JPEGs.
+    # 52 to 59 s beside others, most of it 60,000 JPEGs.
     Planned(
         "images",
         "benchmarks.rehearsal.images",
@@ -114,15 +61,42 @@ PLAN = (
         needs_images=True,
         timed=False,
     ),
-    # 93 s as measured with one order for all: 48 for four graphs, 10 for the teacher, 20 for steps
-    # and tests.
+    # 84 s with an order for each seed, of which the first steps of graphs that had been compiled
+    # before took 33; where they had not, 48.
     Planned(
         "table-bf16",
         "fkd.compare",
-        160,
+        130,
         f"{TABLE} --device cuda --seeds 32 --precision bf16",
         f"{TABLE_OF_FEW} --precision bf16",
         needs_images=True,
+    ),
+    # 88 s to the first step of 32 students, most of it one graph, and 25 to that of what is not
+    # compiled; of 8 students what is compiled has never come to its end.
+    Planned(
+        "networks",
+        "benchmarks.networks",
+        160,
+        "--device cuda --members 8 --precision bf16 --augment --rounds 3 --seconds 0.5",
+        "--networks resnet8 --members 2 --batch-size 4 --augment --rounds 1 --seconds 0.05 "
+        "--no-compile",
+    ),
+    # 86 s for three graphs.
+    Planned(
+        "kernels",
+        "benchmarks.rehearsal.kernels",
+        100,
+        "--device cuda --members 32 --precision bf16",
+        "--members 1 --precision fp32 --steps 1 --no-compile",
+    ),
+    # What follows is measured already, or answers less.
+    # 70 s: as measured in bf16, 28 of them four graphs at once.
+    Planned(
+        "ladder-fp32",
+        "benchmarks.speed",
+        100,
+        f"{LADDER} --precisions fp32",
+        f"{FEW} --groups fkd",
     ),
     # 75 s of steps as measured without the compiler, 20 for the teacher, 50 for four graphs.
     Planned(
@@ -133,13 +107,37 @@ PLAN = (
         TABLE_OF_FEW,
         needs_images=True,
     ),
-    # What follows is measured already, or answers less.
     Planned(
         "ladder-bf16",
         "benchmarks.speed",
         100,
         f"{LADDER} --precisions bf16",
         f"{FEW} --groups fkd",
+    ),
+    # 67 s by eight processes.
+    Planned(
+        "correctness",
+        "benchmarks.rehearsal.correctness",
+        100,
+        "--device cuda --processes 8",
+        "--methods kd --members 2 --batch 4 --steps 2 --processes 1 --no-compile",
+        timed=False,
+    ),
+    # 42 s.
+    Planned(
+        "jax",
+        "benchmarks.speed",
+        60,
+        f"{RIVALS} --groups jax --precisions bf16 --jax-members 32 1",
+        f"{FEW} --groups jax",
+    ),
+    # 32 s: nothing is compiled. A compiled step's peaks are told by the ladders.
+    Planned(
+        "memory",
+        "benchmarks.rehearsal.memory",
+        40,
+        "--device cuda --precisions bf16 --compile none --at-once 5",
+        "--members 1 2 --precisions fp32 --compile none --at-once 2",
     ),
     Planned(
         "live-teacher",

@@ -20,9 +20,11 @@ from benchmarks.speed.rivals import MEAN, STD, hfta, jax, torchdistill, tutorial
 from benchmarks.speed.timed import Run, Unavailable
 from fkd import evaluate, execution, optim
 from fkd._random import Key
-from fkd.data import Crop, Flip, Normalize, Resident, chain
-from fkd.data._members import read_members
+from fkd.data import Crop, Flip, Normalize, Resident, Source, chain
+from fkd.data._late import late_transform
+from fkd.data._members import member_reader
 from fkd.distillation import distill
+from fkd.distillation._transformed import transformed
 from fkd.ensemble import Order, ensemble
 from fkd.execution import PRECISIONS, Compile, Layout, Plan
 from fkd.methods import METHODS
@@ -196,13 +198,16 @@ def fkd_side(side: Side) -> Run:
     state = tree_map(lambda leaf: leaf.to(side.device), state)
     plan = Plan(side.layout, compile=side.compile)
     plan = plan.settle(torch.device(side.device), EXAMPLES, side.members)
+    if plan.compile == "step" and plan.layout == "vmap":
+        source, late = late_transform(source)
+        rule = transformed(rule, late)
     advance = execution.lay(rule, plan, order=side.order)
     step = torch.zeros((), dtype=torch.int64, device=side.device)
     if side.order == "shared":
         read = partial(source.read, key=Key(torch.zeros_like(step), step))
     else:
         key = Key(torch.arange(side.members, device=side.device), step)
-        read = partial(read_members, source, key=key)
+        read = partial(member_reader(source, rows(source, side)[0], key), key=key)
     take = execution.runner(lambda feed: advance(state, read(feed)), state, plan.graph)
     at_once = max(plan.graph, 1)
     feeds = rivals.endless(rows(source, side))
@@ -216,7 +221,7 @@ def fkd_side(side: Side) -> Run:
     return run
 
 
-def rows(source: Resident, side: Side) -> list[Tensor]:
+def rows(source: Source, side: Side) -> list[Tensor]:
     """The rows of an epoch's batches: [batch], or of an order for each member [members, batch]."""
     if side.order == "shared":
         return list(source.feeds(seed=0, epoch=0))

@@ -1,5 +1,8 @@
 """The batches of members who each read their own, with random numbers of their own."""
 
+import warnings
+from collections.abc import Callable
+from functools import partial
 from operator import itemgetter
 from typing import Any
 
@@ -10,25 +13,45 @@ from torch.utils._pytree import tree_map
 from fkd._random import Key
 from fkd.data._source import Batch, Source
 
+Read = Callable[[Any, Key], Batch]
+"""`read(feeds, key) -> batches`: of feeds that are stacked and a key of seeds [members], the
+members' batches, stacked, each of which is what its member reads alone."""
 
-def read_members(source: Source, feeds: Any, key: Key) -> Batch:
-    """The members' batches, stacked, of feeds that are stacked and a key of seeds [members]: each
-    is what its member reads alone.
 
-    `read` sees one feed and one seed. It is mapped over members, or where `torch.func.vmap` cannot
-    run it called for one after the other.
+def member_reader(source: Source, feeds: Any, key: Key) -> partial[Batch]:
+    """How members read in every step of a run.
+
+    `source.read` sees one feed and one seed. It is mapped over members, or where `torch.func.vmap`
+    cannot run it called for one after the other. Which of the two is found out here, on the feeds
+    and the key of a few members, which stay as they are. It is the same whatever they hold: vmap
+    refuses every branch on a number of theirs.
     """
-    own = Key(0, None, None)  # type: ignore[arg-type]
-    # Copies, for what fails on the way may have written over what it was given.
+    # Copies, for a source may write over what it is given.
     copies = tree_map(torch.clone, feeds)
-    try:
-        return torch.func.vmap(source.read, in_dims=(0, own))(copies, key)
-    except Exception:  # what is the source's own, and not vmap's, comes again
-        batches = [
-            source.read(tree_map(itemgetter(k), feeds), key._replace(seed=seed))
-            for k, seed in enumerate(key.seed)
-        ]
-        return tree_map(_stacked, *batches)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the run itself will warn
+        try:
+            mapped(source, copies, key)
+        except Exception:  # what is the source's own, and not vmap's, comes again
+            return partial(one_by_one, source)
+    return partial(mapped, source)
+
+
+def mapped(source: Source, feeds: Any, key: Key) -> Batch:
+    """A `Read` by vmap. The step, one for all, is mapped too, so that a branch on it is refused as
+    one on a seed is, and in the first step already."""
+    each = Key(0, 0, None)  # type: ignore[arg-type]
+    key = key._replace(step=key.step.expand_as(key.seed))
+    return torch.func.vmap(source.read, in_dims=(0, each))(feeds, key)
+
+
+def one_by_one(source: Source, feeds: Any, key: Key) -> Batch:
+    """A `Read` by as many calls as there are members."""
+    batches = [
+        source.read(tree_map(itemgetter(k), feeds), key._replace(seed=seed))
+        for k, seed in enumerate(key.seed)
+    ]
+    return tree_map(_stacked, *batches)
 
 
 def _stacked(*leaves: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from data.test_resident import NoneMade
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.data import DataLoader, TensorDataset
 
 from fkd._random import Key
@@ -28,7 +28,7 @@ from fkd.data import (
     Transform,
     chain,
 )
-from fkd.data._members import read_members
+from fkd.data._members import mapped, member_reader, one_by_one
 from fkd.ensemble import stack
 
 IMAGES = torch.randint(256, (10, 3, 8, 8), generator=torch.Generator().manual_seed(0)).byte()
@@ -48,31 +48,44 @@ def streamed(augment: Transform, mix: Mix | None = None) -> Streamed:
     return Streamed(loader, transform=NORMALIZE).augmented(augment, mix)
 
 
-def check_each_reads_as_alone(source: Source) -> Any:
-    """All members' batches, bit for bit those that each reads alone."""
-    feeds = [next(source.feeds(int(seed), 1)) for seed in SEEDS]
-    batches = read_members(source, stack(feeds), Key(SEEDS, STEP))
-    for k, seed in enumerate(SEEDS):
-        alone = source.read(next(source.feeds(int(seed), 1)), Key(seed, STEP))
-        leaves = zip(tree_leaves(batches), tree_leaves(alone), strict=True)
-        assert all(torch.equal(both[k], one) and both.dtype == one.dtype for both, one in leaves)
+def feeds_of(source: Source, step: int) -> list[Any]:
+    return [next(source.feeds(int(seed), 0, step)) for seed in SEEDS]
+
+
+def check_each_reads_as_alone(source: Source, way: Callable) -> Any:
+    """All members' batches in two steps, bit for bit those that each reads alone, by the way that
+    the first two members' first feeds have settled."""
+    first = stack(feeds_of(source, 0)[:2])
+    before = tree_map(torch.clone, first)
+    read = member_reader(source, first, Key(SEEDS[:2], torch.tensor(0)))
+    assert all(map(torch.equal, tree_leaves(first), tree_leaves(before)))
+    assert read.func is way
+    batches = None
+    for number in (0, 1):
+        step = torch.tensor(number)
+        batches = read(stack(feeds_of(source, number)), Key(SEEDS, step))
+        for k, feed in enumerate(feeds_of(source, number)):
+            alone = source.read(feed, Key(SEEDS[k], step))
+            for members, one in zip(tree_leaves(batches), tree_leaves(alone), strict=True):
+                assert torch.equal(members[k], one) and members.dtype == one.dtype
     return batches
 
 
 @pytest.mark.parametrize("make", [resident, streamed])
 @pytest.mark.parametrize("mix", [None, MixUp(4), CutMix(4), OneOf((MixUp(4), CutMix(4)))])
 def test_each_member_reads_what_it_reads_alone(make, mix):
-    batches = check_each_reads_as_alone(make(EVERY, mix))
+    batches = check_each_reads_as_alone(make(EVERY, mix), mapped)
     # Each member's images are in memory as the transform leaves them, channels last.
     assert mix or batches.inputs[1].is_contiguous(memory_format=torch.channels_last)
 
 
 def test_of_one_batch_two_seeds_make_two():
     source, rows = resident(chain(Crop(2), Flip()), MixUp(4)), torch.arange(4).expand(2, 4)
-    batches = read_members(source, rows, Key(SEEDS[:2], STEP))
+    read = member_reader(source, rows, Key(SEEDS[:2], STEP))
+    batches = read(rows, Key(SEEDS[:2], STEP))
     assert not torch.equal(*batches.inputs)
     assert not torch.equal(*batches.targets["labels"])  # of weights that differ
-    alike = read_members(source, rows, Key(SEEDS[:1].expand(2), STEP))
+    alike = read(rows, Key(SEEDS[:1].expand(2), STEP))
     assert torch.equal(*alike.inputs) and torch.equal(*alike.targets["labels"])
 
 
@@ -85,9 +98,25 @@ def by_generator(inputs: Tensor, key: Key | None = None) -> Tensor:
     return inputs ^ torch.randint(4, inputs.shape, generator=generator).byte()
 
 
+def in_new_memory(inputs: Tensor, key: Key | None = None) -> Tensor:
+    """Which vmap refuses, and a graph holds."""
+    new = torch.empty(inputs.shape, dtype=inputs.dtype, device=inputs.device)
+    return new.copy_(inputs if key is None else inputs ^ (key.seed + key.step & 3).byte())
+
+
 def less_the_mean(inputs: Tensor, key: Key | None = None) -> Tensor:
     """Which takes the first axis for that of examples."""
     return inputs - inputs.float().mean(0)
+
+
+def halved(inputs: Tensor, key: Key | None = None) -> Tensor:
+    """Which writes over what it is given, and which vmap can run."""
+    return inputs.div_(2, rounding_mode="floor")
+
+
+def by_generator_from_step_1(inputs: Tensor, key: Key | None = None) -> Tensor:
+    """Of which the first step alone does not show that vmap cannot run it."""
+    return by_generator(inputs, key) if key is not None and key.step > 0 else inputs
 
 
 def labels_by_key(
@@ -98,16 +127,31 @@ def labels_by_key(
 
 @pytest.mark.parametrize("make", [resident, streamed])
 @pytest.mark.parametrize(
-    "recipe", [(by_generator,), (chain(), labels_by_key), (by_generator, labels_by_key)]
+    ("recipe", "way"),
+    [
+        ((by_generator,), one_by_one),
+        ((by_generator_from_step_1,), one_by_one),
+        ((in_new_memory,), one_by_one),
+        ((by_generator, labels_by_key), one_by_one),
+        ((chain(), labels_by_key), mapped),
+        ((halved, labels_by_key), mapped),
+    ],
 )
-def test_functions_of_your_own_need_not_know_of_members(make: Callable, recipe: Any):
-    check_each_reads_as_alone(make(*recipe))
+def test_functions_of_your_own_need_not_know_of_members(make: Callable, recipe: Any, way: Callable):
+    check_each_reads_as_alone(make(*recipe), way)
 
 
 def test_a_transform_of_your_own_sees_one_members_examples():
-    check_each_reads_as_alone(
-        Resident(IMAGES, {"labels": LABELS}, batch_size=4, transform=less_the_mean)
-    )
+    source = Resident(IMAGES, {"labels": LABELS}, batch_size=4, transform=less_the_mean)
+    check_each_reads_as_alone(source, mapped)
+
+
+def test_a_step_copies_no_feed():
+    loader = DataLoader(TensorDataset(IMAGES, LABELS), batch_size=4)
+    source = Streamed(loader)
+    feeds, key = stack(feeds_of(source, 0)), Key(SEEDS, STEP)
+    batches = member_reader(source, feeds, key)(feeds, key)
+    assert batches.inputs.data_ptr() == feeds.inputs.data_ptr()
 
 
 def broken(inputs: Tensor, key: Key | None = None) -> Tensor:
@@ -115,36 +159,42 @@ def broken(inputs: Tensor, key: Key | None = None) -> Tensor:
 
 
 def test_an_error_of_the_sources_own_is_told_as_it_is_without_members():
-    source = resident(broken)
+    source, rows, key = resident(broken), torch.arange(4).expand(3, 4), Key(SEEDS, STEP)
     with pytest.raises(RuntimeError) as alone:
-        source.read(torch.arange(4), Key(SEEDS[0], STEP))
+        source.read(rows[0], Key(SEEDS[0], STEP))
+    read = member_reader(source, rows, key)
     with pytest.raises(RuntimeError) as each:
-        read_members(source, torch.arange(4).expand(3, 4), Key(SEEDS, STEP))
+        read(rows, key)
     assert str(each.value) == str(alone.value)
 
 
 def test_it_copies_nothing_from_the_cpu_which_no_graph_could_hold():
     source, rows = resident(EVERY, OneOf((MixUp(4), CutMix(4)))), torch.arange(6).reshape(3, 2)
+    read = member_reader(source, rows, Key(SEEDS, STEP))
     with NoneMade():
-        read_members(source, rows, Key(SEEDS, STEP))
+        read(rows, Key(SEEDS, STEP))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_it_is_captured_in_a_graph():
-    source = resident(EVERY, OneOf((MixUp(4), CutMix(4)))).to("cuda")
+@pytest.mark.parametrize(("augment", "way"), [(EVERY, mapped), (in_new_memory, one_by_one)])
+def test_it_is_captured_in_a_graph(augment: Transform, way: Callable):
+    source = resident(augment, OneOf((MixUp(4), CutMix(4)))).to("cuda")
     rows, key = torch.arange(6, device="cuda").reshape(3, 2), Key(SEEDS.cuda(), STEP.cuda())
-    read_members(source, rows, key)  # what is loaded late is loaded before the capture
+    read = member_reader(source, rows, key)
+    assert read.func is way
+    read(rows, key)  # what is loaded late is loaded before the capture
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        batches = read_members(source, rows, key)
+        batches = read(rows, key)
     key.step.add_(1)
     graph.replay()
-    leaves = zip(tree_leaves(batches), tree_leaves(read_members(source, rows, key)), strict=True)
+    leaves = zip(tree_leaves(batches), tree_leaves(read(rows, key)), strict=True)
     assert all(torch.equal(*pair) for pair in leaves)
 
 
 @pytest.mark.plain
 def test_it_is_compiled_whole():
     source, rows, key = resident(Flip()), torch.arange(8).reshape(2, 4), Key(SEEDS[:2], STEP)
-    read = torch.compile(read_members, fullgraph=True, backend="eager")
-    assert torch.equal(read(source, rows, key).inputs, read_members(source, rows, key).inputs)
+    read = member_reader(source, rows, key)
+    whole = torch.compile(read, fullgraph=True, backend="eager")
+    assert torch.equal(whole(rows, key).inputs, read(rows, key).inputs)
