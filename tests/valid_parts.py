@@ -198,6 +198,15 @@ MODELS = {
         },
         lambda build: list(build()(torch.ones(1, 2))),
     ),
+    "models.class_map": Call(
+        models.class_map,
+        {
+            "build": function(
+                lambda: nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2))
+            )
+        },
+        lambda build: list(build()(torch.ones(1, 2, 3, 3))),
+    ),
     "models.named": Call(
         models.named,
         {

@@ -1,5 +1,6 @@
 """Plain modules whose forward returns `{"logits": ..., and features by name}`, and any by name."""
 
+from fkd.models._class_map import class_map
 from fkd.models._features import features
 from fkd.models._named import MODELS, named
 from fkd.models._resnet import ResNet
@@ -16,6 +17,7 @@ __all__ = [
     "ResNet",
     "ReusedClassifier",
     "WideResNet",
+    "class_map",
     "features",
     "named",
 ]
