@@ -34,7 +34,8 @@ def class_attention_transfer(
     zero gradient where each class's maps are one up to a positive scale; a pooled map of zeros
     stays zero, its gradient finite. Raises ValueError for axes, shapes, dtypes or `cells` < 1.
     Memory: 1 × maps + 38 × [batch, classes]. The form of the paper, which sums over the cells; its
-    code takes their mean, to which its weight of 400 belongs.
+    code takes their mean, to which its weight of 400 belongs. A network has such maps by
+    `models.class_map`, with its classifier's bias at each position; the authors' have none.
 
     Guo et al., "Class Attention Transfer Based Knowledge Distillation" (2023).
 
@@ -114,16 +115,19 @@ def sdd(
 
     p_r and q_r are the softmax of teacher/T and student/T in a cell: the maps [batch, classes,
     height, width] hold at each position the logits that the linear classifier gives to what the map
-    before its average has there. w_r is `beta` ≥ 0 where of the teacher's answer in the cell and
-    its answer of the whole image, the 1×1 cell's, one is right and the other wrong, and else 1.
-    There are `scales` ≥ 1 sizes of cells. `labels` are whole numbers [batch] in [0, classes), T is
-    `temperature` > 0; the two sides may differ in size. The value is not negative, and zero with a
-    zero gradient where the logits agree up to a constant in each cell; it jumps where the teacher's
-    likeliest class does. Raises ValueError for axes, shapes, dtypes, a label that is no class, or
-    numbers out of range. Memory: 3 × maps + 105 × [batch, classes].
+    before its average has there (see `models.class_map`). w_r is `beta` ≥ 0 where of the teacher's
+    answer in the cell and its answer of the whole image, the 1×1 cell's, one is right and the other
+    wrong, and else 1. There are `scales` ≥ 1 sizes of cells. `labels` are whole numbers [batch] in
+    [0, classes), T is `temperature` > 0; the two sides may differ in size. The value is not
+    negative, and zero with a zero gradient where the logits agree up to a constant in each cell; it
+    jumps where the teacher's likeliest class does. Raises ValueError for axes, shapes, dtypes, a
+    label that is no class, or numbers out of range. Memory: 3 × maps + 105 × [batch, classes].
 
-    Wei, Luo and Luo, "Scale Decoupled Distillation" (2024), with KL for its logits; `beta` is the
-    weight of the complementary cells, which are told from the consistent ones as in its code.
+    Wei, Luo and Luo, "Scale Decoupled Distillation" (2024), equations 9 and 10, with KL as the loss
+    of a cell; there β is 2, and `scales` 3 for unlike networks and 2 for like ones. `beta` is the
+    weight of the complementary cells, which are told from the consistent ones as in its code; the
+    paper calls each cell so that has another class than the whole, also where both are wrong. Its
+    code takes the mean over the cells, with three scales a 21st of the sum.
 
     >>> import torch
     >>> student, teacher = torch.zeros(1, 2, 2, 2), torch.tensor([[[[3.0]], [[1.0]]]]).log()

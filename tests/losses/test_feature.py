@@ -294,6 +294,16 @@ def test_srd_of_more_of_the_same_examples_is_the_same_where_a_sum_would_grow():
     torch.testing.assert_close(twice[:6], losses.srd(student, teacher))
 
 
+def test_srd_of_sums_is_published_codes_of_batchnorms():
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = 100 * torch.randn(2, 9, 4, generator=generator, dtype=torch.float64)
+    norm = torch.nn.BatchNorm1d(4, eps=1e-4, affine=False, dtype=torch.float64)
+    apart = norm(student) - norm(teacher)
+    value = losses.srd(student, teacher)[0] + math.log(9)
+    # beside a variance of 10,000, 1e-4 is 1e-8 of it
+    torch.testing.assert_close(value, apart.pow(4).sum().log(), atol=1e-6, rtol=0)
+
+
 @pytest.mark.parametrize("distance", [1e-4, 1e-12])
 def test_srd_close_to_the_teacher_keeps_its_digits(distance):
     student, other = (x.flatten(1) for x in _maps())

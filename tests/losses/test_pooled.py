@@ -197,6 +197,22 @@ def test_sdd_and_its_gradients_are_numpys(shapes, numbers):
     torch.testing.assert_close(both, by_differences, atol=1e-5, rtol=1e-5)
 
 
+def test_published_code_takes_the_mean_over_21_cells():
+    student, teacher = (3 * x for x in _maps((3, 3, 8, 4), (3, 3, 4, 8)))
+    cells = []
+    for x in (student, teacher):
+        four = torch.nn.functional.adaptive_avg_pool2d(x, 4)  # of which it pools the larger cells
+        sides = [torch.nn.functional.adaptive_avg_pool2d(four, n).flatten(2) for n in (1, 2, 4)]
+        cells.append(torch.cat(sides, -1).permute(2, 0, 1).flatten(0, 1))
+    log_q, p = (cells[0] / 4).log_softmax(1), (cells[1] / 4).softmax(1)
+    each = 16 * torch.nn.functional.kl_div(log_q, p, reduction="none").sum(1)
+    right = (cells[1].argmax(1) == LABELS.repeat(21)).reshape(21, 3)
+    share = torch.where(right == right[0], 1.0, 2.0).flatten()
+    assert (share == 2).any() and (share == 1).any()
+    mean = (share * each).sum() / len(each)
+    torch.testing.assert_close(losses.sdd(student, teacher, LABELS).mean(), 21 * mean)
+
+
 @pytest.mark.parametrize("label", [0, 1, 2])
 def test_a_cell_counts_more_where_it_or_the_whole_alone_is_right(label):
     # the whole and the left half say 0, and the right half 1
