@@ -24,9 +24,11 @@ FAMILIES = {
     "_divergence": "logits",
     "_transformed": "logits",
     "_decoupled": "logits",
+    "_transport": "logits",
     "_correlation": "logits",
     "_feature": "features",
     "_map": "maps",
+    "_pooled": "maps",
     "_relation": "relations",
     "_contrastive": "contrasts",
 }

@@ -11,6 +11,7 @@ from broken import (
     Call,
     as_good,
     number,
+    one,
     optional,
     reals,
     strangers,
@@ -79,6 +80,18 @@ MEMORY = {
     "negatives": whole(6, most=10),
     "width": whole(5),
 }
+COST = torch.tensor([[0.0, 0.5, 1.0], [0.5, 0.0, 2.0], [1.0, 2.0, 0.0]])
+LOGITS = torch.Size([3])
+INTERRELATIONS = {
+    "student": shape(LOGITS, torch.Size([8]), torch.Size([])),
+    "target": Argument((LOGITS, INDEX), strangers()),
+    "teacher": optional(one(nn.ReLU())),  # which has no cost to take in the place of what is broken
+    "cost": reals(COST, COST[:2], COST[0], -COST, COST / 0, places=False, shapes=False),
+}
+
+
+def _cost(head: heads.Interrelations) -> Tensor:
+    return head.cost
 
 
 class Last(nn.Module):
@@ -91,9 +104,15 @@ class Last(nn.Module):
 
 BUILT: dict[str, Call] = {
     "heads.convolution_regressor": Call(heads.convolution_regressor, BOTH, _layers),
+    "heads.linear": Call(
+        heads.linear,
+        {"student": shape(torch.Size([4]), *FLAT[1:]), "target": shape(torch.Size([8]), *FLAT[1:])},
+        _layers,
+    ),
     "heads.pointwise": Call(heads.pointwise, BOTH, _layers),
     "heads.connector": Call(heads.connector, BOTH, _layers),
     "heads.projector": Call(heads.projector, BOTH, _layers),
+    "heads.rectified_connector": Call(heads.rectified_connector, BOTH, _layers),
     "heads.generator": Call(heads.generator, BOTH, _layers),
     "heads.Masked": Call(heads.Masked, {"share": PART}, _layers),
     "heads.Aligned": Call(heads.Aligned, {"target": shape(LARGE, *FLAT)}, _layers),
@@ -112,9 +131,21 @@ BUILT: dict[str, Call] = {
     "heads.Memory": Call(heads.Memory, MEMORY, _layers),
     "heads.Variational": Call(heads.Variational, BOTH, _layers),
     "heads.Temperature": Call(heads.Temperature, ANY, _layers),
+    "heads.Interrelations": Call(heads.Interrelations, INTERRELATIONS, _cost),
     "heads.Factors": Call(heads.Factors, BOTH, _layers),
     "heads.Margin": Call(
         heads.Margin, {**BOTH, "margin": optional(reals(MARGIN, -MARGIN, places=False))}, _layers
+    ),
+    "heads.SoftmaxRegression": Call(
+        heads.SoftmaxRegression,
+        {
+            **BOTH,
+            "teacher": Argument(
+                Last(), st.one_of(strangers(), st.just(Break("without one", nn.Identity())))
+            ),
+        },
+        _layers,
+        voices=("classifier_of",),
     ),
     "heads.Flows": Call(heads.Flows, {"student": shapes(PAIR), "target": shapes(TARGETS)}, _layers),
     "heads.Fusion": Call(
@@ -168,6 +199,7 @@ STUDENT, TEACHER = _numbers(SMALL), _numbers(LARGE)
 SIDES = {"student": _map(SMALL), "teacher": _map(LARGE)}
 EMBEDDED = {"student": _features(SMALL), "teacher": _features(LARGE)}
 ROWS = torch.tensor([7, 2, 5])
+CLASSES = _numbers(LOGITS)
 GIVEN: dict[str, Call] = {
     "heads.Masked.forward": _given_call("Masked", {"map": _map_of_any_channels(SMALL)}, 0.15),
     "heads.Aligned.forward": _given_call(
@@ -191,8 +223,22 @@ GIVEN: dict[str, Call] = {
     "heads.Temperature.forward": _given_call(
         "Temperature", {"student": _map(SMALL), "teacher": _map(SMALL)}, SMALL, SMALL
     ),
+    "heads.Interrelations.forward": _given_call(
+        "Interrelations",
+        {
+            "student": reals(CLASSES, CLASSES[:2], CLASSES[:, :2], shapes=False, places=False),
+            "teacher": reals(CLASSES, CLASSES[:2], CLASSES[:, :2], shapes=False, places=False),
+            "labels": wholes(ROWS % 3, ROWS[:2]),
+        },
+        LOGITS,
+        (LOGITS, INDEX),
+        cost=COST,
+    ),
     "heads.Factors.forward": _given_call("Factors", SIDES, SMALL, LARGE),
     "heads.Margin.forward": _given_call("Margin", SIDES, SMALL, LARGE),
+    "heads.SoftmaxRegression.forward": _given_call(
+        "SoftmaxRegression", SIDES, SMALL, LARGE, teacher=Last()
+    ),
     "heads.Flows.forward": _given_call(
         "Flows",
         {

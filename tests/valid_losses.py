@@ -12,7 +12,7 @@ from typing import Any, get_args
 import torch
 from broken import Argument, Break, Call, as_good, optional, strangers, to_break, whole
 from hypothesis import strategies as st
-from losses.sized import arguments
+from losses.sized import arguments, size_of
 from torch import Tensor
 
 from fkd import losses
@@ -29,11 +29,15 @@ NUMBERS: dict[str, tuple[Any, ...]] = {
     "alpha": NOT_NEGATIVE,
     "beta": NOT_NEGATIVE,
     "gamma": NOT_NEGATIVE,
+    "k": (*POSITIVE, 0.5, 2**25),
     "margin": NOT_NEGATIVE,
     "label_smoothing": SHARE,
     "share": (*POSITIVE, *SHARE),
     "skew": (*POSITIVE, 1, *SHARE),
+    "correct": (*POSITIVE, 1, *SHARE),
     "mass": (*POSITIVE, 1, *SHARE),
+    "regularization": POSITIVE,
+    "sharpness": POSITIVE,
     "student_scale": POSITIVE,
     "teacher_scale": POSITIVE,
 }
@@ -164,7 +168,7 @@ def _keyword(function: str, parameter: inspect.Parameter) -> Argument:
     name = parameter.name
     if name == "mask":
         return mask()
-    if name == "order":
+    if isinstance(parameter.default, int):
         return whole(parameter.default)
     return scalar(float(parameter.default), OWN.get((function, name), NUMBERS.get(name, ())))
 
@@ -194,8 +198,7 @@ def _plain(answer: Tensor) -> Tensor:
 
 
 def _values(name: str) -> dict[str, Tensor]:
-    size = SIZE if getattr(losses, name).__module__.endswith("._map") else ()
-    return arguments(name, BATCH, WIDTH, size)
+    return arguments(name, BATCH, WIDTH, SIZE if size_of(name) else ())
 
 
 MAPS = torch.linspace(-2, 3, 24).reshape(2, 3, 2, 2)
@@ -207,6 +210,7 @@ LOSSES: dict[str, Call] = {
         losses.batchnorm_margin,
         {"weight": torch.tensor([1.0, 0.5]), "bias": torch.tensor([0.0, 0.3])},
     ),
+    "losses.class_cost": call("class_cost", losses.class_cost, {"features": torch.rand(2, 5, 3)}),
     "losses.mean_negative": call("mean_negative", losses.mean_negative, {"maps": MAPS}),
     "losses.flow": call("flow", losses.flow, {"first": MAPS, "last": MAPS[:, :2].clone()}),
 }

@@ -35,11 +35,13 @@ LEAST = {"warmup": 0}
 TEMPERATURES = [0, -1.0, 1e20, 1e-20]
 OUT_OF_RANGE: dict[str, list[Any]] = {
     "temperature": TEMPERATURES,
+    "k": [0, -1.0, 0.5, 2**25],
     "skew": [0, -1.0, 1, 2.5],
+    "correct": [0, -1.0, 1, 2.5],
     "mass": [0, -1.0, 1, 2.5],
 }
 SHARES = {("jensen_shannon", "beta")}
-POSITIVE = {("ofa", "gamma"), ("ttm", "gamma"), ("wttm", "gamma")}
+POSITIVE = {("wkd_l", "regularization"), ("ofa", "gamma"), ("ttm", "gamma"), ("wttm", "gamma")}
 
 
 def name() -> Argument:
@@ -56,6 +58,8 @@ def _of_default(method: str, parameter: inspect.Parameter) -> Argument:
     key, value = parameter.name, parameter.default
     if key == "margin":
         return optional(reals(-torch.ones(4), shapes=False, places=False))
+    if key == "cost":
+        return optional(reals(torch.eye(3), torch.ones(3), shapes=False, places=False))
     if key == "temperatures":
         return listed(value, [4.0, 4.0], [4.0, 4.0000001], [0.0], [-1.0], [None], 4.0)
     if key in ("layers", "teacher_layers"):

@@ -20,10 +20,14 @@ def inputs(name: str, device: torch.device) -> tuple[Tensor, ...]:
     labels = torch.randint(CLASSES, (BATCH,), generator=generator).to(device)
     logits = normal(BATCH, CLASSES), normal(BATCH, CLASSES)
     maps = normal(BATCH, *MAP), normal(BATCH, *MAP)
-    if name == "cross_entropy":
+    if name in ("cross_entropy", "tf_kd"):
         return logits[0], labels
     if name in ("dkd", "nkd", "ofa", "rld", "wsld"):
         return *logits, labels
+    if name == "sdd":
+        return *maps, torch.randint(MAP[0], (BATCH,), generator=generator).to(device)
+    if name == "wkd_l":
+        return *logits, labels, torch.rand(CLASSES, CLASSES, generator=generator).to(device)
     if name == "vid":
         return *maps, normal(MAP[0]).exp()
     if name == "ofd":

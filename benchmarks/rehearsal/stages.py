@@ -1,9 +1,10 @@
 """Which stages there are, in order of worth: what is asked of each on a GPU, and in a rehearsal.
 
-First comes what no GPU has measured yet, or not with this code. The seconds beside each stage are what it should take on
-an H100 with 16 cores. A step of 32 LightNNs was compiled there in 25 to 30 s beside three others
-and in 10 to 15 s alone; one core should take 60, and a step of ResNet-20 over 60 on all. A process
-that imports torch and finds the GPU takes 10 s. A stage's limit is a little more than its seconds.
+First comes what no GPU has measured yet, or not with this code. The seconds beside each stage are
+what it took on an H100 or an H200 with 16 cores. A step of 32 LightNNs was compiled there in 25 to
+30 s beside three others and in 10 to 15 s alone; one core should take 60, and a step of ResNet-20
+took 88 on all. A process that imports torch and finds the GPU takes 10 s. A stage's limit is a
+little more than its seconds.
 """
 
 import math

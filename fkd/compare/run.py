@@ -248,7 +248,10 @@ class Comparison:
             if teacher_state is not None:
                 trained = teacher_of(task.teacher.model, teacher_state, device)
             self._config, self._teacher_state = dict(self.results.config), teacher_state
-            self._run = Run(task, context, self.results, self._accord, self.notes, trained)
+            if to_train is not None:
+                candidates[TEACHER] = to_train
+            made = candidates if mesh.split is None else {}  # these are of whole batches
+            self._run = Run(task, context, made, self.results, self._accord, self.notes, trained)
 
     @property
     def teacher(self) -> Teacher | None:

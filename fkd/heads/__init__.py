@@ -7,7 +7,16 @@ channels and widths; `align` brings both sides to one resolution, and tokens and
 
 from fkd.heads import align
 from fkd.heads._contrastive import Embeddings, Memory
-from fkd.heads._joint import Factors, Flows, Fusion, Margin, Temperature, Variational
+from fkd.heads._joint import (
+    Factors,
+    Flows,
+    Fusion,
+    Interrelations,
+    Margin,
+    SoftmaxRegression,
+    Temperature,
+    Variational,
+)
 from fkd.heads._regressors import (
     Aligned,
     Masked,
@@ -15,8 +24,10 @@ from fkd.heads._regressors import (
     connector,
     convolution_regressor,
     generator,
+    linear,
     pointwise,
     projector,
+    rectified_connector,
 )
 from fkd.heads._shapes import Arguments
 
@@ -27,9 +38,11 @@ __all__ = [
     "Factors",
     "Flows",
     "Fusion",
+    "Interrelations",
     "Margin",
     "Masked",
     "Memory",
+    "SoftmaxRegression",
     "Temperature",
     "Variational",
     "align",
@@ -37,6 +50,8 @@ __all__ = [
     "connector",
     "convolution_regressor",
     "generator",
+    "linear",
     "pointwise",
     "projector",
+    "rectified_connector",
 ]

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fkd import _check, losses
-from fkd.heads._regressors import connector, pointwise
+from fkd.heads._regressors import classifier_of, connector, pointwise, rectified_connector
 from fkd.heads._shapes import (
     Arguments,
     channels,
@@ -70,6 +70,80 @@ class Temperature(nn.Module):
         reversed_theta = 2 * self.theta.detach() - self.theta
         temperature = 1 + 20 * torch.sigmoid(reversed_theta)
         return {"student": student, "teacher": teacher, "temperature": temperature}
+
+
+class Interrelations(nn.Module):
+    """WKD-L's cost of moving probability between classes, kept among the buffers.
+
+    Takes the teacher's logits and the labels. Give `cost` [classes, classes], ≥ 0, as
+    `losses.class_cost` has it of the teacher's features; otherwise it is
+    1 − exp(−(1 − cos(w_i, w_j))) of the weights of the last linear layer of `teacher`. Raises
+    ValueError where that has not a row for each class, and where neither is given.
+
+    Lv, Yang and Li, "Wasserstein Distance Rivals Kullback-Leibler Divergence for Knowledge
+    Distillation" (2024), whose code has both; the paper has that of features.
+    """
+
+    cost: Tensor
+
+    def __init__(
+        self,
+        student: torch.Size,
+        target: tuple[torch.Size, ...],
+        *,
+        teacher: nn.Module | None = None,
+        cost: Tensor | None = None,
+    ):
+        super().__init__()
+        _check.instance("Interrelations", tuple, "the shapes of logits and labels", target=target)
+        check_shapes("Interrelations", student=student)
+        if not student:
+            raise ValueError("Interrelations: student must have an axis of classes, but it is ()")
+        classes = student[-1]
+        if teacher is not None:
+            _check.instance("Interrelations", nn.Module, "an nn.Module", teacher=teacher)
+        if cost is None:
+            cost = _cost_of_weights(teacher, classes)
+        self._check_cost(cost, classes)
+        self.register_buffer("cost", cost.detach().clone())
+
+    @staticmethod
+    def _check_cost(cost: Tensor, classes: int) -> None:
+        _check.dimensions("Interrelations", "classes classes", cost=cost)
+        _check.floating("Interrelations", cost=cost)
+        if cost.shape != (classes, classes):
+            raise ValueError(
+                f"Interrelations: cost must be [classes, classes] of the student's {classes} "
+                f"classes, but it is {tuple(cost.shape)}"
+            )
+        lowest, highest = _check.extremes(cost) or (0.0, 0.0)
+        if not 0 <= lowest <= highest < math.inf:
+            raise ValueError(
+                "Interrelations: cost must be zero or more and finite, but it goes from "
+                f"{lowest} to {highest}"
+            )
+
+    def forward(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Arguments:
+        check_batch("Interrelations", student=student, teacher=teacher)
+        _check.same_shape("Interrelations", student=student, teacher=teacher)
+        _check.tensor("Interrelations", student=student, labels=labels)
+        _check.integral("Interrelations", labels=labels)
+        _check.agree("Interrelations", "batch", student=student, labels=labels)
+        return {"student": student, "teacher": teacher, "labels": labels, "cost": self.cost}
+
+
+def _cost_of_weights(teacher: nn.Module | None, classes: int) -> Tensor:
+    if teacher is None:
+        raise ValueError("Interrelations: give cost, or the teacher, whose weights have one")
+    layers = [layer for layer in teacher.modules() if isinstance(layer, nn.Linear)]
+    if not layers or layers[-1].out_features != classes:
+        found = f"{layers[-1].out_features}" if layers else "no linear layer"
+        raise ValueError(
+            f"Interrelations: the teacher, a {type(teacher).__name__}, must end in a linear layer "
+            f"of {classes} classes, but it has {found}; give cost"
+        )
+    rows = F.normalize(layers[-1].weight.detach(), dim=1)
+    return -torch.expm1((rows @ rows.mT).clamp(max=1.0) - 1)
 
 
 class Factors(nn.Module):
@@ -162,6 +236,47 @@ class Margin(nn.Module):
             self.margin.add_((losses.mean_negative(teacher) - self.margin) / self.batches)
         margin = self.margin.clone()
         return {"student": self.connector(student), "teacher": teacher, "margin": margin}
+
+
+class SoftmaxRegression(nn.Module):
+    """SRRL's connector of the student, and a frozen copy of the teacher's classifier behind it.
+
+    Gives, of both sides, the features that the classifier reads, the map's average or the map
+    flattened, and its logits. The copy stays in evaluation, so that no dropout fires in it. Raises
+    ValueError where `teacher` has no classifier for the target's map (see `classifier_of`).
+
+    Yang et al., "Knowledge Distillation via Softmax Regression Representation Learning" (2021).
+    """
+
+    def __init__(self, student: torch.Size, target: torch.Size, *, teacher: nn.Module):
+        super().__init__()
+        self.channels = channels("SoftmaxRegression", student, target)
+        self.connector = rectified_connector(student, target)
+        *read, classifier = classifier_of(teacher, target)
+        self.read = nn.Sequential(*read)
+        self.classifier = classifier.requires_grad_(False).eval()
+        self.target = tuple(target)
+
+    def forward(self, student: Tensor, teacher: Tensor) -> Arguments:
+        check_batch("SoftmaxRegression", student=student, teacher=teacher)
+        weight = next(self.parameters())
+        check_inputs("SoftmaxRegression", weight, student=student, teacher=teacher)
+        check_maps("SoftmaxRegression", self.channels[0], student=student)
+        check_normalised("SoftmaxRegression", self.training, student=student)
+        for name, x in (("student", student), ("teacher", teacher)):
+            if x.shape[2:] != self.target[1:]:
+                raise ValueError(
+                    f"SoftmaxRegression: {name} must be of the target's size, {self.target[1:]}, "
+                    f"but it is {tuple(x.shape)}"
+                )
+        check_maps("SoftmaxRegression", self.channels[1], teacher=teacher)
+        own, given = self.read(self.connector(student)), self.read(teacher)
+        return {
+            "student": own,
+            "teacher": given,
+            "student_logits": self.classifier(own),
+            "teacher_logits": self.classifier(given),
+        }
 
 
 class Flows(nn.Module):

@@ -30,6 +30,21 @@ def convolution_regressor(student: torch.Size, target: torch.Size) -> nn.Module:
     return nn.Conv2d(inputs, outputs, kernel_size=3, padding=1)
 
 
+def linear(student: torch.Size, target: torch.Size) -> nn.Module:
+    """SRD's projector: a linear map without a bias from a vector [width] to one of the target's.
+
+    >>> linear(torch.Size([512]), torch.Size([2048]))
+    Linear(in_features=512, out_features=2048, bias=False)
+    """
+    check_shapes("linear", student=student, target=target)
+    if len(student) != 1 or len(target) != 1:
+        raise ValueError(
+            f"linear: it joins vectors [width], but the student's is {tuple(student)} and the "
+            f"target's is {tuple(target)}"
+        )
+    return nn.Linear(student[0], target[0], bias=False)
+
+
 def pointwise(student: torch.Size, target: torch.Size) -> nn.Module:
     """A 1x1 convolution from the student's channels to the target's."""
     return nn.Conv2d(*channels("pointwise", student, target), kernel_size=1)
@@ -39,6 +54,12 @@ def connector(student: torch.Size, target: torch.Size) -> nn.Module:
     """A 1x1 convolution and a BatchNorm, which AB, OFD and ICKD put behind the student."""
     inputs, outputs = channels("connector", student, target)
     return nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
+
+
+def rectified_connector(student: torch.Size, target: torch.Size) -> nn.Module:
+    """A `connector` and a ReLU, which SRRL and WKD-F put behind the student."""
+    channels("rectified_connector", student, target)
+    return nn.Sequential(connector(student, target), nn.ReLU())
 
 
 def projector(student: torch.Size, target: torch.Size) -> nn.Module:
@@ -121,7 +142,7 @@ class Aligned(nn.Module):
         return align.maps(student, beside)[0]
 
 
-def classifier_of(teacher: nn.Module, map: torch.Size) -> nn.Module:
+def classifier_of(teacher: nn.Module, map: torch.Size) -> nn.Sequential:
     """A copy of the teacher's classifier, from a map [channels, height, width] to its logits.
 
     It is looked for under the names that torchvision and timm use: `classifier`, `fc`, `head`. Its

@@ -34,12 +34,13 @@ from fkd.losses._correlation import (
     dist_inter,
     dist_intra,
 )
-from fkd.losses._decoupled import dkd, nkd, ofa, rld, wsld
+from fkd.losses._decoupled import dkd, nkd, ofa, rld, tf_kd, wsld
 from fkd.losses._divergence import (
     adaptive_kl_divergence,
     alpha_beta_divergence,
     skewed_kl_divergence,
     skewed_reverse_kl_divergence,
+    top_k_kl_divergence,
 )
 from fkd.losses._feature import (
     activation_boundary,
@@ -47,6 +48,7 @@ from fkd.losses._feature import (
     factor_transfer,
     ofd,
     squared_error,
+    srd,
     vid,
 )
 from fkd.losses._feature import batchnorm_margin as batchnorm_margin
@@ -62,6 +64,7 @@ from fkd.losses._map import (
     pkd,
 )
 from fkd.losses._map import flow as flow
+from fkd.losses._pooled import class_attention_transfer, sdd, wkd_f
 from fkd.losses._relation import (
     cka_distance,
     correlation_congruence,
@@ -85,6 +88,8 @@ from fkd.losses._transformed import (
     ttm,
     wttm,
 )
+from fkd.losses._transport import class_cost as class_cost
+from fkd.losses._transport import wkd_l
 
 __all__ = [
     "activation_boundary",
@@ -95,6 +100,7 @@ __all__ = [
     "batch_correlation",
     "channel_wise_divergence",
     "cka_distance",
+    "class_attention_transfer",
     "class_correlation",
     "correlation_congruence",
     "cosine_distance",
@@ -122,20 +128,26 @@ __all__ = [
     "rkd_angle",
     "rkd_distance",
     "rld",
+    "sdd",
     "similarity",
     "skewed_kl_divergence",
     "skewed_reverse_kl_divergence",
     "soft_cross_entropy",
     "squared_error",
+    "srd",
     "standardized_kl_divergence",
+    "tf_kd",
+    "top_k_kl_divergence",
     "total_variation",
     "ttm",
     "vid",
+    "wkd_f",
+    "wkd_l",
     "wsld",
     "wttm",
 ]
 
-HELPERS = ["batchnorm_margin", "flow", "mean_negative"]
+HELPERS = ["batchnorm_margin", "class_cost", "flow", "mean_negative"]
 
 # Those whose value of an example depends on that example alone, so that a batch can be split.
 BY_EXAMPLE = frozenset(
@@ -146,6 +158,7 @@ BY_EXAMPLE = frozenset(
         attention_transfer,
         attention_transfer_squared,
         channel_wise_divergence,
+        class_attention_transfer,
         cosine_distance,
         crd,
         cross_entropy,
@@ -165,14 +178,19 @@ BY_EXAMPLE = frozenset(
         ofd,
         reverse_kl_divergence,
         rld,
+        sdd,
         skewed_kl_divergence,
         skewed_reverse_kl_divergence,
         soft_cross_entropy,
         squared_error,
         standardized_kl_divergence,
+        tf_kd,
+        top_k_kl_divergence,
         total_variation,
         ttm,
         vid,
+        wkd_f,
+        wkd_l,
         wsld,
         wttm,
     }

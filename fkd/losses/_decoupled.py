@@ -1,5 +1,7 @@
 """Losses of logits that treat the labelled class apart from the others, or weigh examples by it."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
@@ -7,12 +9,12 @@ from torch import Tensor
 
 from fkd import _check
 from fkd._check import Scalar
-from fkd.losses._mask import filled, zeroed
+from fkd.losses._mask import check_mask, filled, zeroed
 from fkd.losses._numeric import raised
 from fkd.losses._response import check_labels, check_pair, cross, kl, log_softmax
 
 
-def _check_labelled(
+def check_labelled(
     where: str,
     student: Tensor,
     teacher: Tensor,
@@ -21,6 +23,12 @@ def _check_labelled(
     mask: Tensor | None,
 ) -> None:
     check_pair(where, student, teacher, temperature, mask)
+    _check_parted(where, student, labels)
+    check_labels(where, student, labels, mask)
+
+
+def _check_parted(where: str, student: Tensor, labels: Tensor) -> None:
+    """Raise unless there are labels of one class each, and classes beside it."""
     _check.tensor(where, student=student, labels=labels)
     if labels.is_floating_point():
         raise ValueError(
@@ -32,10 +40,9 @@ def _check_labelled(
         raise ValueError(
             f"{where}: there must be at least two classes, but student is {tuple(student.shape)}"
         )
-    check_labels(where, student, labels, mask)
 
 
-def _split(log_p: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def split(log_p: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Log-probabilities of [label, not the label], and of the other classes renormalised.
 
     The second is −inf at the label. All in the log domain: 1 − p_y is a sum over the other classes,
@@ -79,12 +86,12 @@ def dkd(
     >>> dkd(uniform, teacher, torch.tensor([0]), temperature=1.0)  # ½ log(3/2) + ½ log(3/4)
     tensor([0.0589])
     """
-    _check_labelled("dkd", student, teacher, labels, temperature, mask)
+    check_labelled("dkd", student, teacher, labels, temperature, mask)
     _check.not_negative("dkd", alpha=alpha, beta=beta)
     _check.beside("dkd", student, alpha=alpha, beta=beta)
     student, teacher, labels = filled(mask, student, teacher, labels.long())
-    binary_q, other_q = _split(log_softmax(student, temperature), labels)
-    binary_p, other_p = _split(log_softmax(teacher, temperature), labels)
+    binary_q, other_q = split(log_softmax(student, temperature), labels)
+    binary_p, other_p = split(log_softmax(teacher, temperature), labels)
     loss = alpha * kl(binary_p, binary_q) + beta * kl(other_p, other_q)
     return zeroed(mask, temperature**2 * loss).to(student.dtype)
 
@@ -116,21 +123,21 @@ def nkd(
     >>> nkd(uniform, teacher, torch.tensor([0]))  # ½ log 3 + 1.5 log 2
     tensor([1.5890])
     """
-    _check_labelled("nkd", student, teacher, labels, temperature, mask)
+    check_labelled("nkd", student, teacher, labels, temperature, mask)
     _check.not_negative("nkd", gamma=gamma)
     _check.beside("nkd", student, gamma=gamma)
     student, teacher, labels = filled(mask, student, teacher, labels.long())
     index = labels.unsqueeze(-1)
     right_q, right_p = (log_softmax(x, 1.0).gather(-1, index) for x in (student, teacher))
-    _, other_q = _split(log_softmax(student, temperature), labels)
-    _, other_p = _split(log_softmax(teacher, temperature), labels)
+    _, other_q = split(log_softmax(student, temperature), labels)
+    _, other_p = split(log_softmax(teacher, temperature), labels)
     others = temperature**2 * (gamma * cross(other_p, other_q))
     return zeroed(mask, cross(right_p, right_q) + others).to(student.dtype)
 
 
 def _log_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """log(−log q_y) = log log(1 + e^d), d the log odds against the label; d far below."""
-    binary, _ = _split(log_softmax(logits, 1.0), labels)
+    binary, _ = split(log_softmax(logits, 1.0), labels)
     odds = binary[..., 1] - binary[..., 0]
     return torch.where(odds < -40, odds, (-F.logsigmoid(-odds.clamp(min=-40))).log())
 
@@ -162,7 +169,7 @@ def wsld(
     >>> wsld(uniform, uniform, torch.tensor([0]), temperature=1.0)  # (1 − 1/e) log 2
     tensor([0.4382])
     """
-    _check_labelled("wsld", student, teacher, labels, temperature, mask)
+    check_labelled("wsld", student, teacher, labels, temperature, mask)
     student, teacher, labels = filled(mask, student, teacher, labels.long())
     own, teachers = (_log_cross_entropy(x.detach(), labels) for x in (student, teacher))
     weight = -torch.expm1(-(own - teachers).exp())
@@ -209,12 +216,12 @@ def rld(
     >>> rld(uniform, teacher, torch.tensor([0]))  # ½ log(3/2) + ½ log(3/4)
     tensor([0.0589])
     """
-    _check_labelled("rld", student, teacher, labels, temperature, mask)
+    check_labelled("rld", student, teacher, labels, temperature, mask)
     _check.not_negative("rld", alpha=alpha, beta=beta)
     _check.beside("rld", student, alpha=alpha, beta=beta)
     student, teacher, labels = filled(mask, student, teacher, labels.long())
-    binary_q, _ = _split(log_softmax(student, 1.0), labels)
-    binary_p, _ = _split(log_softmax(teacher, 1.0), teacher.argmax(-1))
+    binary_q, _ = split(log_softmax(student, 1.0), labels)
+    binary_p, _ = split(log_softmax(teacher, 1.0), teacher.argmax(-1))
     log_q, log_p = (
         _easier(teacher, labels, log_softmax(x, temperature)) for x in (student, teacher)
     )
@@ -248,7 +255,7 @@ def ofa(
     >>> ofa(uniform, uniform, torch.tensor([0]), gamma=2.0)  # (5/4 + 1/4) log 2
     tensor([1.0397])
     """
-    _check_labelled("ofa", student, teacher, labels, 1.0, mask)
+    check_labelled("ofa", student, teacher, labels, 1.0, mask)
     _check.positive("ofa", gamma=gamma)
     _check.beside("ofa", student, gamma=gamma)
     student, teacher, labels = filled(mask, student, teacher, labels.long())
@@ -260,3 +267,47 @@ def ofa(
     classes = torch.arange(log_p.shape[-1], device=log_p.device)
     others = raised(log_p, gamma).masked_fill(classes == index, float("-inf"))
     return zeroed(mask, cross(others, log_q) - target * right).to(student.dtype)
+
+
+def tf_kd(
+    student: Float[Tensor, "*batch classes"],
+    labels: Int[Tensor, "*batch"],
+    *,
+    correct: Scalar = 0.99,
+    temperature: Scalar = 20.0,
+    mask: Bool[Tensor, "*batch"] | None = None,
+) -> Float[Tensor, "*batch"]:
+    """KL(p ‖ q) of a virtual teacher: p = softmax(log d / T) and q = softmax(student/T), in nats.
+
+    d_y = a at the label y, and (1 − a)/(C − 1) at each of the other C − 1 classes. `student` are
+    logits [..., classes], `labels` whole numbers [...] in [0, classes), a is `correct` in (0, 1), T
+    is `temperature` > 0; `mask` [...] is True where a position counts. There is no factor T². The
+    value is not negative, and zero with a zero gradient where the student's logits are log d up to
+    a constant; it is infinite where the student gives a class no probability. The gradient is
+    (q − p)/T. Raises ValueError for shapes that do not fit, fewer than two classes, dtypes, or
+    numbers out of range. Memory: 6 × logits.
+
+    Yuan et al., "Revisiting Knowledge Distillation via Label Smoothing Regularization" (2020),
+    Tf-KD by a designed teacher. Its code takes the softmax of d/T instead, and the
+    student's at temperature 1, and the mean over the classes too.
+
+    >>> import torch
+    >>> tf_kd(torch.zeros(1, 2), torch.tensor([0]), correct=0.75, temperature=1.0)
+    tensor([0.1308])
+    """
+    _check.dimensions("tf_kd", "... classes", student=student)
+    _check.floating("tf_kd", student=student)
+    _check.positive("tf_kd", correct=correct)
+    _check.share("tf_kd", correct=correct)
+    _check.temperature("tf_kd", temperature=temperature)
+    _check.beside("tf_kd", student, correct=correct, temperature=temperature)
+    check_mask("tf_kd", student, mask)
+    _check_parted("tf_kd", student, labels)
+    check_labels("tf_kd", student, labels, mask)
+    student, labels = filled(mask, student, labels.long())
+    log_q = log_softmax(student, temperature)
+    share = torch.as_tensor(correct, dtype=log_q.dtype, device=log_q.device)
+    other = torch.log1p(-share) - math.log(student.shape[-1] - 1)
+    right = torch.arange(student.shape[-1], device=log_q.device) == labels.unsqueeze(-1)
+    log_p = log_softmax(torch.where(right, share.log(), other), temperature)
+    return zeroed(mask, kl(log_p, log_q)).to(student.dtype)

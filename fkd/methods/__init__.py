@@ -18,9 +18,11 @@ from fkd.methods import (
     _divergence,
     _feature,
     _map,
+    _pooled,
     _relation,
     _response,
     _transformed,
+    _transport,
 )
 from fkd.methods._contrastive import *  # noqa: F403
 from fkd.methods._correlation import *  # noqa: F403
@@ -29,19 +31,23 @@ from fkd.methods._divergence import *  # noqa: F403
 from fkd.methods._feature import *  # noqa: F403
 from fkd.methods._fit import fit
 from fkd.methods._map import *  # noqa: F403
+from fkd.methods._pooled import *  # noqa: F403
 from fkd.methods._relation import *  # noqa: F403
 from fkd.methods._response import *  # noqa: F403
 from fkd.methods._term import Context, Method, Term, wrapped
 from fkd.methods._transformed import *  # noqa: F403
+from fkd.methods._transport import *  # noqa: F403
 
 FAMILIES = (
     _response,
     _divergence,
     _transformed,
     _decoupled,
+    _transport,
     _correlation,
     _feature,
     _map,
+    _pooled,
     _relation,
     _contrastive,
 )

@@ -11,7 +11,7 @@ from fkd import _check, losses
 from fkd.methods._asked import check_temperature, check_weights
 from fkd.methods._term import Method, Term, labels, warmup_over
 
-__all__ = ["dkd", "nkd", "ofa", "rld", "wsld"]
+__all__ = ["dkd", "nkd", "ofa", "rld", "tf_kd", "wsld"]
 
 
 def dkd(
@@ -82,6 +82,30 @@ def ofa(
     target = ("logits", "labels")
     term = Term(losses.ofa, target=target, weight=weight, hyper={"gamma": gamma}, mask=mask)
     return {"ofa": term} | others
+
+
+def tf_kd(
+    weight: float = 0.1,
+    correct: float = 0.99,
+    temperature: float = 20.0,
+    ce: float = 0.9,
+    mask: str | None = None,
+) -> Method:
+    """A virtual teacher that is right and finds all other classes equally likely: no teacher.
+
+    The numbers are the authors' for ResNet-18 on CIFAR-100, whose multiplier of 100 is that of the
+    mean over 100 classes.
+
+    Yuan et al., "Revisiting Knowledge Distillation via Label Smoothing Regularization" (2020).
+    """
+    check_weights("tf-kd", weight=weight)
+    _check.plain("tf-kd", correct=correct)
+    _check.positive("tf-kd", correct=correct)
+    _check.share("tf-kd", correct=correct)
+    check_temperature("tf-kd", temperature=temperature)
+    hyper, others = {"correct": correct, "temperature": temperature}, labels("tf-kd", ce, mask)
+    term = Term(losses.tf_kd, target="labels", weight=weight, hyper=hyper, mask=mask)
+    return {"tf-kd": term} | others
 
 
 def wsld(

@@ -12,7 +12,7 @@ from fkd import _check, losses
 from fkd.methods._asked import check_mask, check_weights
 from fkd.methods._term import Method, Term, labels
 
-__all__ = ["abkd", "akl", "skew_kl", "skew_reverse_kl"]
+__all__ = ["abkd", "akl", "skew_kl", "skew_reverse_kl", "top_k_kl"]
 
 
 def skew_kl(
@@ -69,6 +69,19 @@ def abkd(
     check_weights("abkd", **hyper)
     _check.positive("abkd", **{"alpha + beta": alpha + beta})
     return _beside_labels("abkd", losses.alpha_beta_divergence, weight, hyper, ce, mask)
+
+
+def top_k_kl(
+    weight: float = 1.0, k: float = 5.0, ce: float = 1.0, mask: str | None = None
+) -> Method:
+    """KL of the teacher's likeliest classes and one that has all the others, beside the labels; our
+    k, for theirs belong to vocabularies.
+
+    Anshumann et al., "Sparse Logit Sampling: Accelerating Knowledge Distillation in LLMs" (2025).
+    """
+    _check.plain("top-k-kl", k=k)
+    _check.between("top-k-kl", 1, 2**24, k=k)
+    return _beside_labels("top-k-kl", losses.top_k_kl_divergence, weight, {"k": k}, ce, mask)
 
 
 def _check_share(where: str, **shares: float) -> None:

@@ -12,7 +12,7 @@ from fkd.methods._fit import fits, others, works
 from fkd.methods._term import Context, Method, Term, labels, one_layer
 from fkd.models import ReusedClassifier
 
-__all__ = ["ab", "cosine", "ft", "hint", "logits", "mgd", "ofd", "simkd", "vid"]
+__all__ = ["ab", "cosine", "ft", "hint", "logits", "mgd", "ofd", "simkd", "srd", "srrl", "vid"]
 
 
 def logits(weight: float = 0.1, ce: float = 1.0) -> Method:
@@ -188,6 +188,56 @@ def simkd(
     return {"simkd": term}
 
 
+def srd(
+    weight: float = 2.0,
+    kl: float = 1.0,
+    ce: float = 1.0,
+    layer: str = "hidden",
+    teacher_layer: str | None = None,
+) -> Method:
+    """The logarithm of how far vectors are apart, standardised and behind a linear projector, and
+    KL at temperature 1, beside the labels.
+
+    The layers must be vectors: those that a network has before its last layer.
+
+    Miles and Mikolajczyk, "Understanding the Role of the Projector in Knowledge Distillation"
+    (2024).
+    """
+    check_weights("srd", weight=weight, kl=kl)
+    names = layer_names("srd", layer, teacher_layer)
+    return {
+        "srd": Term(losses.srd, *names, weight, head=heads.linear),
+        "srd-kl": Term(losses.kl_divergence, weight=kl),
+    } | labels("srd", ce)
+
+
+def srrl(
+    weight: float = 1.0,
+    ce: float = 1.0,
+    layer: str = "feature_map",
+    teacher_layer: str | None = None,
+) -> Method:
+    """The features that the teacher's classifier reads, and what it makes of them, by squares.
+
+    The weight is the authors', of both means over elements. The classifier is a frozen copy, in
+    evaluation: see `heads.SoftmaxRegression`. Of maps of two sizes the larger is average-pooled to
+    the smaller; a classifier that flattens the teacher's map needs all of it.
+
+    Yang et al., "Knowledge Distillation via Softmax Regression Representation Learning" (2021).
+    """
+    check_weights("srrl", weight=weight)
+    term = Term(
+        _regressed,
+        *layer_names("srrl", layer, teacher_layer),
+        weight,
+        head=heads.SoftmaxRegression,
+        joint=True,
+        align=align.maps,
+        needs=("teacher",),
+    )
+    return {"srrl": term} | labels("srrl", ce)
+
+
 def _reuse_classifier(
     student: nn.Module, context: Context, *, layer: str, teacher_layer: str
 ) -> nn.Module:
@@ -232,3 +282,10 @@ def _summed_error(student: Tensor, teacher: Tensor) -> Tensor:
 
 def _factors(student: Tensor, teacher: Tensor, map: Tensor, rebuilt: Tensor) -> Tensor:
     return losses.factor_transfer(student, teacher) + losses.squared_error(rebuilt, map)
+
+
+def _regressed(
+    student: Tensor, teacher: Tensor, student_logits: Tensor, teacher_logits: Tensor
+) -> Tensor:
+    features = losses.squared_error(student, teacher)
+    return features + losses.squared_error(student_logits, teacher_logits)

@@ -31,11 +31,11 @@ def masked_positions_count_as_nothing(loss: Loss, case: Case, data: st.DataObjec
     bad = data.draw(st.sampled_from([math.nan, math.inf, -math.inf]), "what is masked")
     poisoned = tuple(_poisoned(x, mask, bad) for x in batched(case, arguments))
     poisoned += arguments[len(poisoned) :]
-    value, *gradients = _value_and_gradients(loss, poisoned, mask)
+    value, *gradients = _value_and_gradients(loss, case, poisoned, mask)
     require((value[~mask] == 0).all(), f"the value must be zero where masked, but it is {value}")
     for x in gradients:
         require((x[~mask] == 0).all(), f"the gradient must be zero where masked, but it is {x}")
-    plain = _value_and_gradients(loss, arguments, None)
+    plain = _value_and_gradients(loss, case, arguments, None)
     for x, expected in zip((value, *gradients), plain, strict=True):
         torch.testing.assert_close(x[mask], expected[mask])
 
@@ -47,10 +47,12 @@ def _poisoned(x: Tensor, mask: Tensor, bad: float) -> Tensor:
     return x
 
 
-def _value_and_gradients(loss: Loss, arguments: Arguments, mask: Tensor | None) -> Arguments:
-    """The value, and its gradients to the floating-point arguments."""
-    leaves = [x.clone().requires_grad_(x.is_floating_point()) for x in arguments]
+def _value_and_gradients(
+    loss: Loss, case: Case, arguments: Arguments, mask: Tensor | None
+) -> Arguments:
+    """The value, and its gradients to the floating-point arguments that have a batch axis."""
+    leaves = tuple(x.clone().requires_grad_(x.is_floating_point()) for x in arguments)
     value = loss(*leaves) if mask is None else loss(*leaves, mask=mask)
-    wanted = [x for x in leaves if x.requires_grad]
+    wanted = [x for x in batched(case, leaves) if x.requires_grad]
     # A loss need not reach all of them, as that of a teacher's likeliest class does not.
     return value.detach(), *torch.autograd.grad(value.sum(), wanted, materialize_grads=True)

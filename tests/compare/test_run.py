@@ -1,9 +1,12 @@
 """`compare` as a function: networks and data of one's own, sweeps, divergence, refusals."""
 
 import errno
+import inspect
 import os
 from dataclasses import replace
 from functools import partial
+from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -22,7 +25,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from fkd import checkpoint, losses, methods, optim
-from fkd.compare import Comparison, Results
+from fkd.compare import Comparison, Results, compare
 from fkd.compare.conclusions import differences
 from fkd.data import Data, Resident, Streamed
 from fkd.execution import Plan
@@ -365,6 +368,21 @@ def test_without_a_method_that_needs_no_teacher_the_first_is_the_baseline(data):
     term = Term(losses.squared_error, weight=1.0)
     only = {"mine": {"mine": term}, "kd": methods.kd()}
     assert Comparison(Wide, Narrow, only, data).results.baseline == "mine"
+
+
+@pytest.mark.plain
+def test_compare_takes_what_a_comparison_takes_and_hands_all_of_it_on(monkeypatch):
+    whole = inspect.signature(Comparison)
+    takes = dict(inspect.signature(compare).parameters)
+    del takes["folder"], takes["checkpoint_minutes"]
+    assert list(takes.values()) == list(whole.parameters.values())  # with types and defaults
+    made, values = Mock(), {name: object() for name in takes}
+    made.return_value.run.return_value = made.return_value.troubles = []
+    monkeypatch.setattr("fkd.compare.run.Comparison", made)
+    options: dict[str, Any] = values | {"folder": "here", "checkpoint_minutes": 1.0}
+    assert compare(**options) is made.return_value.results
+    assert whole.bind(*made.call_args.args, **made.call_args.kwargs).arguments == values
+    made.return_value.run.assert_called_once_with("here", checkpoint_minutes=1.0)
 
 
 def test_what_could_not_be_written_is_warned_of(tmp_path, monkeypatch):

@@ -17,6 +17,7 @@ SMALL, LARGE = torch.Size([4, 6, 6]), torch.Size([8, 6, 6])
         heads.connector,
         heads.projector,
         heads.generator,
+        heads.rectified_connector,
     ],
 )
 def test_plain_heads_join_the_channels(build):
@@ -34,6 +35,14 @@ def test_the_regressor_of_vectors_and_tokens_is_a_linear_map_of_each(student, ta
     x = torch.randn(3, *student)
     expected = torch.einsum("b...i,oi->b...o", x, head.weight) + head.bias
     torch.testing.assert_close(head(x), expected)
+
+
+def test_a_linear_head_joins_vectors_alone():
+    head = heads.linear(torch.Size([4]), torch.Size([6]))
+    assert head(torch.randn(3, 4)).shape == (3, 6)
+    assert len(list(head.parameters())) == 1
+    with pytest.raises(ValueError, match=r"it joins vectors \[width\], but .* is \(4, 6, 6\)"):
+        heads.linear(SMALL, torch.Size([6]))
 
 
 @pytest.mark.plain

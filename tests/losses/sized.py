@@ -19,6 +19,9 @@ def arguments(
             continue
         if parameter.name == "labels":
             tensors["labels"] = torch.randint(width, (batch,), generator=generator)
+        elif parameter.name == "cost":
+            places = torch.rand(width, generator=generator)
+            tensors["cost"] = (places[:, None] - places).abs()
         elif parameter.name in ("variance", "margin"):
             number = torch.rand(width, generator=generator)
             tensors[parameter.name] = number + 0.5 if parameter.name == "variance" else -number
@@ -32,4 +35,4 @@ def arguments(
 
 def size_of(name: str) -> tuple[int, ...]:
     """The positions that a loss's tensors have, for `arguments`: none but for feature maps."""
-    return (8, 8) if getattr(losses, name).__module__.endswith("._map") else ()
+    return (8, 8) if getattr(losses, name).__module__.endswith(("._map", "._pooled")) else ()

@@ -15,7 +15,8 @@ TEMPERED = [
     name
     for name in losses.__all__
     if "temperature" in inspect.signature(getattr(losses, name)).parameters
-    and name not in ("channel_wise_divergence", "crd", "info_nce")  # of maps and embeddings
+    # of maps and embeddings, and of no teacher
+    and name not in ("channel_wise_divergence", "crd", "info_nce", "sdd", "tf_kd")
 ]
 INFINITE = ("adaptive_kl_divergence", "reverse_kl_divergence")
 FINITE = [name for name in TEMPERED if name not in INFINITE]
@@ -94,6 +95,7 @@ def test_a_class_that_the_teacher_rules_out_is_the_limit_of_a_small_logit(name, 
         "skewed_reverse_kl_divergence",
         "soft_cross_entropy",
         "standardized_kl_divergence",
+        "top_k_kl_divergence",
         "total_variation",
         "wsld",
     ],
@@ -116,6 +118,15 @@ def test_positions_that_the_teacher_rules_out_leave_all_gradients_finite():
     tensors["teacher"][..., 1] = -math.inf
     limits["teacher"][..., 1] = -1e12
     torch.testing.assert_close(_gradients(name, tensors), _gradients(name, limits))
+
+
+def test_a_class_that_the_teacher_rules_out_in_some_cells_leaves_all_gradients_finite():
+    tensors, limits = (arguments("sdd", 2, 3, (2, 2)) for _ in range(2))
+    tensors["teacher"][:, 1, 0] = -math.inf
+    limits["teacher"][:, 1, 0] = -1e12
+    results = _gradients("sdd", tensors)
+    assert all(x.isfinite().all() for x in results)
+    torch.testing.assert_close(results, _gradients("sdd", limits))
 
 
 def test_reverse_kl_is_infinite_where_the_student_has_a_class_that_the_teacher_rules_out():

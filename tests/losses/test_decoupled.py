@@ -33,6 +33,11 @@ CASES = {
         **LOGITS,
         smooth=0,
     ),
+    "tf_kd": Case(
+        strategies.labelled_logits(),
+        {"correct": strategies.shares().filter(lambda share: 0 < share < 1), **TEMPERATURE},
+        **LOGITS,
+    ),
     # its weight is held constant, so that its gradient is not that of its value
     "wsld": Case(
         strategies.labelled_logit_pairs(),
@@ -297,3 +302,49 @@ def test_negative_weights_are_refused():
         losses.dkd(logits, logits, labels, beta=-1)
     with pytest.raises(ValueError, match="gamma must be zero or more"):
         losses.nkd(logits, logits, labels, gamma=-1)
+
+
+def _virtual(s: np.ndarray, labels: torch.Tensor, a: float, temperature: float) -> np.ndarray:
+    values = []
+    for z, y in zip(s, labels.tolist(), strict=True):
+        d = np.full(len(z), (1 - a) / (len(z) - 1))
+        d[y] = a
+        p = d ** (1 / temperature) / (d ** (1 / temperature)).sum()
+        values.append((p * np.log(p / _softmax(z / temperature))).sum())
+    return np.array(values)
+
+
+@pytest.mark.parametrize(("correct", "temperature"), [(0.99, 20.0), (0.9, 1.0), (0.1, 0.5)])
+def test_tf_kd_and_its_gradient_are_numpys(correct, temperature):
+    student, _ = _pair()
+    numbers = {"correct": correct, "temperature": temperature}
+    expected = torch.from_numpy(_virtual(student.numpy(), LABELS, correct, temperature))
+    torch.testing.assert_close(losses.tf_kd(student, LABELS, **numbers), expected)
+    gradient = torch.func.grad(lambda s: losses.tf_kd(s, LABELS, **numbers).sum())(student)
+    by_differences = differences(lambda s: _virtual(s, LABELS, correct, temperature), student)
+    torch.testing.assert_close(gradient, by_differences, atol=1e-6, rtol=1e-5)
+
+
+def test_tf_kd_is_at_zero_where_the_student_is_the_virtual_teacher():
+    virtual = torch.full((7, 5), 0.02, dtype=torch.float64)
+    virtual[torch.arange(7), LABELS] = 0.92
+    for temperature in (1.0, 20.0):
+        gradient, value = torch.func.grad_and_value(
+            lambda s, t=temperature: losses.tf_kd(s, LABELS, correct=0.92, temperature=t).sum()
+        )(virtual.log() + 7)
+        torch.testing.assert_close(value, torch.zeros_like(value), atol=1e-12, rtol=0)
+        torch.testing.assert_close(gradient, torch.zeros_like(gradient), atol=1e-12, rtol=0)
+
+
+def test_tf_kd_is_infinite_where_the_student_rules_a_class_out():
+    student = torch.tensor([[0.0, 1.0, -math.inf], [0.0, 1.0, 2.0]])
+    assert losses.tf_kd(student, torch.tensor([0, 0])).isinf().tolist() == [True, False]
+
+
+@pytest.mark.plain
+def test_tf_kd_refuses_a_teacher_that_is_always_right():
+    for correct, told in ((0.0, "above zero"), (1.0, r"lie in \[0, 1\), but it is 1.0")):
+        with pytest.raises(ValueError, match=f"tf_kd: correct must {'be ' * (correct == 0)}{told}"):
+            losses.tf_kd(torch.zeros(1, 2), torch.tensor([0]), correct=correct)
+    with pytest.raises(ValueError, match="tf_kd: there must be at least two classes"):
+        losses.tf_kd(torch.zeros(1, 1), torch.tensor([0]))

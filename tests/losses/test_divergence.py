@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import strategies as st
 from oracles import assert_numpys, differences, kl, logit_pair, softmax
 
 from fkd import losses
@@ -30,6 +32,14 @@ CASES = {
     "skewed_reverse_kl_divergence": Case(
         strategies.logit_pairs(), {"skew": SHARE, **TEMPERATURE}, **DIVERGENCE
     ),
+    # it jumps where two of the teacher's classes are equally likely
+    "top_k_kl_divergence": Case(
+        strategies.logit_shapes().flatmap(
+            lambda shape: st.tuples(strategies.tensors(shape), strategies.distinct(shape))
+        ),
+        {"k": st.integers(1, 6).map(float), **TEMPERATURE},
+        **DIVERGENCE,
+    ),
 }
 
 
@@ -43,6 +53,16 @@ def _alpha_beta(s, t, temperature=1.0, alpha=0.2, beta=0.7):
     both = alpha + beta
     terms = alpha * p**both + beta * q**both - both * p**alpha * q**beta
     return terms.sum(-1) / (alpha * beta * both)
+
+
+def _top_k(s, t, temperature=1.0, k=5):
+    q, p = softmax(s / temperature), softmax(t / temperature)
+    values = []
+    for own, given in zip(q, p, strict=True):
+        head, tail = np.split(np.argsort(-given), [k])
+        shares = [np.append(x[head], x[tail].sum() if tail.size else 1.0) for x in (given, own)]
+        values.append(kl(*shares))
+    return temperature**2 * np.array(values)
 
 
 FORMULAS: dict[str, Callable[..., np.ndarray]] = {
@@ -233,3 +253,51 @@ def test_numbers_out_of_range_are_refused():
         losses.alpha_beta_divergence(logits, logits, beta=-0.1)
     with pytest.raises(ValueError, match=r"alpha \+ beta must be above zero"):
         losses.alpha_beta_divergence(logits, logits, alpha=0.0, beta=0.0)
+
+
+@pytest.mark.parametrize("k", [1, 2, 4, 5, 9])
+@pytest.mark.parametrize("temperature", [0.5, 3.0])
+def test_a_divergence_of_few_classes_and_its_gradients_are_numpys(k, temperature):
+    def loss(s, t):
+        return losses.top_k_kl_divergence(s, t, k=k, temperature=temperature)
+
+    assert_numpys(loss, lambda s, t: _top_k(s, t, temperature, k), atol=1e-6)
+
+
+def test_the_divergence_of_few_classes_is_at_most_kl_and_all_but_one_of_them_are_enough():
+    student, teacher = logit_pair()
+    whole = losses.kl_divergence(student, teacher)
+    values = [losses.top_k_kl_divergence(student, teacher, k=k) for k in (1, 2, 3, 4, 5, 2**24)]
+    assert all((few <= more + 1e-12).all() for few, more in pairwise(values))
+    for value in values[3:]:
+        torch.testing.assert_close(value, whole)
+    # a k of no whole number counts the next class, and may be a leaf of the state
+    torch.testing.assert_close(
+        losses.top_k_kl_divergence(student, teacher, k=torch.tensor(2.5)), values[2]
+    )
+
+
+def test_the_gradient_of_few_classes_shares_that_of_their_tail_by_the_students_own():
+    student, teacher = logit_pair()
+    gradient = torch.func.grad(
+        lambda s: losses.top_k_kl_divergence(s, teacher, k=2, temperature=3.0).sum()
+    )(student)
+    q, p = (x.div(3).softmax(-1) for x in (student, teacher))
+    kept = teacher >= teacher.topk(2).values[:, 1:]
+    shares = [x.masked_fill(kept, 0.0).sum(-1, keepdim=True) for x in (p, q)]
+    expected = torch.where(kept, q - p, q * (1 - shares[0] / shares[1]))
+    torch.testing.assert_close(gradient, 3 * expected)
+
+
+def test_of_equally_likely_classes_the_first_are_among_the_few():
+    student = torch.tensor([[1.0, 3.0, 4.0]]).log()
+    value = losses.top_k_kl_divergence(student, torch.zeros(1, 3), k=1)
+    expected = math.log(8 / 3) / 3 + 2 * math.log(16 / 21) / 3
+    torch.testing.assert_close(value, torch.tensor([expected]))
+
+
+def test_the_divergence_of_few_classes_keeps_a_tail_that_a_difference_from_one_would_lose():
+    far, teacher = torch.tensor([[0.0, -40.0, -41.0]]), torch.tensor([[2.0, 1.0, 1.0]]).log()
+    value = losses.top_k_kl_divergence(far, teacher, k=1)
+    tail = math.exp(-40) + math.exp(-41)
+    torch.testing.assert_close(value, torch.tensor([math.log(1 / 2) - math.log(tail) / 2]))

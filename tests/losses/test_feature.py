@@ -12,6 +12,16 @@ from scipy import integrate, stats
 from fkd import losses
 from fkd.testing import Case, strategies
 
+
+def _apart(features: tuple[torch.Tensor, ...]) -> bool:
+    """Whether standardised features are apart, and none is constant over the batch."""
+    first, second = (x.flatten(1) for x in features)
+    if min(x.std(0).min().item() for x in (first, second)) == 0:
+        return False
+    s, t = ((x - x.mean(0)) / x.std(0) for x in (first, second))
+    return (s - t).abs().max().item() > 0.1
+
+
 CASES = {
     "activation_boundary": Case(
         strategies.signed_pairs(),
@@ -38,6 +48,14 @@ CASES = {
         unbatched=1,
     ),
     "squared_error": Case(strategies.feature_pairs(), divergence=True, symmetric=True),
+    "srd": Case(
+        strategies.embedding_pairs(batch=3).filter(_apart),
+        low=None,
+        scale=True,
+        symmetric=True,
+        whole=True,
+        relation=True,
+    ),
     "vid": Case(strategies.pairs_with_variance(), low=None, symmetric=True, unbatched=1),
 }
 
@@ -249,3 +267,54 @@ def test_mean_negative_is_that_of_each_channels_negative_responses():
     torch.testing.assert_close(
         losses.mean_negative(maps), torch.tensor(expected, dtype=torch.float64)
     )
+
+
+def _srd(s: np.ndarray, t: np.ndarray) -> np.ndarray:
+    own, given = ((x - x.mean(0)) / x.std(0) for x in (s, t))
+    return np.full(len(s), np.log(((own - given) ** 4).sum() / len(s)))
+
+
+@pytest.mark.parametrize("shape", [(7, 4), (3, 1), (5, 2, 3, 2)])
+def test_srd_and_its_gradients_are_numpys(shape):
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = torch.randn(2, *shape, generator=generator, dtype=torch.float64)
+    expected = torch.from_numpy(_srd(student.numpy(), teacher.numpy()))
+    torch.testing.assert_close(losses.srd(student, teacher), expected)
+    both = torch.func.grad(lambda s, t: losses.srd(s, t).sum(), argnums=(0, 1))(student, teacher)
+    by_differences = (
+        differences(lambda s: _srd(s, teacher.numpy()), student),
+        differences(lambda t: _srd(student.numpy(), t), teacher),
+    )
+    torch.testing.assert_close(both, by_differences, atol=1e-6, rtol=1e-5)
+
+
+def test_srd_of_more_of_the_same_examples_is_the_same_where_a_sum_would_grow():
+    student, teacher = (x.flatten(1) for x in _maps())
+    twice = losses.srd(student.repeat(2, 1), teacher.repeat(2, 1))
+    torch.testing.assert_close(twice[:6], losses.srd(student, teacher))
+
+
+@pytest.mark.parametrize("distance", [1e-4, 1e-12])
+def test_srd_close_to_the_teacher_keeps_its_digits(distance):
+    student, other = (x.flatten(1) for x in _maps())
+    value = losses.srd(student, student + distance * other)
+    one = losses.srd(student, student + 1e-3 * distance * other)
+    # a fourth power of the distance, of which 1e-48 would be nothing in float32
+    torch.testing.assert_close(
+        value - one, torch.full_like(value, 4 * math.log(1e3)), rtol=1e-2, atol=0
+    )
+
+
+def test_srd_at_equality_and_of_constant_elements_is_finite_with_a_finite_gradient():
+    student, teacher = (x.flatten(1).float() for x in _maps())
+    level = student.clone()
+    level[:, 1] = 0.1
+    for own, given in ((student, student), (level, teacher), (0 * student, 0 * student)):
+        gradient, value = torch.func.grad_and_value(lambda s, t=given: losses.srd(s, t).sum())(own)
+        assert value.isfinite() and gradient.isfinite().all()
+        assert (gradient == 0).all() == (own is not level)
+    # of two examples each element is −1 and 1, or 1 and −1
+    value = losses.srd(
+        torch.tensor([[1.0, 5.0], [2.0, 1.0]]), torch.tensor([[0.0, 0.0], [9.0, 1.0]])
+    )
+    torch.testing.assert_close(value, torch.full((2,), math.log(16.0)))

@@ -2,6 +2,8 @@
 
 import inspect
 import math
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -28,8 +30,11 @@ NAMES = [
     "skewed_reverse_kl_divergence",
     "soft_cross_entropy",
     "standardized_kl_divergence",
+    "tf_kd",
+    "top_k_kl_divergence",
     "total_variation",
     "ttm",
+    "wkd_l",
     "wsld",
     "wttm",
 ]
@@ -40,10 +45,18 @@ BATCH, TOKENS, CLASSES = 3, 4, 5
 MASK = torch.tensor([[1, 1, 1, 0], [1, 0, 0, 0], [0, 0, 0, 0]]).bool()
 
 
+def _loss(name: str) -> Callable[..., Tensor]:
+    """The loss of that name, of a cost that is the same at all positions."""
+    cost = arguments(name, 1, CLASSES).get("cost")
+    loss = getattr(losses, name)
+    return loss if cost is None else partial(loss, cost=cost)
+
+
 def _texts(name: str) -> list[Tensor]:
     """The loss's tensors [batch, tokens, classes] in float64, and its labels [batch, tokens]."""
-    tensors = arguments(name, BATCH * TOKENS, CLASSES).values()
-    texts = (x.unflatten(0, (BATCH, TOKENS)) for x in tensors)
+    tensors = arguments(name, BATCH * TOKENS, CLASSES)
+    tensors.pop("cost", None)
+    texts = (x.unflatten(0, (BATCH, TOKENS)) for x in tensors.values())
     return [x.double() if x.is_floating_point() else x for x in texts]
 
 
@@ -67,7 +80,7 @@ def test_cross_entropy_of_a_text_is_torchs_that_ignores_labels_of_minus_100(smoo
 @pytest.mark.parametrize("padding", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("name", NAMES)
 def test_tokens_kept_are_the_same_to_the_last_bit_and_the_rest_are_zero(name, padding):
-    loss, texts = getattr(losses, name), _texts(name)
+    loss, texts = _loss(name), _texts(name)
     value = loss(*_padded(texts, padding), mask=MASK)
     assert torch.equal(value[MASK], loss(*texts)[MASK])
     assert (value[~MASK] == 0).all()
@@ -76,7 +89,7 @@ def test_tokens_kept_are_the_same_to_the_last_bit_and_the_rest_are_zero(name, pa
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 @pytest.mark.parametrize("name", NAMES)
 def test_no_gradient_comes_of_padding_in_any_dtype(name, dtype):
-    loss, texts = getattr(losses, name), _padded(_texts(name))
+    loss, texts = _loss(name), _padded(_texts(name))
     texts = [x.to(dtype) if x.is_floating_point() else x for x in texts]
     gradient, value = torch.func.grad_and_value(lambda s: loss(s, *texts[1:], mask=MASK).sum())(
         texts[0]
@@ -89,7 +102,7 @@ def test_no_gradient_comes_of_padding_in_any_dtype(name, dtype):
 
 @pytest.mark.parametrize("name", TEMPERED)
 def test_the_temperatures_gradient_is_that_of_the_tokens_kept(name):
-    loss, texts = getattr(losses, name), _texts(name)
+    loss, texts = _loss(name), _texts(name)
     temperature = torch.tensor(2.0, dtype=torch.float64)
     slope = torch.func.grad(lambda t, texts, **mask: loss(*texts, temperature=t, **mask).sum())
     expected = slope(temperature, [x[MASK] for x in texts])
@@ -111,7 +124,7 @@ def test_soft_labels_of_padding_may_be_anything():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_members_share_a_mask_or_have_their_own(name):
-    loss, (student, *others) = getattr(losses, name), _padded(_texts(name))
+    loss, (student, *others) = _loss(name), _padded(_texts(name))
     students, masks = torch.stack([student, 2 * student]), torch.stack([MASK, MASK & MASK.roll(1)])
 
     def of_one(student: Tensor, mask: Tensor) -> Tensor:
@@ -130,7 +143,7 @@ def test_members_share_a_mask_or_have_their_own(name):
 )
 def test_a_masked_loss_compiles_in_one_graph(name, backend):
     """One of them to the end, and of the others what fkd answers for, as in tests/test_laws.py."""
-    loss, (student, *others) = getattr(losses, name), _padded(_texts(name))
+    loss, (student, *others) = _loss(name), _padded(_texts(name))
     both = torch.func.grad_and_value(lambda s, mask: loss(s, *others, mask=mask).sum())
     torch._dynamo.reset()
     compiled = torch.compile(both, backend=backend, fullgraph=True)
@@ -140,7 +153,7 @@ def test_a_masked_loss_compiles_in_one_graph(name, backend):
 @pytest.mark.plain
 @pytest.mark.parametrize("name", NAMES)
 def test_a_mask_that_does_not_fit_is_refused(name):
-    loss, texts = getattr(losses, name), _texts(name)
+    loss, texts = _loss(name), _texts(name)
     with pytest.raises(ValueError, match=rf"{name}: mask must be boolean.* give mask.bool\(\)"):
         loss(*texts, mask=MASK.long())
     shapes = r"student is \(3, 4, 5\) and mask is \(3,\); nothing is broadcast"

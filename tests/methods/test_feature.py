@@ -36,6 +36,23 @@ def test_mgd_has_the_authors_weight_of_the_sum_over_elements():
     torch.testing.assert_close(value, expected)
 
 
+def test_srd_has_twice_the_logarithm_and_kl():
+    method = methods.srd()
+    assert {name: term.weight for name, term in method.items()} == {"srd": 2, "srd-kl": 1, "ce": 1}
+    student, teacher = torch.randn(2, 6, 4)
+    s, t = (F.batch_norm(x, None, None, training=True, eps=1e-30) for x in (student, teacher))
+    expected = (s - t).pow(4).sum().div(6).log()
+    torch.testing.assert_close(method["srd"].loss(student, teacher), expected.expand(6))
+
+
+def test_srrl_has_the_mean_over_features_and_that_over_logits():
+    own, given, own_logits, given_logits = (torch.randn(6, n) for n in (4, 4, 3, 3))
+    term = methods.srrl()["srrl"]
+    value = term.weight * term.loss(own, given, own_logits, given_logits).mean()
+    expected = F.mse_loss(own, given) + F.mse_loss(own_logits, given_logits)
+    torch.testing.assert_close(value, expected)
+
+
 class Maps(nn.Module):
     """Gives its inputs as a map [4, 6, 6], scaled, and as tokens with a class token."""
 

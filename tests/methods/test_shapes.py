@@ -51,7 +51,10 @@ REFUSED = {
     "rkd": set(),
     "simkd": NO_MAP | {"a map to tokens", "square tokens"},  # its classifier reads a map
     "sp": set(),
+    "srd": set(PAIRS) - {"vectors"},
+    "srrl": NO_MAP,
     "vid": NO_FORM,
+    "wkd-f": NO_MAP,
 }
 
 
@@ -88,13 +91,17 @@ def batch() -> Batch:
 
 
 def _terms(name: str, pair: str) -> methods.Method:
-    """The terms of a method for a pair, without that of the labels."""
+    """The terms of a method for a pair, without those of the labels and the logits."""
     build = METHODS[name]
     if "layers" in inspect.signature(build).parameters:
         method = build(layers=(pair, pair), teacher_layers=(pair, pair))
     else:
         method = build(layer=pair, teacher_layer=pair)
-    return {f"{pair}, {key}": term for key, term in method.items() if key != "ce"}
+    return {
+        f"{pair}, {key}": term
+        for key, term in method.items()
+        if not {"labels", "logits"} & set(term.targets)
+    }
 
 
 def _context() -> Context:

@@ -15,7 +15,7 @@ from fkd.compare._job.record import Exam, Record, answers_of, marks_of, timed
 from fkd.compare._job.rounds import Rounds
 from fkd.compare._job.standing import Saved, Standing
 from fkd.compare._setup.asked import TEACHER
-from fkd.compare._setup.task import Candidates, Task, teacher_candidates
+from fkd.compare._setup.task import Candidates, Task, takes_teacher, teacher_candidates
 from fkd.compare.environment import peak_memory
 from fkd.compare.failure import Failure, RankError, failure_of
 from fkd.compare.results import MethodResults, Results, TeacherResults
@@ -63,7 +63,8 @@ class Trained(NamedTuple):
 class Run:
     """One run of a task: what is known so far, and how it goes on.
 
-    `teacher` is None before it is trained here; `context` holds it as a module. `saved` is the
+    `candidates` are those of methods and teacher that are made so far, and as they would be made
+    now. `teacher` is None before it is trained here; `context` holds it as a module. `saved` is the
     checkpoint that a training goes on from. `students` are those of the methods that ended last, as
     far as they are this rank's. `tracebacks` tell of the methods that failed by an error. `spent`
     is the seconds that the run took before it was gone on with, `notes` what a user should know of
@@ -73,6 +74,7 @@ class Run:
 
     task: Task
     context: Context
+    candidates: dict[str, Candidates]
     results: Results
     accord: Accord
     notes: list[str]
@@ -143,17 +145,22 @@ class Run:
         """Take the teacher that was trained here."""
         self.teacher, self.teacher_curves = teacher, curves
         self.context = replace(self.context, teacher=module_of(teacher))
+        methods, made = self.task.methods, self.candidates
+        self.candidates = {
+            name: one
+            for name, one in made.items()
+            if name in methods and not takes_teacher(methods[name])
+        }
 
     def _train_teacher(self) -> Generator[Progress]:
         """Where it diverges, which is recorded, nothing can be compared."""
         task = self.task
         record = Record(task.teacher.model, [task.teacher_seed], [{}])
-        teacher = teacher_candidates(task, self.context, self.accord.mesh.split)
         exam = Exam("test", task.data.test, task.test_labels)
         yield from self._train(
             TEACHER,
             task.teacher_epochs,
-            {TEACHER: teacher},
+            {TEACHER: self._candidates(TEACHER)},
             {TEACHER: record},
             task.data.train,
             exam,
@@ -187,9 +194,15 @@ class Run:
         return source, Exam("test", task.data.test, labels, logits)
 
     def _candidates(self, name: str) -> Candidates:
-        task = self.task
-        split = self.accord.mesh.split
-        return task.recipe.students(task.student, task.methods[name], self.context, split)
+        """A method's, or the teacher's."""
+        if name not in self.candidates:
+            task, context, split = self.task, self.context, self.accord.mesh.split
+            if name == TEACHER:
+                made = teacher_candidates(task, context, split)
+            else:
+                made = task.recipe.students(task.student, task.methods[name], context, split)
+            self.candidates[name] = made
+        return self.candidates[name]
 
     def _compare_alone(
         self, where: str, seeds: Mapping[str, list[Seed]], source: Source, exam: Exam

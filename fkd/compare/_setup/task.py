@@ -222,6 +222,11 @@ def targets_of(chosen: Mapping[str, Method], own: Mapping[str, Tensor]) -> set[s
     return {name for term in terms for name in term.targets} - set(own)
 
 
+def takes_teacher(method: Method) -> bool:
+    """Whether its students are made of the teacher itself, and not of its outputs' shapes alone."""
+    return any(term.wrap is not None or "teacher" in term.needs for term in method.values())
+
+
 def without_teacher(chosen: Mapping[str, Method], own: Mapping[str, Tensor]) -> str:
     """The first method that matches nothing of the teacher's, or the first of all."""
     names = (name for name, method in chosen.items() if not targets_of({name: method}, own))

@@ -1,0 +1,115 @@
+"""How often a run makes a method's students, and of which teacher."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from compare.small_comparisons import ALL, EAGER, Narrow, Wide, trained_elsewhere, vectors
+from torch import Tensor, nn
+
+from fkd import losses
+from fkd.compare import Comparison
+from fkd.compare._setup import task
+from fkd.distillation import distill
+from fkd.distributed import Mesh
+from fkd.methods import Context, Term
+
+
+def last_bias(teacher: nn.Module | None) -> Tensor:
+    assert isinstance(teacher, Wide)
+    return teacher.last.bias.detach().clone()
+
+
+class Biased(nn.Module):
+    """A student whose logits have the teacher's bias, as the teacher is when it is built."""
+
+    def __init__(self, student: nn.Module, teacher: nn.Module):
+        super().__init__()
+        self.student = student
+        self.bias = nn.Buffer(last_bias(teacher))
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        outputs = self.student(x)
+        return outputs | {"logits": outputs["logits"] + self.bias}
+
+
+def biased(student: nn.Module, context: Context) -> nn.Module:
+    return Biased(student, context.need("teacher"))
+
+
+class BiasedHead(nn.Module):
+    """The same of a term's own."""
+
+    def __init__(self, student: torch.Size, target: torch.Size, *, teacher: nn.Module):
+        super().__init__()
+        self.bias = nn.Buffer(last_bias(teacher))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.bias
+
+
+LIKE = Term(losses.squared_error, wrap=biased)
+HEADED = Term(losses.squared_error, head=BiasedHead, needs=("teacher",))
+METHODS = ALL | {"wrapped": {"like": LIKE}, "headed": {"with head": HEADED}}
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_students_are_made_once_but_of_a_teacher_that_is_trained_first(given, monkeypatch):
+    made: list[Any] = []
+
+    def counted(student: Any, method: Any, *rest: Any, **options: Any):
+        made.append(method)
+        return distill(student, method, *rest, **options)
+
+    monkeypatch.setattr(task, "distill", counted)
+    # The pilot asks for more seeds than there may be, and so for a second round.
+    run = Comparison(
+        Wide,
+        Narrow,
+        METHODS,
+        vectors(),
+        seeds=(3, 5),
+        resolution=0.1,
+        max_seeds=3,
+        epochs=1,
+        plan=EAGER,
+        teacher_state=trained_elsewhere() if given else None,
+    )
+    before = last_bias(run._run.context.teacher)
+    states = {}
+    for _ in run.run():
+        states |= {name: one.state for name, one in run._run.students.items()}
+    assert not run.results.failed and len(run.results.methods["kd"].seeds) == 3
+    times = {name: made.count(method) for name, method in METHODS.items()}
+    again = 1 if given else 2
+    # By cross-entropy alone the teacher is trained, too.
+    assert times == {"ce": again, "kd": 1, "wrapped": again, "headed": again}
+    # Of the trained teacher, bit for bit.
+    assert run.teacher is not None
+    bias = run.teacher.params["last.bias"]
+    assert given or not torch.equal(bias, before)
+    for held in (
+        states["wrapped"].buffers["student"]["bias"],
+        states["headed"].buffers["heads"]["with head"]["bias"],
+    ):
+        assert torch.equal(held, bias.expand_as(held))
+
+
+@dataclass(frozen=True)
+class SameWords(Mesh):
+    """A mesh of which every rank says what this one says."""
+
+    def words(self, word: Any) -> list[Any]:
+        return [word] * self.ranks
+
+
+def test_of_a_batch_that_is_split_students_compute_their_part():
+    mesh = SameWords(data_ranks=2)
+    options: dict[str, Any] = {"plan": EAGER, "teacher_state": trained_elsewhere()}
+    split, whole = (
+        Comparison(Wide, Narrow, ALL, vectors(), mesh=m, **options)._run for m in (mesh, Mesh())
+    )
+    assert whole._candidates("kd").distillation.reduce is None
+    assert split._candidates("kd").distillation.reduce is not None
+    assert split._candidates("kd") is split._candidates("kd")
