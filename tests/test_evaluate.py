@@ -189,6 +189,8 @@ def test_a_score_of_nothing_is_nan():
     logits, labels = _logits(3, 4, 2), torch.full((4,), -100)
     for score in SCORES:
         assert score(logits, labels).isnan().tolist() == [True] * 3
+        assert score(logits[:, :0], labels[:0]).isnan().tolist() == [True] * 3
+        assert score(logits[:0], labels).shape == (0,)
 
 
 @pytest.mark.plain
