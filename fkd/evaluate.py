@@ -189,7 +189,7 @@ def predict_members(
                 with EnsembleLayers():
                     parts.append(together(model, students, batch.inputs))
                 continue
-            except RuntimeError:  # what vmap cannot run, or has no memory for
+            except Exception:  # what vmap or a kernel cannot run; the model's own comes again
                 at_once = False
         each = [one(model, member(students, k), batch.inputs) for k in range(members)]
         parts.append(torch.stack(each))
