@@ -174,7 +174,7 @@ def _order_seeds(
     first."""
     if order == "shared":
         return [order_seed]
-    each = [seed for one in students.values() for seed in one.seeds[:most]]
+    each = [seed for one in students.values() for seed in islice(one.seeds, most)]
     return [seeds_of("train", seed).order for seed in each]
 
 
