@@ -189,7 +189,7 @@ def predict_members(
                 with EnsembleLayers():
                     parts.append(together(model, students, batch.inputs))
                 continue
-            except RuntimeError:  # what vmap cannot run, or has no memory for
+            except Exception:  # what vmap or a kernel cannot run; the model's own comes again
                 at_once = False
         each = [one(model, member(students, k), batch.inputs) for k in range(members)]
         parts.append(torch.stack(each))
@@ -258,6 +258,8 @@ def _sums_of_losses(logits: Tensor, labels: Tensor, counts: Tensor) -> Tensor:
     members, _, *rest = logits.shape
     some = max(1, AT_ONCE // max(1, members * prod(rest)))
     sums = logits.new_zeros(members, dtype=torch.promote_types(logits.dtype, torch.float32))
+    if not logits.numel():
+        return sums
     parts = (logits.split(some, 1), labels.split(some), counts.split(some))
     for each, y, mask in zip(*parts, strict=True):
         x = each.flatten(0, 1).to(sums.dtype)

@@ -136,12 +136,9 @@ def train(
     members = sum(size(state) for state in start.states.values())
     asked = plan or Plan()
     plan = asked.settle(source.device, steps * epochs, members)
-    rules = {name: one.distillation for name, one in students.items()}
+    rules, late = {name: one.distillation for name, one in students.items()}, unchanged
     if plan.compile == "step" and plan.layout == "vmap" and teacher is None:
-        # A CPU gains nothing by it.
-        source, late = late_transform(source)
-        if late is not unchanged:
-            rules = {name: transformed(rule, late) for name, rule in rules.items()}
+        source, late = late_transform(source)  # A CPU gains nothing by it.
     read, plans = source.read, dict.fromkeys(students, plan)
     if order == "own" or plan.layout == "vmap":
         # What vmap can run, the first feed of a few members shows.
@@ -153,8 +150,12 @@ def train(
             read = member_reader(source, rows, Key(own, number))
         if plan.layout == "vmap":
             for name, batch in _batches(read, teacher, order, few, feed):
+                # Transformed here, for what the transform refuses is no fault of the students.
+                batch = batch._replace(inputs=late(batch.inputs, None))
                 why_not = why_not_vmap(rules[name], few[name], batch, order)
                 plans[name] = _that_runs(asked, plan, name, why_not)
+    if late is not unchanged:
+        rules = {name: transformed(rule, late) for name, rule in rules.items()}
     fall_back = asked.compile == "auto"
     advances = {
         name: lay(rule, plans[name], order=order, fall_back=fall_back)
@@ -173,7 +174,7 @@ def _order_seeds(
     first."""
     if order == "shared":
         return [order_seed]
-    each = [seed for one in students.values() for seed in one.seeds[:most]]
+    each = [seed for one in students.values() for seed in islice(one.seeds, most)]
     return [seeds_of("train", seed).order for seed in each]
 
 

@@ -16,6 +16,7 @@ from fkd import evaluate
 from fkd.data import Normalize, Resident, Streamed
 from fkd.distillation import State
 from fkd.ensemble import stack
+from fkd.execution._ensemble_layers import EnsembleLayers
 from fkd.model import functional
 from fkd.teachers import Several, Teacher, cached
 
@@ -189,6 +190,8 @@ def test_a_score_of_nothing_is_nan():
     logits, labels = _logits(3, 4, 2), torch.full((4,), -100)
     for score in SCORES:
         assert score(logits, labels).isnan().tolist() == [True] * 3
+        assert score(logits[:, :0], labels[:0]).isnan().tolist() == [True] * 3
+        assert score(logits[:0], labels).shape == (0,)
 
 
 @pytest.mark.plain
@@ -371,7 +374,13 @@ class Branching(Small):
         return logits if logits.mean() < 1e9 else -logits
 
 
-def test_members_that_vmap_cannot_run_are_predicted_one_by_one():
+def no_room():
+    raise MemoryError  # no RuntimeError, nor is Triton's where a GPU is too small for a kernel
+
+
+@pytest.mark.parametrize("layers", [EnsembleLayers, no_room])
+def test_members_that_vmap_cannot_run_are_predicted_one_by_one(layers, monkeypatch):
+    monkeypatch.setattr(evaluate, "EnsembleLayers", layers)
     model, seeds = functional(Branching), [4, 5]
     outputs = evaluate.predict_members(model, _state(model, seeds), _source(20, Elsewhere))
     for k, seed in enumerate(seeds):

@@ -1,6 +1,7 @@
 """The loop: the steps by hand, from any step on, and what it says of where it stands."""
 
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
@@ -374,6 +375,11 @@ def test_any_source_will_do():
 
 
 @pytest.mark.plain
+def test_seeds_are_any_sequence():
+    students = {"kd": Students(rule(), deque([3, 5]))}
+    assert next(train(students, source(), epochs=1, order="own", plan=EAGER)).step == 1
+
+
 def test_a_seed_of_the_order_is_refused_where_the_order_is_shared():
     with pytest.raises(ValueError, match="order must be 'own' where members have a seed of it"):
         train({"kd": Students(rule(), [Seeds(0, 1, 0)])}, source(), epochs=1)

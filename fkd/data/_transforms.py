@@ -24,10 +24,10 @@ class Normalize:
     pooling and convolution of small images several times faster on a CPU.
 
     Raises ValueError for a mean and a deviation that are not one number a channel each, for a
-    deviation that is not above zero, and for images of other channels or of another dtype, such as
-    16 bits: divide those by 65,535. When a source is made of them it raises ValueError too for
-    floating-point images that leave [0, 1] by more than 0.001, as those do that are normalised
-    already or lie in [0, 255].
+    deviation that is not above zero, for numbers of which float32 cannot hold 255 times as much,
+    and for images of other channels or of another dtype, such as 16 bits: divide those by 65,535.
+    When a source is made of them it raises ValueError too for floating-point images that leave
+    [0, 1] by more than 0.001, as those do that are normalised already or lie in [0, 255].
 
     >>> normalize = Normalize(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
     >>> normalize(torch.zeros(1, 3, 2, 2, dtype=torch.uint8))[0, :, 0, 0]
@@ -47,9 +47,11 @@ class Normalize:
         for mean in self.mean:
             _check.plain("Normalize", mean=mean)
             _check.scalar("Normalize", mean=mean)
+            _check.scalar("Normalize", **{"255 * mean": 255.0 * mean})  # in levels of 8 bits
         for deviation in self.std:
             _check.plain("Normalize", std=deviation)
             _check.positive("Normalize", std=deviation)
+            _check.scalar("Normalize", **{"255 * std": 255.0 * deviation})
 
     def check(self, inputs: Any, targets: Any = None) -> None:
         """Raise ValueError where a source's inputs are no raw images."""

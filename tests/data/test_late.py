@@ -34,6 +34,38 @@ def test_normalisation_comes_late_and_augmentation_before_it(kind):
     assert bytes_.targets["labels"].equal(normal.targets["labels"])
 
 
+def test_images_that_a_loader_gives_are_looked_at_as_before():
+    normalised = images() / 255 - 0.5
+    loader = DataLoader(TensorDataset(normalised), batch_size=2)
+    raw, _ = late_transform(Streamed(loader, transform=NORMALIZE))
+    with pytest.raises(ValueError, match=r"Normalize: floating-point images must lie in \[0, 1\]"):
+        next(raw.feeds(seed=0, epoch=0))
+
+
+class Noisy(Normalize):
+    """Which draws from the key."""
+
+
+class Doubled(Resident):
+    """Which reads otherwise."""
+
+
+class DoubledStream(Streamed):
+    """The same."""
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        Resident(images(), {}, transform=Noisy(NORMALIZE.mean, NORMALIZE.std)),
+        Doubled(images(), {}, transform=NORMALIZE),
+        DoubledStream(DataLoader(TensorDataset(images()), batch_size=2), transform=NORMALIZE),
+    ],
+)
+def test_what_inherits_may_do_more_and_stays(source):
+    assert late_transform(source) == (source, unchanged)
+
+
 @pytest.mark.parametrize("transform", [unchanged, chain(NORMALIZE), chain(Crop(1), NORMALIZE)])
 def test_any_other_transform_stays(transform):
     source = Resident(images(), {}, transform=transform)

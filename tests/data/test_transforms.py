@@ -69,6 +69,8 @@ def test_images_that_do_not_fit_are_refused(images, message):
         ((0.5,), (0.2, 0.2), "one number for each channel, but they hold 1 and 2"),
         ((), (), "one number for each channel, but they hold 0 and 0"),
         ((0.5,), (0.0,), "std must be above zero"),
+        ((2e36,), (0.2,), r"255 \* mean must be zero or from .* but it is 5.1e\+38"),
+        ((0.5,), (2e36,), r"255 \* std must be zero or from .* but it is 5.1e\+38"),
     ],
 )
 def test_statistics_that_do_not_fit_are_refused(mean, std, message):

@@ -70,3 +70,15 @@ def test_what_is_compiled_normalises_the_images_that_it_reads(order: Order, monk
     seen.clear()
     last(go(plan=Plan("vmap", compile="step"), teacher=ask))
     assert set(seen) == {torch.float32}  # which a teacher is asked about
+
+
+@pytest.mark.parametrize("order", ["shared", "own"])
+def test_what_normalisation_refuses_is_told_at_the_door_as_without_the_compiler(order: Order):
+    images = torch.zeros(6, 1, 4, 4, dtype=torch.uint8)
+    normalize = Normalize((0.4,) * 3, (0.3,) * 3)
+    data = Resident(images, {"labels": torch.arange(6) % 3}, batch_size=3, transform=normalize)
+    example = Batch(images.float(), {"labels": torch.arange(6) % 3})
+    model = functional(lambda: nn.Sequential(nn.Flatten(), nn.Linear(16, 3)))
+    students = {"ce": Students(distill(model, methods.ce(), optim.sgd(0.1), example), [3, 5])}
+    with pytest.raises(ValueError, match=r"^Normalize: images must have 3 channels"):
+        train(students, data, epochs=1, order=order, plan=Plan("vmap", compile="step"))
