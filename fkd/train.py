@@ -138,7 +138,7 @@ def train(
     plan = asked.settle(source.device, steps * epochs, members)
     rules, late = {name: one.distillation for name, one in students.items()}, unchanged
     if plan.compile == "step" and plan.layout == "vmap" and teacher is None:
-        source, late = late_transform(source)  # A CPU gains nothing by it.
+        source, late = late_transform(source)  # a CPU, laid in a loop, gains nothing by it
     read, plans = source.read, dict.fromkeys(students, plan)
     if order == "own" or plan.layout == "vmap":
         # What vmap can run, the first feed of a few members shows.
