@@ -163,8 +163,8 @@ def predict_members(
     average: bool = False,
     batch_size: int | None = None,
 ) -> Float[Tensor, "members examples ..."]:
-    """The named output of every member of an ensemble, one after the other on a CPU, at once on a
-    GPU where vmap can run them.
+    """The named output of every member of an ensemble, one after the other on a CPU, and several at
+    once on a GPU where vmap can run them.
 
     Each example is read once for all members. With `average` it is the running average of their
     parameters that is asked, of `fkd.optim.averaged`, and not the last ones. Raises ValueError for
@@ -181,7 +181,7 @@ def predict_members(
     students = average_of(state) if average else student_of(state)
     one = partial(_output, name)
     together = vmap(one, in_dims=(None, 0, None))
-    at_once = source.device.type != "cpu"
+    at_once = source.device.type != "cpu" and members > 1
     parts = []
     for batch in source.in_order(batch_size or _chunk(source, members)):
         if at_once:

@@ -11,6 +11,7 @@ from fkd.losses._mask import filled, zeroed
 from fkd.losses._numeric import product, unit
 from fkd.losses._response import cross, log_softmax
 
+ITERATIONS = 10  # of Sinkhorn's
 FARTHEST = 300  # regularisations: e⁻³⁰⁰ may be squared in float64
 
 
@@ -83,7 +84,7 @@ def wkd_l(
     gamma: Scalar = 600.0,
     temperature: Scalar = 8.0,
     regularization: Scalar = 0.05,
-    iterations: int = 10,
+    iterations: int = ITERATIONS,
     mask: Bool[Tensor, "*batch"] | None = None,
 ) -> Float[Tensor, "*batch"]:
     """−p_y log q_y + γ Σ_ij P_ij D_ij, with P Sinkhorn's plan to move q̂ to p̂ at the cost D.
@@ -95,6 +96,7 @@ def wkd_l(
     `labels` whole numbers [...] in [0, classes), D is `cost` [classes, classes] ≥ 0 (see
     `class_cost`), γ is `gamma` ≥ 0, T is `temperature` > 0, η is `regularization` > 0; `mask` [...]
     is True where a position counts. It is computed in float64; for P a cost above 300 η is 300 η.
+    Of costs above some 5 η an iteration next to nothing is moved, and the value is far too low.
 
     The value is not negative. It is no divergence: at equal logits it is positive, for η spreads
     what need not be moved, and −p_y log q_y still pulls q_y towards 1. With two classes its second

@@ -8,10 +8,12 @@ from functools import partial
 from torch import Tensor
 
 from fkd import _check, heads, losses
+from fkd.losses._transport import ITERATIONS
 from fkd.methods._asked import check_mask, check_temperature, check_weights
 from fkd.methods._term import Method, Term, labels
 
 __all__ = ["wkd_l"]
+REACH = 5  # regularisations that an iteration moves: of further costs the plan is far from its sums
 
 
 def wkd_l(
@@ -40,6 +42,7 @@ def wkd_l(
     if cost is not None:
         _check.dimensions("wkd-l", "classes classes", cost=cost)
         _check.floating("wkd-l", cost=cost)
+        _check_reach(cost, regularization)
     hyper = {"gamma": gamma, "temperature": temperature, "regularization": regularization}
     term = Term(
         losses.wkd_l,
@@ -53,3 +56,15 @@ def wkd_l(
         whole=False,
     )
     return {"wkd-l": term} | labels("wkd-l", ce, mask)
+
+
+def _check_reach(cost: Tensor, regularization: float) -> None:
+    """Raise where the loss's few iterations move next to nothing, for the costs are large."""
+    _, highest = _check.extremes(cost) or (0.0, 0.0)
+    most = REACH * ITERATIONS
+    if highest > most * regularization:
+        raise ValueError(
+            f"wkd-l: cost must be at most {most} times regularization, for further than that "
+            f"{ITERATIONS} iterations move next to nothing, but it goes to {highest:.4g}, and "
+            f"regularization is {regularization:.4g}; divide cost by its largest number"
+        )

@@ -69,7 +69,7 @@ def _wkd_l(
     [
         {},
         {"gamma": 2.0, "temperature": 1.0, "regularization": 0.5, "iterations": 3},
-        {"gamma": 1.0, "temperature": 3.0, "regularization": 0.1, "iterations": 1},
+        {"gamma": 1.0, "temperature": 3.0, "regularization": 0.25, "iterations": 1},
     ],
 )
 def test_the_value_and_its_gradients_are_numpys(numbers):
@@ -110,7 +110,7 @@ def test_with_little_regularization_it_is_the_linear_programs_least_cost():
 def test_what_is_moved_by_hand():
     # the other classes are even for the student, and the teacher's second has all: a half is moved
     student, teacher = torch.zeros(1, 3), torch.tensor([[0.0, -math.inf, 0.0]])
-    cost = torch.tensor([[0.0, 9.0, 9.0], [9.0, 0.0, 0.5], [9.0, 0.7, 0.0]])
+    cost = torch.tensor([[0.0, 2.4, 2.4], [2.4, 0.0, 0.5], [2.4, 0.7, 0.0]])
     value = losses.wkd_l(student, teacher, torch.tensor([0]), cost, gamma=4.0)
     torch.testing.assert_close(value, torch.tensor([0.5 * math.log(3) + 4 * 0.5 * 0.5]))
 
@@ -124,7 +124,7 @@ def test_at_equal_logits_a_cost_is_left_and_the_label_still_pulls():
 
 
 def test_of_two_classes_the_other_has_all_and_its_own_cost():
-    logits, cost = torch.tensor([[1.0, 3.0]]), torch.tensor([[0.0, 9.0], [9.0, 0.25]])
+    logits, cost = torch.tensor([[1.0, 3.0]]), torch.tensor([[0.0, 2.4], [2.4, 0.25]])
     moved = losses.wkd_l(0 * logits, logits, torch.tensor([0]), cost, gamma=2.0)
     right = losses.wkd_l(0 * logits, logits, torch.tensor([0]), cost, gamma=0.0)
     torch.testing.assert_close(moved - right, torch.tensor([0.5]))
@@ -145,9 +145,12 @@ def test_where_one_side_has_the_label_alone_nothing_is_moved():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_large_logits_and_far_classes_have_finite_values_and_gradients(size, dtype):
     student, teacher = ((size * x).to(dtype) for x in logit_pair())
-    for cost in (_cost(), 1e4 * _cost()):
+    for cost, iterations in ((_cost(), 10), (17 * _cost(), 70)):  # of e⁻³⁰⁰ and less
+        numbers = {"temperature": 1.0, "iterations": iterations}
         both = torch.func.grad_and_value(
-            lambda s, cost=cost: losses.wkd_l(s, teacher, LABELS, cost, temperature=1.0).sum()
+            lambda s, cost=cost, numbers=numbers: losses.wkd_l(
+                s, teacher, LABELS, cost, **numbers
+            ).sum()
         )(student)
         assert all(part.isfinite().all() for part in both)
 
@@ -166,6 +169,16 @@ def test_the_cost_of_classes_is_by_their_alignment():
     features[1] = 0.1
     alone = losses.class_cost(features.float())[1]
     torch.testing.assert_close(alone, torch.full((4,), 1 - math.exp(-1)))
+
+
+def test_of_far_classes_less_is_moved_than_must_be():
+    (student, teacher), cost = logit_pair(), _cost().fill_diagonal_(0.0)
+    moved = [
+        losses.wkd_l(student, teacher, LABELS, size * cost, gamma=1.0, temperature=1.0)
+        - losses.wkd_l(student, teacher, LABELS, size * cost, gamma=0.0, temperature=1.0)
+        for size in (1.0, 40.0)
+    ]
+    assert (moved[1] < 25 * moved[0]).all()
 
 
 @pytest.mark.plain

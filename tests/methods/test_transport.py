@@ -21,3 +21,11 @@ def test_a_cost_that_is_given_needs_no_teacher():
 def test_no_regularization_is_refused():
     with pytest.raises(ValueError, match="wkd-l: regularization must be above zero"):
         methods.wkd_l(regularization=0.0)
+
+
+@pytest.mark.plain
+def test_costs_that_the_iterations_do_not_reach_are_refused():
+    methods.wkd_l(cost=2.5 * torch.eye(3))
+    methods.wkd_l(cost=3 * torch.eye(3), regularization=0.06)
+    with pytest.raises(ValueError, match=r"wkd-l: cost must be at most 50 times regularization"):
+        methods.wkd_l(cost=2.6 * torch.eye(3))
