@@ -159,7 +159,7 @@ DISTILLATION = {
             ),
         },
         lambda pair: pair[1],
-        ("term", "kl_divergence", "cross_entropy", "soft_cross_entropy"),
+        ("Term", "term", "kl_divergence", "cross_entropy", "soft_cross_entropy"),
     ),
     "distillation.student_of": Call(distillation.student_of, {"state": one(STATE)}),
     "distillation.average_of": Call(

@@ -39,7 +39,8 @@ def missing(waiting: Sequence[str], failed: Sequence[str], where: str = "") -> l
         be = "are" if waiting[1:] else "is"
         clauses.append(f"{listed(waiting)} {be} not trained yet{where}")
     if failed:
-        names = ["the teacher" if name == TEACHER else name for name in failed]
+        one = "a teacher" if where else "the teacher"
+        names = [one if name == TEACHER else name for name in failed]
         clauses.append(f"{listed(names)} failed")
     return clauses
 

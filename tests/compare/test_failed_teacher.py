@@ -68,7 +68,7 @@ def test_several_teachers_are_told_without_the_one_that_failed():
     told = Teachers.of(made)
     assert told.teacher_seeds == [42, 44] and list(told.accuracy) == ["ce", "kd"]
     assert told.failed == {"teacher": WHY}
-    assert told.lacking == ["the teacher failed", "2 of 3 teachers have ended"]
+    assert told.lacking == ["a teacher failed", "2 of 3 teachers have ended"]
     assert "- teacher failed: member 0" in teachers_table.markdown(told)
     with pytest.raises(ValueError, match=r"two teachers or more .* but 1 of 2 failed: member 0"):
         Teachers.of(made[:2])
