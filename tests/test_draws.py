@@ -110,6 +110,17 @@ def test_an_answer_has_torchs_shape_and_comes_from_the_key_alone(name):
     assert all(not torch.equal(x, other) for other in others)
 
 
+@pytest.mark.parametrize("name", CALLS)
+def test_on_the_meta_device_an_answer_has_the_same_form(name, monkeypatch):
+    x = _answer(CALLS[name], _key())
+    for constant in ("ONES", "WEIGHTS"):
+        monkeypatch.setitem(globals(), constant, globals()[constant].to("meta"))
+    with torch.device("meta"):
+        there = _answer(CALLS[name], _key(), calls=2)
+    assert (there.shape, there.stride(), there.dtype) == (x.shape, x.stride(), x.dtype)
+    assert there.is_meta
+
+
 def test_dropouts_mask_is_the_hash_of_seed_call_step_and_position():
     for call in (0, 1, 40):
         x = _answer(lambda: F.dropout(torch.ones(8, 9), 0.3), _key(3, 5), call + 1)

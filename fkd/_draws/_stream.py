@@ -40,6 +40,8 @@ class Stream:
                 "apply: this forward pass draws random numbers, but it was given no key; pass "
                 "key=Key(seed, step), two int64 scalars (the same key gives the same numbers)"
             )
+        if self.key.seed.is_meta:  # who asks for shapes alone is spared a hash of nothing
+            return [self.key.seed.new_empty(shape) for _ in range(count)]
         # Keys are made for many calls at once, which is the cheapest without a compiler too.
         if self.calls == len(self.keys):
             numbers = self.calls + torch.arange(_BLOCK, device=self.key.seed.device)

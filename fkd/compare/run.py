@@ -62,7 +62,7 @@ from fkd.distributed import Mesh
 from fkd.ensemble import Order, Seed
 from fkd.execution import PRECISIONS, Plan, fast_in_bfloat16, multiply_in
 from fkd.methods import Method
-from fkd.model import Tensors, functional, outputs_like
+from fkd.model import Tensors, functional
 from fkd.optim import Optimizer
 from fkd.schedules import Schedule
 from fkd.teachers import Teacher
@@ -187,12 +187,12 @@ class Comparison:
             multiply_in(precision)
             dtype = PRECISIONS[precision]
             networks = {
-                TEACHER: Network(teacher, functional(teacher, dtype)),
-                "student": Network(student, functional(student, dtype)),
+                TEACHER: Network(teacher, functional(teacher, dtype), batch.inputs),
+                "student": Network(student, functional(student, dtype), batch.inputs),
             }
             modules = {TEACHER: module_of(teacher, teacher_state), "student": module_of(student)}
-            teacher_outputs = _outputs(TEACHER, networks, batch.inputs, train=False)
-            student_outputs = _outputs("student", networks, batch.inputs, train=True)
+            teacher_outputs = _outputs(TEACHER, networks, train=False)
+            student_outputs = _outputs("student", networks, train=True)
             check_classes(TEACHER, teacher_outputs, data)
             check_classes("student", student_outputs, data)
             example = Batch(batch.inputs, batch.targets | teacher_outputs)
@@ -375,9 +375,9 @@ def compare(
     return comparison.results
 
 
-def _outputs(role: str, networks: Mapping[str, Network], inputs: Any, *, train: bool) -> Tensors:
+def _outputs(role: str, networks: Mapping[str, Network], *, train: bool) -> Tensors:
     """The outputs of a network in form, or a ValueError that begins with its role."""
     try:
-        return outputs_like(networks[role].model, inputs, train=train)
+        return networks[role].trained if train else networks[role].examined
     except ValueError as error:
         raise ValueError(f"{role}: {error}") from error

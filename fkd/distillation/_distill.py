@@ -73,6 +73,34 @@ def distill(
     >>> sorted(metrics)
     ['ce', 'loss']
     """
+    return distill_known(
+        student,
+        None,
+        method,
+        optimizer,
+        batch,
+        schedules=schedules,
+        context=context,
+        split=split,
+    )
+
+
+def distill_known(
+    student: Model,
+    outputs: Tensors | None,
+    method: Method,
+    optimizer: Optimizer,
+    batch: Batch,
+    *,
+    schedules: Mapping[str, Schedule] | None = None,
+    context: Context | None = None,
+    split: Split | None = None,
+) -> Distillation:
+    """`distill` for a student that many methods train, which needs to be tried only once.
+
+    `outputs` are what `outputs_like` says of the batch in training, of a student that
+    `fkd.model.check` has let pass; with None it is tried here.
+    """
     context = Context() if context is None else context
     schedules = {} if schedules is None else schedules
     _check.kind("distill", Model, student=student)
@@ -84,8 +112,9 @@ def distill(
     _check.mapping("distill", method=method, schedules=schedules, targets=batch.targets)
     if check_batch("distill", batch.inputs, batch.targets) == 0:
         raise ValueError("distill: the batch holds no examples; give at least one")
-    check(student, batch.inputs)
-    outputs = outputs_like(student, batch.inputs, train=True)
+    if outputs is None:
+        check(student, batch.inputs)
+        outputs = outputs_like(student, batch.inputs, train=True)
     targets = tree_map(partial(torch.empty_like, device="meta"), dict(batch.targets))
     heads = _check_and_build_heads(student, method, outputs, targets, context)
     defaults = dict(optimizer.hyper)

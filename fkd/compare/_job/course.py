@@ -271,7 +271,7 @@ class Run:
         members = len(grid) * len(seeds)
         # Fewer than there are ranks, which only the last to join can be, every rank trains.
         own = None if members < mesh.member_ranks else mesh.members(members)
-        return Record(candidates.model, seeds, grid, own)
+        return Record(candidates.network.model, seeds, grid, own)
 
     def _concluded(
         self, name: str, record: Record, test: Exam

@@ -242,7 +242,7 @@ def check_dropout(task: Task, candidates: Mapping[str, Candidates]) -> None:
     if len({seed.dropout for seed in task.seeds if isinstance(seed, Seeds)}) < 2:
         return
     inputs = tree_map(lambda leaf: leaf[:FEW].cpu(), task.recipe.batch.inputs)
-    if not any(_draws(one.model, inputs) for one in candidates.values()):
+    if not any(_draws(one.network.model, inputs) for one in candidates.values()):
         raise ValueError(
             "dropout: no student draws random numbers in its steps, so that seeds of it change "
             "nothing; leave it out, or take a network with dropout"

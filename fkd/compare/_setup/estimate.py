@@ -16,7 +16,7 @@ from fkd.compare.environment import ranks_here
 from fkd.data import Batch, Data, Resident, Source
 from fkd.distillation import Distillation, State, student_of
 from fkd.distributed import Mesh
-from fkd.model import lightly, outputs_like
+from fkd.model import lightly
 
 TIGHT = 0.8  # of what is free; more is told
 # Logits of a split: those of its batches, then all together, then what the scores make of them.
@@ -180,8 +180,9 @@ def _training(
         alone = size_of((state.params, state)) + kept  # the gradient, the new state
         at_once = 1 if plan.layout == "loop" else min(plan.chunk or count, count)
         states, step = states + count * size_of(state), max(step, at_once * alone)
-        outputs_of_one = outputs_like(one.model, batch.inputs, train=False)
-        of_example = sum(_of_example(x) for name, x in outputs_of_one.items() if name == "logits")
+        of_example = sum(
+            _of_example(x) for name, x in one.network.examined.items() if name == "logits"
+        )
         logits = max(logits, COPIES_OF_LOGITS * count * examined * of_example)
     reads = size_of((batch.inputs, [batch.targets[name] for name in (*task.own, *task.wanted)]))
     step += reads * (members if task.order == "own" else 1)

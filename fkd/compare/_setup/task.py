@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,11 +12,12 @@ from fkd import _check, methods
 from fkd.compare._setup.stages import Resolution
 from fkd.compare.sweep import Setting, settings
 from fkd.data import Batch, Data, Resident, Source, steps_per_epoch
-from fkd.distillation import Distillation, distill
+from fkd.distillation import Distillation
+from fkd.distillation._distill import distill_known
 from fkd.ensemble import Order, Seed
 from fkd.execution import Plan
 from fkd.methods import Context, Method
-from fkd.model import Model, Tensors, functional
+from fkd.model import Model, Tensors, check, functional, outputs_like
 from fkd.optim import Optimizer
 from fkd.schedules import Schedule
 from fkd.split import Split
@@ -27,10 +29,31 @@ SchedulesOf = Callable[[int, int], Mapping[str, Schedule]]
 
 @dataclass(frozen=True)
 class Network:
-    """A network by the function that builds it, and as a pair of pure functions."""
+    """A network by the function that builds it, and as a pair of pure functions.
+
+    What its outputs are for an example batch's `inputs`, on the meta device, is found out once,
+    however many methods train it.
+    """
 
     build: Build
     model: Model
+    inputs: Any
+
+    @cached_property
+    def trained(self) -> Tensors:
+        """The outputs in training."""
+        return outputs_like(self.model, self.inputs, train=True)
+
+    @cached_property
+    def examined(self) -> Tensors:
+        """The outputs in evaluation."""
+        return outputs_like(self.model, self.inputs, train=False)
+
+    @cached_property
+    def tried(self) -> Tensors:
+        """The outputs in training, of a network that has shown that it is a pure function."""
+        check(self.model, self.inputs)
+        return self.trained
 
 
 @dataclass(frozen=True)
@@ -57,10 +80,13 @@ class Recipe:
 
         Raises ValueError where the method does not fit the networks.
         """
-        model = functional(methods.wrapped(network.build, method, context), network.model.dtype)
+        build = methods.wrapped(network.build, method, context)
+        if build is not network.build:
+            network = Network(build, functional(build, network.model.dtype), self.batch.inputs)
         names = numbers(method, self.optimizer)
-        distillation = distill(
-            model,
+        distillation = distill_known(
+            network.model,
+            network.tried,
             method,
             self.optimizer,
             self.batch,
@@ -68,14 +94,15 @@ class Recipe:
             context=context,
             split=split,
         )
-        return Candidates(model, distillation, self.grid(method))
+        return Candidates(network, distillation, self.grid(method))
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """One method's students before they start: how they are trained, and every setting."""
+    """One method's students before they start: what they are, in what the method wraps around them,
+    how they are trained, and every setting."""
 
-    model: Model
+    network: Network
     distillation: Distillation
     grid: list[Setting]
 
@@ -262,7 +289,7 @@ def check_methods(task: Task, context: Context) -> dict[str, Candidates]:
             students = recipe.students(task.student, method, context)
         except ValueError as error:
             raise ValueError(f"methods: {name}: {error}") from error
-        for setting in students.grid:
+        for setting in filter(None, students.grid):  # its own numbers were tried in distill
             try:
                 students.distillation.init(0, setting)
             except ValueError as error:

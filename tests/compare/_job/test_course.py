@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from fkd import losses
 from fkd.compare import Comparison
 from fkd.compare._setup import task
-from fkd.distillation import distill
+from fkd.distillation._distill import distill_known
 from fkd.distributed import Mesh
 from fkd.methods import Context, Term
 
@@ -58,11 +58,11 @@ METHODS = ALL | {"wrapped": {"like": LIKE}, "headed": {"with head": HEADED}}
 def test_students_are_made_once_but_of_a_teacher_that_is_trained_first(given, monkeypatch):
     made: list[Any] = []
 
-    def counted(student: Any, method: Any, *rest: Any, **options: Any):
+    def counted(student: Any, outputs: Any, method: Any, *rest: Any, **options: Any):
         made.append(method)
-        return distill(student, method, *rest, **options)
+        return distill_known(student, outputs, method, *rest, **options)
 
-    monkeypatch.setattr(task, "distill", counted)
+    monkeypatch.setattr(task, "distill_known", counted)
     # The pilot asks for more seeds than there may be, and so for a second round.
     run = Comparison(
         Wide,
