@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -27,3 +28,11 @@ def pytest_collection():
     finally:
         gc.freeze()
         gc.enable()
+
+
+@pytest.fixture(autouse=True)
+def compiled_as_often_as_asked():
+    """All that is compiled and is no function, such as an augmentation, shares a line of torch's,
+    of which it compiles eight for a process and then refuses."""
+    if compiler := sys.modules.get("torch._dynamo"):
+        compiler.config.recompile_limit = 64

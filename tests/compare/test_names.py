@@ -12,7 +12,17 @@ from fkd.methods import METHODS
 
 ROOT = Path(fkd.__file__).parent
 FILES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
-PARTS_OF_IT = ("carry_out", "prepare", "named", "options", "parser", "resume", "words", "unused")
+PARTS_OF_IT = (
+    "carry_out",
+    "layers",
+    "prepare",
+    "named",
+    "options",
+    "parser",
+    "resume",
+    "words",
+    "unused",
+)
 COMMAND_LINE = {
     Path(f"compare/{name}.py") for name in ("command", *(f"_command/{x}" for x in PARTS_OF_IT))
 }
