@@ -73,12 +73,19 @@ def cut(folder, after: int, minutes: float, **options) -> int:
 
 
 def copied(folder: Path, to: Path) -> Path:
-    """What is whole in a folder, beside which a checkpoint may be being written."""
-    to.mkdir()
-    for file in folder.iterdir():
-        if file.is_file():
-            shutil.copyfile(file, to / file.name)
-    return to
+    """What is whole in a folder, beside which a checkpoint may be being written; and copied anew
+    where one was removed meanwhile, for there was no moment at which it alone was missing."""
+    for _ in range(100):
+        to.mkdir()
+        try:
+            for file in folder.iterdir():
+                if file.is_file():
+                    shutil.copyfile(file, to / file.name)
+        except FileNotFoundError:
+            shutil.rmtree(to)
+        else:
+            return to
+    raise AssertionError(f"{folder} never kept its files for as long as it takes to copy them")
 
 
 @pytest.fixture(scope="module")
