@@ -32,9 +32,9 @@ def late_transform(source: Source) -> tuple[Source, Transform]:
     one that a mix follows stays before it. So does that of a source or a normalisation that
     inherits from ours: it may read otherwise, or draw from the key, which what comes late has not.
     """
-    if isinstance(source, Resident) and type(source) is Resident and _comes_late(source):
+    if type(source) is Resident and _comes_late(source):
         return replace(source, transform=unchanged), source.transform
-    if isinstance(source, Streamed) and type(source) is Streamed and _comes_late(source):
+    if type(source) is Streamed and _comes_late(source):
         # Each batch is looked at when the loader gives it.
         return source._with(transform=Look(source.transform)), source.transform
     return source, unchanged

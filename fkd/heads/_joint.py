@@ -18,6 +18,7 @@ from fkd.heads._shapes import (
     check_shapes,
     pairs,
 )
+from fkd.losses._transport import check_cost
 
 
 class Variational(nn.Module):
@@ -104,24 +105,8 @@ class Interrelations(nn.Module):
             _check.instance("Interrelations", nn.Module, "an nn.Module", teacher=teacher)
         if cost is None:
             cost = _cost_of_weights(teacher, classes)
-        self._check_cost(cost, classes)
+        check_cost("Interrelations", cost, classes)
         self.register_buffer("cost", cost.detach().clone())
-
-    @staticmethod
-    def _check_cost(cost: Tensor, classes: int) -> None:
-        _check.dimensions("Interrelations", "classes classes", cost=cost)
-        _check.floating("Interrelations", cost=cost)
-        if cost.shape != (classes, classes):
-            raise ValueError(
-                f"Interrelations: cost must be [classes, classes] of the student's {classes} "
-                f"classes, but it is {tuple(cost.shape)}"
-            )
-        lowest, highest = _check.extremes(cost) or (0.0, 0.0)
-        if not 0 <= lowest <= highest < math.inf:
-            raise ValueError(
-                "Interrelations: cost must be zero or more and finite, but it goes from "
-                f"{lowest} to {highest}"
-            )
 
     def forward(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Arguments:
         check_batch("Interrelations", student=student, teacher=teacher)

@@ -44,15 +44,14 @@ def class_cost(
     return -torch.expm1(-sharpness * (1 - alignment)).to(features.dtype)
 
 
-def _check_cost(where: str, student: Tensor, cost: Tensor) -> None:
+def check_cost(where: str, cost: Tensor, classes: int) -> None:
+    """Raise unless `cost` has a number, not below zero, for each pair of the student's classes."""
     _check.dimensions(where, "classes classes", cost=cost)
     _check.floating(where, cost=cost)
-    _check.tensor(where, student=student, cost=cost)
-    classes = student.shape[-1]
     if cost.shape != (classes, classes):
         raise ValueError(
-            f"{where}: cost must be [classes, classes] of student's {classes} classes, but it is "
-            f"{tuple(cost.shape)}"
+            f"{where}: cost must be [classes, classes] of the student's {classes} classes, but it "
+            f"is {tuple(cost.shape)}"
         )
     lowest, highest = _check.extremes(cost) or (0.0, 0.0)
     if not 0 <= lowest <= highest < float("inf"):
@@ -115,7 +114,8 @@ def wkd_l(
     tensor([1.0011])
     """
     check_labelled("wkd_l", student, teacher, labels, temperature, mask)
-    _check_cost("wkd_l", student, cost)
+    check_cost("wkd_l", cost, student.shape[-1])
+    _check.tensor("wkd_l", student=student, cost=cost)
     _check.not_negative("wkd_l", gamma=gamma)
     _check.positive("wkd_l", regularization=regularization)
     _check.beside("wkd_l", student, gamma=gamma, regularization=regularization)

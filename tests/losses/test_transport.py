@@ -184,7 +184,7 @@ def test_of_far_classes_less_is_moved_than_must_be():
 @pytest.mark.plain
 def test_costs_that_do_not_fit_are_refused():
     logits, labels = torch.zeros(2, 3), torch.tensor([0, 2])
-    with pytest.raises(ValueError, match=r"cost must be \[classes, classes\] of student's 3"):
+    with pytest.raises(ValueError, match=r"cost must be \[classes, classes\] of the student's 3"):
         losses.wkd_l(logits, logits, labels, torch.zeros(3, 4))
     with pytest.raises(ValueError, match=r"cost must be zero or more and finite, but it goes from"):
         losses.wkd_l(logits, logits, labels, -torch.eye(3))
