@@ -11,7 +11,7 @@ from fkd import _check
 from fkd._check import Scalar
 from fkd.losses._mask import check_mask, filled, zeroed
 from fkd.losses._numeric import raised
-from fkd.losses._response import check_labels, check_pair, cross, kl, log_softmax
+from fkd.losses._response import at_label, check_labels, check_pair, cross, kl, log_softmax
 
 
 def check_labelled(
@@ -308,6 +308,6 @@ def tf_kd(
     log_q = log_softmax(student, temperature)
     share = torch.as_tensor(correct, dtype=log_q.dtype, device=log_q.device)
     other = torch.log1p(-share) - math.log(student.shape[-1] - 1)
-    right = torch.arange(student.shape[-1], device=log_q.device) == labels.unsqueeze(-1)
+    right = at_label(labels, student.shape[-1])
     log_p = log_softmax(torch.where(right, share.log(), other), temperature)
     return zeroed(mask, kl(log_p, log_q)).to(student.dtype)

@@ -8,7 +8,7 @@ from torch import Tensor
 from fkd import _check
 from fkd._check import Scalar
 from fkd.losses._numeric import unit, widen
-from fkd.losses._response import check_labels, kl, log_softmax
+from fkd.losses._response import at_label, check_labels, kl, log_softmax
 
 MAPS = "batch channels height width"
 
@@ -143,7 +143,7 @@ def sdd(
     check_labels("sdd", student[..., 0, 0], labels, None)
     sides = [2**scale for scale in range(scales)]
     own, given = (torch.cat([_answers(x, n) for n in sides], 1) for x in (student, teacher))
-    right = given.argmax(-1) == labels.long().unsqueeze(-1)
+    right = at_label(labels, given.shape[-1]).gather(-1, given.argmax(-1))
     log_q, log_p = (log_softmax(x, temperature) for x in (own, given))
     value = kl(log_p, log_q)
     value = torch.where(right == right[:, :1], value, beta * value)

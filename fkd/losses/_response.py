@@ -85,6 +85,13 @@ def _no_class(labels: Tensor, classes: int) -> int | None:
     return next((int(x) for x in found or () if not 0 <= x < classes), None)
 
 
+def at_label(labels: Tensor, classes: int) -> Tensor:
+    """[..., classes], True at the label. One that is no class ends in torch's own error, also where
+    `check_labels` may not read it; a comparison would be False everywhere."""
+    nowhere = torch.zeros(*labels.shape, classes, dtype=torch.bool, device=labels.device)
+    return nowhere.scatter(-1, labels.long().unsqueeze(-1), True)
+
+
 def _right(log_q: Tensor, labels: Tensor) -> Tensor:
     """Σ_c y_c log q_c of labels y, as numbers or soft; where y_c = 0 and log q_c = −inf, 0."""
     if not labels.is_floating_point():

@@ -19,6 +19,19 @@ def test_on_the_meta_device_the_answer_has_its_shape_and_dtype(name):
     assert answer.is_meta and (answer.shape, answer.dtype) == (expected.shape, expected.dtype)
 
 
+@pytest.mark.plain
+@pytest.mark.parametrize("label", [-100, 1000])
+@pytest.mark.parametrize("name", [name for name in LOSSES if "labels" in LOSSES[name].arguments])
+def test_a_label_that_is_no_class_has_no_value_where_none_may_be_read(name, label, monkeypatch):
+    call = LOSSES[name]
+    values = {key: argument.value for key, argument in call.arguments.items()}
+    labels = values["labels"].clone()
+    labels[0] = label
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    with pytest.raises((RuntimeError, IndexError), match=r"out of bounds|out of range"):
+        call.function(**values | {"labels": labels})
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpus_labels_are_read_in_eager_mode_and_never_waited_for_in_a_step_of_members():
     logits, labels = torch.zeros(2, 3, device="cuda"), torch.tensor([0, 2], device="cuda")
