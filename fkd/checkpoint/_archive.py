@@ -2,6 +2,7 @@
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,12 +30,10 @@ def archive(path: str | Path) -> dict[str, Tensor]:
             f"{where}: it cannot be read as a dict of tensors, as torch.save writes a module's "
             f"state_dict ({reason or type(error).__name__})"
         ) from error
-    if not isinstance(flat, dict) or not all(
-        isinstance(name, str) and isinstance(x, Tensor) for name, x in flat.items()
-    ):
+    if not _is_state(flat):
         raise ValueError(
             f"{where}: it must hold a dict of tensors by name; save `module.state_dict()`, not the "
-            "module or a training script's whole state"
+            f"module or a training script's whole state{_within(flat)}"
         )
     size = Path(path).stat().st_size
     for name, x in flat.items():
@@ -48,6 +47,26 @@ def archive(path: str | Path) -> dict[str, Tensor]:
                 f"{where}: {name} is {x.nbytes:,} bytes, more than its file of {size:,}"
             )
     return _apart(flat)
+
+
+def _is_state(value: Any) -> bool:
+    """Whether a value is a dict of tensors by name."""
+    return isinstance(value, dict) and all(
+        isinstance(name, str) and isinstance(x, Tensor) for name, x in value.items()
+    )
+
+
+def _within(value: Any) -> str:
+    """Under which keys a training script's state holds a state_dict, and how to write that alone;
+    "" where it holds none."""
+    parts = value.items() if isinstance(value, dict) else ()
+    keys = [key for key, part in parts if part and _is_state(part)]
+    if not keys:
+        return ""
+    return (
+        f"; it holds one under {' and '.join(map(repr, keys))}: write that alone, as by "
+        f"torch.save(torch.load(path)[{keys[0]!r}], other_path)"
+    )
 
 
 def _check_zip(path: str | Path, where: str) -> None:

@@ -1,7 +1,7 @@
 """A tree of tensors to a file and back, a leaf by the way to it."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +38,17 @@ def load(path: str | Path, like: Any) -> Any:
     float64, float64 into float32 where nothing is rounded.
 
     Raises ValueError that names every leaf that is missing, not wanted, or of another shape or
-    dtype, and what `read` raises.
+    dtype, or the prefix that all of them have in the file and not in `like`, and what `read`
+    raises.
     """
     tensors, expected = opened(path), flat(like)
+    if prefix := _prefix(tensors, expected):
+        raise ValueError(
+            f"checkpoint {path}: it holds all that is wanted with {prefix!r} before each name, as "
+            "of a module within another; write these alone and without it: "
+            f"{{name.removeprefix({prefix!r}): x for name, x in state.items() "
+            f"if name.startswith({prefix!r})}}"
+        )
     wrong = [f"{name} is missing" for name in expected if name not in tensors]
     wrong += [f"{name} is not wanted" for name in tensors if name not in expected]
     leaves = {name: tensors[name] for name in expected if name in tensors}
@@ -107,6 +115,17 @@ def _placed(x: Tensor, leaf: Tensor) -> Tensor:
     """A tensor with the dtype, the device and the strides of a leaf."""
     x = x.to(leaf.device, leaf.dtype)
     return x if x.stride() == leaf.stride() else torch.empty_like(leaf).copy_(x)
+
+
+def _prefix(names: Iterable[str], expected: Iterable[str]) -> str:
+    """What stands before every expected name, of which none is there by itself; "" where nothing
+    does."""
+    names, expected = set(names), list(expected)
+    if not expected or names & set(expected):
+        return ""
+    longest = max(expected, key=len)
+    prefixes = (name.removesuffix(longest) for name in names if name.endswith(f".{longest}"))
+    return next((p for p in prefixes if all(p + name in names for name in expected)), "")
 
 
 def refuse(where: str, wrong: Sequence[str]) -> None:

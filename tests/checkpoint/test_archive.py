@@ -162,3 +162,15 @@ def test_what_is_no_state_dict_is_refused(value, message, tmp_path):
     torch.save(value, tmp_path / "x.pt")
     with pytest.raises(ValueError, match=f"checkpoint .*x.pt: {message}"):
         checkpoint.read(tmp_path / "x.pt")
+
+
+@pytest.mark.plain
+def test_a_state_dict_within_a_training_scripts_state_is_told_by_its_key(tmp_path):
+    state = nn.Linear(1, 1).state_dict()
+    torch.save({"epoch": 3, "state_dict": state, "hyper": {}}, tmp_path / "x.pt")
+    with pytest.raises(
+        ValueError, match=r"under 'state_dict': .*torch.load\(path\)\['state_dict'\]"
+    ):
+        checkpoint.read(tmp_path / "x.pt")
+    torch.save(torch.load(tmp_path / "x.pt")["state_dict"], tmp_path / "y.pt")  # as it is told
+    assert checkpoint.read(tmp_path / "y.pt").keys() == state.keys()

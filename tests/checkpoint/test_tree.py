@@ -89,6 +89,32 @@ def test_all_that_does_not_fit_is_named_at_once(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.net.", "0000."])
+def test_the_names_of_a_wrapped_module_are_told_by_their_prefix(prefix, tmp_path):
+    wanted = dict(nn.Linear(2, 3).state_dict())
+    held = {f"{prefix}{name}": x for name, x in wanted.items()}
+    checkpoint.save(tmp_path / "x.pt", held | {"criterion.weight": torch.ones(1)})
+    with pytest.raises(ValueError) as error:
+        checkpoint.load(tmp_path / "x.pt", like=wanted)
+    assert f"with {prefix!r} before each name" in str(error.value)
+    remedy = str(error.value).partition("without it: ")[2]
+    named = eval(remedy, {"state": checkpoint.read(tmp_path / "x.pt")})
+    checkpoint.save(tmp_path / "y.pt", named)
+    assert checkpoint.load(tmp_path / "y.pt", like=wanted).keys() == wanted.keys()
+
+
+def test_a_prefix_that_explains_no_more_than_a_part_is_none(tmp_path):
+    checkpoint.save(tmp_path / "x.pt", {"module.weight": torch.zeros(2)})
+    wanted = {"weight": torch.zeros(2), "bias": torch.zeros(2)}
+    with pytest.raises(ValueError) as error:
+        checkpoint.load(tmp_path / "x.pt", like=wanted)
+    assert str(error.value).splitlines()[1:] == [
+        "  weight is missing",
+        "  bias is missing",
+        "  module.weight is not wanted",
+    ]
+
+
 def of(values: list[Any], dtype: torch.dtype) -> Tensor:
     exact = torch.float64 if dtype.is_floating_point else dtype  # for those of eight bits
     return torch.tensor(values, dtype=exact).to(dtype)
