@@ -39,3 +39,33 @@ def test_a_test_on_what_was_trained_on():
     data = vectors()
     [told] = oddities(replace(data, test=replace(data.train)))
     assert told.startswith("The test examples are the training examples")
+
+
+def test_a_test_on_some_of_what_was_trained_on():
+    data = vectors()
+    train, test = data.train.inputs, data.test.inputs
+    test[[2, 5]] = train[[7, 0]]
+    assert oddities(data) == [
+        f"Test examples that are training examples too: 2 of {len(test)}, of which is measured how "
+        "well they are remembered"
+    ]
+
+
+def test_an_example_of_several_parts_is_another_where_one_differs():
+    words, mask = torch.arange(12).reshape(4, 3), torch.ones(4, 3, dtype=torch.bool)
+    labels = {"labels": torch.arange(4) % 2}
+    train = Resident({"words": words, "mask": mask}, labels)
+    other = Resident({"words": words.clone(), "mask": ~mask}, labels)
+    assert oddities(Data("mine", ("even", "odd"), train, other)) == []
+    other.inputs["mask"][1] = True
+    [told] = oddities(Data("mine", ("even", "odd"), train, other))
+    assert "training examples too: 1 of 4" in told
+
+
+def test_how_examples_lie_in_memory_is_of_no_matter():
+    images = torch.randint(256, (4, 3, 2, 5), dtype=torch.uint8)
+    labels = {"labels": torch.arange(4) % 2}
+    train = Resident(images.contiguous(memory_format=torch.channels_last), labels)
+    test = Resident(images.flip(0), labels)
+    [told] = oddities(Data("mine", ("even", "odd"), train, test))
+    assert told.startswith("The test examples are the training examples")
