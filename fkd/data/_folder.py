@@ -1,7 +1,8 @@
 """A folder of images by class, decoded when they are asked for."""
 
 import os
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Mapping, Sequence, Set
 from itertools import islice
 from pathlib import Path
 
@@ -80,8 +81,9 @@ def splits(root: Path, side: int, channels: int) -> dict[str, Images]:
     if train != test:
         raise ValueError(
             f"folder: {shown(root)} must hold the same classes in train/ and test/, but "
-            f"{listed(sorted(train - test)) or 'none'} are only in train and "
-            f"{listed(sorted(test - train)) or 'none'} only in test"
+            f"{shown(listed(sorted(train - test))) or 'none'} are only in train and "
+            f"{shown(listed(sorted(test - train))) or 'none'} only in test"
+            f"{_alike(train - test, test - train)}"
         )
     return {split: Images(root / split, one, side, channels) for split, one in trees.items()}
 
@@ -99,6 +101,20 @@ def _split(root: Path, split: str) -> Tree:
             f"(of {', '.join(EXTENSIONS)}), but {reason}"
         )
     return found
+
+
+def _alike(train: Set[str], test: Set[str]) -> str:
+    """Which names of the two splits differ in what hardly shows, and in what."""
+    others = {_look(name): name for name in test}
+    alike = [name for name in sorted(train) if _look(name) in others]
+    if not alike:
+        return ""
+    pairs = listed([f"{name!a} and {others[_look(name)]!a}" for name in alike])
+    return f"; {pairs} differ in case, blanks or how accents are encoded: rename one of each"
+
+
+def _look(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold().strip()
 
 
 def headers(images: Mapping[str, Images]) -> dict[str, list[Header]]:

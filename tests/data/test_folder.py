@@ -164,6 +164,17 @@ def test_classes_that_differ_are_named(images):
         datasets.load("folder", images)
 
 
+@pytest.mark.parametrize(
+    ("one", "other"), [("e\u0301tui", "\xe9tui"), ("Cat", "cat"), ("cat", "cat ")]
+)
+def test_classes_that_look_alike_are_told_apart(one, other, images):
+    (images / "train" / "cat").rename(images / "train" / one)
+    (images / "test" / "cat").rename(images / "test" / other)
+    with pytest.raises(ValueError, match="differ in case, blanks or how accents") as error:
+        datasets.load("folder", images)
+    assert f"{one!a} and {other!a}" in str(error.value)
+
+
 @pytest.mark.parametrize("memory", [0, 1])
 def test_unreadable_images_are_named_before_any_is_decoded(images, memory, monkeypatch):
     monkeypatch.setattr(_decoded, "decode", None)
