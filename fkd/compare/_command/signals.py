@@ -3,11 +3,14 @@
 import os
 import signal
 import threading
+from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any
 
 # By Ctrl-C, by a scheduler or a shutdown, by a terminal that is closed.
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+STDOUT = 1
+SHOWN = b"\x1b[?25h\r\n"  # a terminal's words for a cursor that is seen, on a new line
 
 
 class Stop:
@@ -45,5 +48,13 @@ class Stop:
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.signal is not None:
+            _leave_terminal()
             os._exit(self.code)
         self.signal = signal.Signals(number)
+
+
+def _leave_terminal() -> None:
+    """Show the cursor, which a bar hides, and leave the bar's line."""
+    if os.isatty(STDOUT):
+        with suppress(OSError):  # a terminal that hung up
+            os.write(STDOUT, SHOWN)

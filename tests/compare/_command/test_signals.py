@@ -37,6 +37,29 @@ def test_a_second_ends_the_process_with_the_code_of_the_first(first, second, mon
     assert codes == [CODES[first]]
 
 
+def test_a_second_leaves_a_terminal_with_its_cursor(monkeypatch):
+    pty = pytest.importorskip("pty")
+    here, terminal = pty.openpty()
+    monkeypatch.setattr(signals, "STDOUT", terminal)
+    monkeypatch.setattr(signals.os, "_exit", lambda code: None)
+    with Stop():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+    assert b"\x1b[?25h" in os.read(here, 100)
+    os.close(terminal)
+    os.close(here)
+
+
+def test_what_is_no_terminal_gets_no_word_of_one(monkeypatch, tmp_path):
+    with (tmp_path / "log").open("wb") as log:
+        monkeypatch.setattr(signals, "STDOUT", log.fileno())
+        monkeypatch.setattr(signals.os, "_exit", lambda code: None)
+        with Stop():
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+    assert (tmp_path / "log").read_bytes() == b""
+
+
 def test_one_that_was_ignored_stays_so():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
     try:
