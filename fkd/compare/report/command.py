@@ -1,5 +1,6 @@
 """The sub-command `report`: runs that are there already, as one page."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,7 +32,9 @@ def main(arguments: Sequence[str]) -> int:
         errors.print(f"report: {error}", markup=False)
         return 2
     except OSError as error:
-        errors.print(f"report: it cannot be written: {error}", markup=False)
+        errors.print(
+            f"report: it cannot be written: {error}; --output gives another place", markup=False
+        )
         return 1
     except KeyboardInterrupt:
         errors.print("report: stopped before it was written", markup=False)
@@ -41,7 +44,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def write_all(record: Record, folder: Path, errors: Console) -> int:
-    """Write a record, its pictures and its report into a folder; return 1 where they cannot be."""
+    """Write a record, its pictures and its report into a folder; return 1 where they cannot be, or
+    130 where Ctrl-C stopped that."""
     try:
         record.write(folder)
         record.draw(folder)
@@ -49,6 +53,11 @@ def write_all(record: Record, folder: Path, errors: Console) -> int:
     except (OSError, ValueError) as error:  # the last of a file that is not fkd's
         errors.print(f"compare: the results cannot be written: {error}", markup=False)
         return 1
+    except KeyboardInterrupt:  # what was measured was written as it came
+        again = f"python -m fkd.compare --resume {shlex.quote(str(folder))}"
+        text = f"stopped before all was drawn; to draw it, and train nothing anew: {again}"
+        errors.print(f"compare: {text}", markup=False)
+        return 130
     return 0
 
 

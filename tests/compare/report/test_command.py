@@ -7,7 +7,10 @@ import pytest
 from compare.comparison_records import method, record
 
 from fkd.compare import command
+from fkd.compare._command.console import consoles
 from fkd.compare.report import _file
+from fkd.compare.report.command import write_all
+from fkd.compare.results import Results
 
 
 @pytest.fixture
@@ -64,7 +67,21 @@ def test_a_disk_that_is_full_is_told(runs, monkeypatch, capsys):
 
     monkeypatch.setattr(Path, "write_text", full)
     assert command.main(["report", "../a/run"]) == 1
-    assert "cannot be written" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "cannot be written" in told and "--output gives another place" in told
+
+
+def test_a_drawing_that_is_stopped_says_what_is_kept(tmp_path, monkeypatch, capsys):
+    def stopped(record: Results, folder: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Results, "draw", stopped)
+    measured = record({"ce": method([0.4, 0.5]), "kd": method([0.5, 0.6])})
+    (tmp_path / "my run").mkdir()
+    assert write_all(measured, tmp_path / "my run", consoles()[1]) == 130
+    assert Results.read(tmp_path / "my run").methods.keys() == {"ce", "kd"}
+    told = capsys.readouterr().err
+    assert "stopped before all was drawn" in told and f"--resume '{tmp_path / 'my run'}'" in told
 
 
 def test_each_help_tells_of_the_other(capsys):
