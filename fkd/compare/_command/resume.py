@@ -9,8 +9,9 @@ from typing import Any
 from fkd.compare._command.parser import numbers, parser, read
 from fkd.compare._store.folder import run_in
 
-# The options on which no result depends: they may be others when a run goes on.
-FREE = ("checkpoint_minutes", "data_ranks")
+# The options on which no result depends: they may be others when a run goes on. Wherever images
+# lie, that they are the same is seen by their content.
+FREE = ("checkpoint_minutes", "data_ranks", "root")
 
 
 def in_json(values: Mapping[str, Any]) -> dict[str, Any]:

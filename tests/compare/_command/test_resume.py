@@ -58,6 +58,16 @@ def test_how_often_a_run_is_saved_may_change(elsewhere):
     assert options.parse(["--resume", "run", "--checkpoint-minutes", "9"]).checkpoint_minutes == 9
 
 
+def test_where_the_images_lie_may_change(elsewhere):
+    for name in ("here", "there"):
+        (elsewhere / name).mkdir()
+    asked = ["--dataset", "folder", "--root"]
+    began(elsewhere / "run", *asked, "here")
+    (elsewhere / "here").rmdir()
+    assert options.parse(["--resume", "run", "--root", "there"]).root == "there"
+    assert differences(options.parse([*asked, "here"]).raw, options.parse([*asked, "x"]).raw) == []
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
