@@ -264,7 +264,7 @@ def test_both_commands_are_the_command_line(module, monkeypatch, capsys):
     ("arguments", "message"),
     [
         (["--epochs", "0"], "--epochs: epochs must lie in [1, 2147483647]"),
-        (["--batch-size", "900"], "--batch-size: batch_size must lie in [1, 898], but it is 900"),
+        (["--batch-size", "900"], "--batch-size: 900 is more than the examples"),
         (["--methods", "nowhere:mine"], "--methods: nowhere:mine cannot be imported"),
         (["--dataset", "folder"], "--dataset: folder: which folder"),
         (["--dataset", "folder"], "--root gives the folder"),

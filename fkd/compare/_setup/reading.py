@@ -20,7 +20,12 @@ def example_batch(source: Source) -> Batch:
 
     Raises ValueError for a batch size that the source cannot fill, and for one without labels.
     """
-    _check.between("batch_size", 1, source.examples, batch_size=source.batch_size)
+    _check.count("batch_size", batch_size=source.batch_size)
+    if source.batch_size > source.examples:
+        raise ValueError(
+            f"batch_size: {source.batch_size} is more than the examples to train on, which are "
+            f"{source.examples}; give as many or fewer"
+        )
     number = torch.zeros((), dtype=torch.int64, device=source.device)
     batch = source.read(next(source.feeds(0, 0)), Key(number, number))
     if "labels" not in batch.targets:
