@@ -36,10 +36,11 @@ def order(seed: int, epoch: int, examples: int, batch_size: int) -> Int[Tensor, 
     _check.count("order", examples=examples, batch_size=batch_size)
     _check.between("order", 1, examples, batch_size=batch_size)
     generator = torch.Generator()
-    generator.manual_seed(int(_random.fold(torch.tensor(seed), epoch)))
+    generator.manual_seed(int(_random.fold(torch.tensor(seed, device="cpu"), epoch)))
     steps = steps_per_epoch(examples, batch_size)
-    shuffled = torch.randperm(examples, generator=generator)
-    return shuffled[torch.arange(steps * batch_size) % examples].reshape(steps, batch_size)
+    shuffled = torch.randperm(examples, generator=generator, device="cpu")  # whatever the default
+    numbers = torch.arange(steps * batch_size, device="cpu") % examples
+    return shuffled[numbers].reshape(steps, batch_size)
 
 
 def hold_out(
@@ -71,7 +72,7 @@ def hold_out(
     labels = strata(labels)
     generator = torch.Generator()
     generator.manual_seed(seed)
-    shuffled = torch.randperm(len(labels), generator=generator).to(labels.device)
+    shuffled = torch.randperm(len(labels), generator=generator, device="cpu").to(labels.device)
     parts = []
     for label in labels.unique().tolist():
         of_class = shuffled[labels[shuffled] == label]

@@ -82,3 +82,11 @@ def test_a_class_is_never_emptied(share, number):
     message = f"holds out {number} of the 3 examples of class 4"
     with pytest.raises(ValueError, match=message):
         data.hold_out(labels, share)
+
+
+def test_the_default_device_of_torch_is_of_no_matter():
+    labels = torch.arange(12) % 2
+    plain = data.order(3, 1, 12, 5), *data.hold_out(labels, 0.5)
+    with torch.device("meta"):
+        other = data.order(3, 1, 12, 5), *data.hold_out(labels, 0.5)
+    assert all(torch.equal(one, two) for one, two in zip(plain, other, strict=True))
