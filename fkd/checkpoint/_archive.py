@@ -1,5 +1,6 @@
 """A `state_dict` that torch has written, of which nothing but tensors is unpickled."""
 
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,9 @@ def archive(path: str | Path) -> dict[str, Tensor]:
     try:
         flat = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # an unpickler raises anything on bytes that are no pickle
-        reason = str(error).strip().split("\n")[0]
         raise ValueError(
             f"{where}: it cannot be read as a dict of tensors, as torch.save writes a module's "
-            f"state_dict ({reason or type(error).__name__})"
+            f"state_dict ({_reason(error)})"
         ) from error
     if not _is_state(flat):
         raise ValueError(
@@ -47,6 +47,17 @@ def archive(path: str | Path) -> dict[str, Tensor]:
                 f"{where}: {name} is {x.nbytes:,} bytes, more than its file of {size:,}"
             )
     return _apart(flat)
+
+
+def _reason(error: Exception) -> str:
+    """Why a file cannot be unpickled; of one that holds other objects, of which class one is."""
+    stranger = re.search(r"Unsupported global: GLOBAL (\S+)", str(error))
+    if stranger:
+        return (
+            f"it holds a {stranger[1]}, and unpickling one may run anything; where it was written, "
+            "load it and save its tensors alone"
+        )
+    return str(error).strip().split("\n")[0] or type(error).__name__
 
 
 def _is_state(value: Any) -> bool:

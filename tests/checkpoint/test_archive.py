@@ -148,7 +148,8 @@ def test_a_tensor_that_is_larger_than_its_file_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (nn.Linear(1, 1), "it cannot be read as a dict of tensors"),
+        (nn.Linear(1, 1), "it cannot be read as a dict .*it holds a torch.nn.modules.linear"),
+        ({"hyper": Path("x")}, "it cannot be read as a dict of tensors, .*it holds a pathlib"),
         ({"epoch": 3, "model": {}}, "it must hold a dict of tensors by name"),
         ([torch.ones(1)], "it must hold a dict of tensors by name"),
         (torch.ones(1), "it must hold a dict of tensors by name"),
