@@ -43,7 +43,7 @@ class Images(Dataset):
         try:
             return decode(self.paths[number], *self.shape[:2]), self.targets[number]
         except ValueError as error:
-            raise ValueError(f"folder: {error}; mend or remove it") from error
+            raise ValueError(f"root: {error}; mend or remove it") from error
 
     @property
     def names(self) -> bytes:

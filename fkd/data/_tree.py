@@ -86,7 +86,7 @@ def check_readable(reasons: Sequence[str]) -> None:
     """Raise ValueError where there are reasons, each with a file's name, why one cannot be read."""
     if reasons:
         raise ValueError(
-            f"folder: {len(reasons)} images or folders cannot be read; mend or remove them:\n  "
+            f"root: {len(reasons)} images or folders cannot be read; mend or remove them:\n  "
             + listed(reasons, "\n  ")
         )
 

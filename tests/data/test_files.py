@@ -24,7 +24,7 @@ def test_all_that_cannot_be_read_are_counted_and_the_first_named(tmp_path):
     with pytest.raises(ValueError) as error:
         contents(paths, whole=True)
     lines = str(error.value).split("\n")
-    assert lines[0].startswith("folder: 12 images or folders cannot be read; mend or remove them:")
+    assert lines[0].startswith("root: 12 images or folders cannot be read; mend or remove them:")
     assert [line.strip() for line in lines[1:11]] == [
         f"{path}: No such file or directory" for path in paths[:10]
     ]

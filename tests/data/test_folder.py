@@ -211,7 +211,7 @@ def test_what_cannot_be_decoded_in_a_stream_is_named(images, workers):
     with pytest.raises(ValueError) as error:
         list(source.in_order(4))
     where = f"{images.resolve()}/train/cat/0.png"
-    assert str(error.value).startswith(f"folder: {where}: image file is truncated")
+    assert str(error.value).startswith(f"root: {where}: image file is truncated")
     assert str(error.value).endswith("; mend or remove it")
 
 
@@ -297,6 +297,6 @@ def test_any_folder_is_read_or_refused_in_our_words(tmp_path_factory, faults, me
         for source in (data.train, data.test):
             list(source.in_order(2))
     except ValueError as error:
-        assert str(error).startswith("folder: ") and str(root.resolve()) in str(error)
+        assert str(error).startswith(("folder: ", "root: ")) and str(root.resolve()) in str(error)
     else:
         assert set(faults) <= {"kept", "removed", "hidden", "folder"}

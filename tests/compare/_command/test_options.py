@@ -366,6 +366,7 @@ def test_an_error_of_the_library_is_told_with_the_flag():
     assert options.in_flags("numbers: no") == "--set: no"
     assert options.in_flags("teacher: no") == "--teacher-model: no"
     assert options.in_flags("--root: no") == "--root: no"
+    assert options.in_flags("root: x.png: torn") == "--root: x.png: torn"  # as of a stream's image
     assert options.in_flags("something else") == "something else"
     assert options.in_flags("something: else") == "something: else"
 
