@@ -1,6 +1,6 @@
 """What is found out about a model before any work: its outputs, and whether it is pure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -148,7 +148,22 @@ def _pass(model: Model, state: tuple[Tensors, Tensors], inputs: Any, *, train: b
             raise
         except Exception as error:
             reason = str(error).strip() or type(error).__name__
+            reason += _of_dtypes(reason, inputs, leaves)
             raise ValueError(f"{places} fails in the forward pass: {reason}") from error
+
+
+def _of_dtypes(reason: str, inputs: Any, leaves: Sequence[Tensor]) -> str:
+    """What to do where a layer was given numbers of another dtype than its own, as of NumPy's
+    float64 or of raw images; "" where it was not."""
+    own = {x.dtype for x in leaves if x.is_floating_point()}
+    given = {x.dtype for x in tree_leaves(inputs) if isinstance(x, Tensor)} - own
+    others = [str(x) for x in given if x.is_floating_point or x == torch.uint8]
+    if "type" not in reason or not own or not others:
+        return ""
+    return (
+        f"; the inputs are {' and '.join(sorted(others))}, and the parameters "
+        f"{' and '.join(sorted(map(str, own)))}: give inputs in the parameters' dtype, as x.float()"
+    )
 
 
 def _few(inputs: Any) -> Any:

@@ -154,3 +154,11 @@ def test_a_pass_that_fails_is_told_with_its_layer():
     model: Model = functional(lambda: nn.Sequential(nn.Linear(3, 4), nn.Linear(5, 2)))
     with pytest.raises(ValueError, match=r"layer '1' \(Linear\) fails in the forward pass: mat1"):
         outputs_like(model, X, train=True)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.uint8])
+@pytest.mark.parametrize("build", [lambda: nn.Linear(3, 2), lambda: nn.Conv1d(3, 2, 1)])
+def test_inputs_of_another_dtype_are_told_with_what_to_do(build, dtype):
+    inputs = torch.ones(6, 3, 2).to(dtype) if build().weight.ndim == 3 else X.to(dtype)
+    with pytest.raises(ValueError, match=f"the inputs are {dtype}, and the parameters torch.fl"):
+        check(functional(build), inputs)
