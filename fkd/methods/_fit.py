@@ -27,7 +27,8 @@ def fit(
     """The term's head, which computes in `dtype`, and its values, all on the meta device.
 
     Raises ValueError where shapes or numbers do not fit, and then names the layers and their
-    shapes, and other outputs and targets that would fit in their place, if there are any.
+    shapes, and other outputs and targets that would fit in their place, if there are any; and where
+    a loss, a head or an align raises anything else, or changes in place what it is given.
     """
     _check.instance("fit", Term, "a Term", term=term)
     for side, tensors in (("outputs", outputs), ("targets", targets)):
@@ -41,7 +42,7 @@ def fit(
         _check.known("fit", "target", name, targets)
     try:
         return _run(term, outputs, targets, context, dtype)
-    except ValueError as error:
+    except Exception as error:  # one's own may raise anything
         shapes = {name: x.shape[1:] for name, x in outputs.items()}
         references = {name: x.shape[1:] for name, x in targets.items()}
         pairs = list(zip(term.students, term.targets, strict=False))
@@ -51,7 +52,24 @@ def fit(
             for other in near
             if works(partial(_run, _renamed(term, *other), outputs, targets, context, dtype))
         )
-        raise ValueError(f"{error}{fits(pairs, fitting, shapes, references)}") from error
+        reason = str(error) if isinstance(error, ValueError) else _told(term, error)
+        raise ValueError(f"{reason}{fits(pairs, fitting, shapes, references)}") from error
+
+
+def _told(term: Term, error: Exception) -> str:
+    """An error of a loss, a head or an align, with what a loss is called with."""
+    sides = [*(f"student {x!r}" for x in term.students), *(f"target {x!r}" for x in term.targets)]
+    line = str(error).strip().split("\n")[0]
+    told = (
+        f"it raised {type(error).__name__}: {line}; a loss is called with {', '.join(sides)} and "
+        f"{'the keywords ' + ', '.join(term.hyper) if term.hyper else 'no keyword'}"
+    )
+    if "meta" not in line:
+        return told
+    return (
+        f"{told}, and at first with shapes alone, on the device 'meta', where no number can be "
+        "read: let torch.where take the place of `if`, and tensors that of .item() and .numpy()"
+    )
 
 
 def others(pair: Pair, outputs: Iterable[str], targets: Iterable[str]) -> Iterator[Pair]:
@@ -103,11 +121,22 @@ def _run(
     context: Context,
     dtype: torch.dtype,
 ) -> tuple[Model | None, Tensor]:
-    if term.head is None:
-        return None, term.values(outputs, targets, term.hyper, None)
-    model = functional(partial(term.build_head, outputs, targets, context), dtype)
-    head = partial(outputs_like, model, train=True)
-    return model, term.values(outputs, targets, term.hyper, head)
+    given = {f"student {x!r}": outputs[x] for x in term.students}
+    given |= {f"target {x!r}": targets[x] for x in term.targets}
+    before = {name: x._version for name, x in given.items()}
+    model = head = None
+    if term.head is not None:
+        model = functional(partial(term.build_head, outputs, targets, context), dtype)
+        head = partial(outputs_like, model, train=True)
+    values = term.values(outputs, targets, term.hyper, head)
+    changed = [name for name, x in given.items() if x._version != before[name]]
+    if changed:
+        raise ValueError(
+            f"it changes {' and '.join(changed)} in place, which the terms behind it would read; "
+            "leave out in-place operations (`x -= y`, `x.relu_()`, inplace=True), or give it a "
+            "clone"
+        )
+    return model, values
 
 
 def _renamed(term: Term, student: str, target: str) -> Term:

@@ -261,6 +261,7 @@ def _parameters(function: Callable[..., Any]) -> Collection[str]:
 def _per_example(value: Tensor, mask: Tensor | None, whole: Tensor | None) -> Tensor:
     """Values [batch] whose mean is that of the values [batch, ...] where the mask is True. Of some
     examples of a batch, `whole` is the mask of all."""
+    _check.instance("Term", Tensor, "a torch.Tensor", **{"what the loss returns": value})
     if mask is None or whole is None:
         return value.flatten(1).mean(-1) if value.ndim > 1 else value
     if value.shape != mask.shape:

@@ -1,8 +1,10 @@
 """What an error of shapes says: the layers by name, and what would fit in their place."""
 
+import re
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fkd import losses, methods
 from fkd.methods import Context, Term, fit
@@ -74,3 +76,35 @@ def test_a_head_may_raise_anything_where_others_are_tried():
 
     term = Term(losses.squared_error, "hidden", "other", head=head)
     assert _message(term).endswith("; what fits: student 'hidden' with target 'hidden'")
+
+
+def _branches(student: Tensor, teacher: Tensor) -> Tensor:
+    return student[:, 0] if (student > teacher).any() else teacher[:, 0]
+
+
+def _mistyped(student: Tensor, teacher: Tensor, **numbers: float) -> Tensor:
+    return losses.kl_divergence(student, teacher, **numbers)
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize(
+    ("term", "message"),
+    [
+        (Term(lambda student, teacher: None), "what the loss returns must be a torch.Tensor"),
+        (Term(lambda student, teacher: 0.5), "what the loss returns must be a torch.Tensor"),
+        (Term(_branches), "with shapes alone, .* let torch.where take the place of `if`"),
+        (Term(_mistyped, hyper={"heat": 2.0}), "TypeError: .*'heat'; .* and the keywords heat$"),
+        (Term(lambda student: student), "with student 'logits', target 'logits' and no keyword$"),
+    ],
+)
+def test_a_loss_of_ones_own_may_raise_anything(term, message):
+    assert re.search(message, _message(term))
+
+
+@pytest.mark.plain
+def test_what_is_changed_in_place_is_refused_for_others_read_it():
+    student = Term(lambda student, teacher: student.sub_(teacher).square().sum(-1))
+    assert _message(student).startswith("it changes student 'logits' in place")
+    teacher = Term(lambda student, teacher: teacher.mul_(0).sum(-1) + student.sum(-1))
+    assert _message(teacher).startswith("it changes target 'logits' in place")
+    fit(Term(lambda s, t: s.clone().sub_(t).sum(-1)), OUTPUTS, TARGETS, Context(), torch.float32)

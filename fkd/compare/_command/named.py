@@ -40,7 +40,7 @@ def method(text: str, recipe: str | None, epochs: int) -> Method:
         function = partial(own[text], epochs) if text in own else METHODS[text]
     try:
         made = function()
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # a function of the user's may raise anything
         raise ValueError(
             f"--methods: {text}() raised {type(error).__name__}: {error}; it must be a function "
             "without required arguments that returns a Method"

@@ -26,6 +26,9 @@ def needs(weight):
 def refused():
     return methods.kd(temperature=-1.0)
 
+def raises():
+    raise KeyError("no file")
+
 def number():
     return 3
 
@@ -347,6 +350,7 @@ def test_a_method_of_the_users_own_is_found_by_its_path(own):
         ("owned.fresh:value", "must be a function that returns a Method, but it is a int"),
         ("owned.fresh:needs", r"needs\(\) raised TypeError: .*without required arguments"),
         ("owned.fresh:refused", r"refused\(\) raised ValueError: kd: temperature must be above"),
+        ("owned.fresh:raises", r"raises\(\) raised KeyError: 'no file'; it must be a function"),
         ("owned.fresh:number", "must return a Method, .* but it returned 3"),
         ("owned.fresh:empty", "must return a Method, .* but it returned {}"),
         ("owned.fresh:words", "must return a Method, .* but it returned {'mine': 'a loss'}"),
