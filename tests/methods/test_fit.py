@@ -1,6 +1,7 @@
 """What an error of shapes says: the layers by name, and what would fit in their place."""
 
 import re
+from typing import Any
 
 import pytest
 import torch
@@ -82,7 +83,15 @@ def _branches(student: Tensor, teacher: Tensor) -> Tensor:
     return student[:, 0] if (student > teacher).any() else teacher[:, 0]
 
 
-def _mistyped(student: Tensor, teacher: Tensor, **numbers: float) -> Tensor:
+def _nothing(student: Tensor, teacher: Tensor) -> Any:
+    return None
+
+
+def _number(student: Tensor, teacher: Tensor) -> Any:
+    return 0.5
+
+
+def _mistyped(student: Tensor, teacher: Tensor, **numbers: Any) -> Tensor:
     return losses.kl_divergence(student, teacher, **numbers)
 
 
@@ -90,8 +99,8 @@ def _mistyped(student: Tensor, teacher: Tensor, **numbers: float) -> Tensor:
 @pytest.mark.parametrize(
     ("term", "message"),
     [
-        (Term(lambda student, teacher: None), "what the loss returns must be a torch.Tensor"),
-        (Term(lambda student, teacher: 0.5), "what the loss returns must be a torch.Tensor"),
+        (Term(_nothing), "what the loss returns must be a torch.Tensor"),
+        (Term(_number), "what the loss returns must be a torch.Tensor"),
         (Term(_branches), "with shapes alone, .* let torch.where take the place of `if`"),
         (Term(_mistyped, hyper={"heat": 2.0}), "TypeError: .*'heat'; .* and the keywords heat$"),
         (Term(lambda student: student), "with student 'logits', target 'logits' and no keyword$"),
