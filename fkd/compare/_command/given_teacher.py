@@ -1,0 +1,33 @@
+"""The teacher that is given by a file: a network's state_dict, or one student of a run."""
+
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from fkd import checkpoint
+from fkd.compare._command.options import Config
+from fkd.export import Build, member_state_dict
+from fkd.model import functional
+
+
+def given_teacher(config: Config, build: Build, classes: int) -> dict[str, Tensor] | None:
+    """The state_dict that `--teacher` gives the network, or None where it is trained here.
+
+    Raises ValueError for a file that is none, or of another network.
+    """
+    path, member = config.teacher_file, config.teacher_member
+    if path is None:
+        return None
+    try:
+        if member is None:
+            return checkpoint.load(path, like=build().state_dict())
+        states = functional(build).init(0)
+        like = tree_map(lambda leaf: leaf.unsqueeze(0), states)
+        flat = checkpoint.load_members(path, like[0] | like[1], [member])
+        return member_state_dict(build, *({name: flat[name] for name in x} for x in states), 0)
+    except ValueError as error:
+        some = member is None and "seeds" in checkpoint.about(path)
+        raise ValueError(
+            f"--teacher: {error}\nit must be the state of --teacher-model "
+            f"{config.teacher_model} for {classes} classes"
+            + ("; of a run's students --teacher-member chooses one" if some else "")
+        ) from error
