@@ -20,10 +20,15 @@ def given_teacher(config: Config, build: Build, classes: int) -> dict[str, Tenso
     try:
         if member is None:
             return checkpoint.load(path, like=build().state_dict())
-        states = functional(build).init(0)
-        like = tree_map(lambda leaf: leaf.unsqueeze(0), states)
-        flat = checkpoint.load_members(path, like[0] | like[1], [member])
-        return member_state_dict(build, *({name: flat[name] for name in x} for x in states), 0)
+        params, buffers = functional(build).init(0)
+        like = tree_map(lambda leaf: leaf.unsqueeze(0), params | buffers)
+        one = checkpoint.load_members(path, like, [member])
+        return member_state_dict(
+            build,
+            {name: one[name] for name in params},
+            {name: one[name] for name in buffers},
+            member=0,
+        )
     except ValueError as error:
         some = member is None and "seeds" in checkpoint.about(path)
         raise ValueError(
