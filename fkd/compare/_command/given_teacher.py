@@ -5,6 +5,7 @@ from torch.utils._pytree import tree_map
 
 from fkd import checkpoint
 from fkd.compare._command.options import Config
+from fkd.compare._counted import counted
 from fkd.export import Build, member_state_dict
 from fkd.model import functional
 
@@ -18,6 +19,12 @@ def given_teacher(config: Config, build: Build, classes: int) -> dict[str, Tenso
     if path is None:
         return None
     try:
+        students = checkpoint.about(path).get("seeds", [])
+        if students and member is None:
+            raise ValueError(
+                f"checkpoint {path}: it holds {counted(len(students), 'student')} of a run; choose "
+                "one by --teacher-member, from 0 on"
+            )
         if member is None:
             return checkpoint.load(path, like=build().state_dict())
         params, buffers = functional(build).init(0)
@@ -30,9 +37,7 @@ def given_teacher(config: Config, build: Build, classes: int) -> dict[str, Tenso
             member=0,
         )
     except ValueError as error:
-        some = member is None and "seeds" in checkpoint.about(path)
         raise ValueError(
             f"--teacher: {error}\nit must be the state of --teacher-model "
             f"{config.teacher_model} for {classes} classes"
-            + ("; of a run's students --teacher-member chooses one" if some else "")
         ) from error

@@ -61,8 +61,8 @@ def test_without_a_file_there_is_none():
 @pytest.mark.parametrize(
     "more, message",
     [
-        ([], r"(?s)^--teacher: .*it must be .* for 10 classes; of a run's students --teacher-memb"),
-        (["--teacher-member", 2], r"(?s)^--teacher: .*member 2 is missing"),
+        ([], r"(?s)^--teacher: .*: it holds 2 students of a run; choose one by --teacher-member"),
+        (["--teacher-member", 2], r"(?s)^--teacher: .*member 2 is missing.* for 10 classes"),
     ],
 )
 def test_students_of_whom_none_is_chosen_are_refused(modules, tmp_path, more, message):
