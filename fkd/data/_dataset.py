@@ -79,8 +79,8 @@ def from_dataset(
     sources: dict[str, Source] = {**streamed}
     if size <= memory * 2**30:
         for key, source in numbered.items():
-            if _reads_alike(where[key], source):
-                sources[key] = _whole(where[key], source)
+            whole = _whole(where[key], source) if _reads_alike(where[key], source) else None
+            sources[key] = source if whole is None else whole
     return Data(name, tuple(classes), sources["train"], sources["test"])
 
 
@@ -157,7 +157,7 @@ def _checked(where: str, source: Streamed, classes: int) -> Batch:
     """The first examples. Raises ValueError where they do not fit together, the classes, or the
     transform."""
     with _random_numbers_kept():
-        batch = _first(where, source)
+        batch = _some(where, source, range(min(FEW, source.examples)))
     check_batch(where, batch.inputs, batch.targets)
     if "labels" in batch.targets:
         check_classes(where, batch.targets["labels"], classes)
@@ -173,10 +173,10 @@ def _bytes_of_one(batch: Batch) -> float:
     return sum(leaf.nbytes for leaf in leaves) / len(leaves[0])
 
 
-def _first(where: str, source: Streamed) -> Batch:
-    """The first examples in a batch, before the transform."""
+def _some(where: str, source: Streamed, numbers: Sequence[int]) -> Batch:
+    """The examples with these numbers in a batch, before the transform."""
     loader = source.loader
-    examples = [loader.dataset[number] for number in range(min(FEW, source.examples))]
+    examples = [loader.dataset[number] for number in numbers]
     try:
         inputs, targets = source.split(loader.collate_fn(examples))
     except (RuntimeError, TypeError) as error:  # what torch's default raises
@@ -188,10 +188,13 @@ def _first(where: str, source: Streamed) -> Batch:
 
 
 def _reads_alike(where: str, source: Streamed) -> bool:
-    """Whether the first examples are the same when they are read again, and draw no numbers."""
+    """Whether some examples, of whatever classes, are the same when they are read again, and draw
+    no numbers."""
+    few = min(FEW, source.examples)
+    numbers = [place * source.examples // few for place in range(few)]
     with _random_numbers_kept():
         before = _states()
-        one, other = (_leaves(_first(where, source)) for _ in range(2))
+        one, other = (_leaves(_some(where, source, numbers)) for _ in range(2))
         same = _states() == before and one.keys() == other.keys()
     return same and all(torch.equal(leaf, other[name]) for name, leaf in one.items())
 
@@ -214,10 +217,12 @@ def _random_numbers_kept() -> Iterator[None]:
             np.random.set_state(numpy)
 
 
-def _whole(where: str, source: Streamed) -> Resident:
-    """All examples of a source in memory, each written once, where it belongs."""
+def _whole(where: str, source: Streamed) -> Resident | None:
+    """All examples of a source in memory, each written once, where it belongs; None where random
+    numbers were drawn for one, which is not seen of a worker's."""
     raw = Streamed(source.loader, split=source.split, batch_size=source.batch_size)
     with _random_numbers_kept():
+        before = _states()
         batches = raw.in_order(raw.batch_size)
         first = next(batches)
         whole = tree_map(lambda leaf: leaf.new_empty(raw.examples, *leaf.shape[1:]), first)
@@ -225,6 +230,8 @@ def _whole(where: str, source: Streamed) -> Resident:
         for batch in chain([first], batches):
             _write(where, whole, batch, start)
             start += len(batch.targets["index"])
+        if _states() != before:
+            return None
     targets = {name: leaf for name, leaf in whole.targets.items() if name != "index"}
     return Resident(whole.inputs, targets, batch_size=source.batch_size, transform=source.transform)
 

@@ -171,6 +171,22 @@ def test_what_draws_random_numbers_is_never_read_once_for_all_epochs(name):
     assert torch.equal(states[2], torch.get_rng_state())
 
 
+@pytest.mark.parametrize("name", DRAWS)
+@pytest.mark.parametrize("few", [range(20, 40), [39]])
+def test_what_draws_for_one_class_or_example_alone_is_streamed(name, few):
+    class Some(Drawn):
+        def __len__(self) -> int:
+            return 40
+
+        def __getitem__(self, number: int) -> tuple[Tensor, int]:
+            return super().__getitem__(number) if number in few else (torch.zeros(1), 0)
+
+    if name == "a generator of its own" and len(few) == 1:
+        return  # which is not seen, for that example is not read twice
+    data = from_dataset(Some(DRAWS[name], True), TensorDataset(torch.zeros(11, 1), Y), CLASSES)
+    assert isinstance(data.train, Streamed)
+
+
 def test_nothing_but_the_first_examples_is_read_before_it_is_streamed():
     examples = Listed([(x, y) for x, y in zip(X, Y, strict=True)] * 9)
     from_dataset(examples, TensorDataset(X, Y), CLASSES, memory=0)
