@@ -82,7 +82,7 @@ def test_a_share_of_all_channels_is_refused():
 
 def _convnext() -> tuple[nn.Module, nn.Module]:
     """torchvision's, whose classifier reads an average of one position, and what makes its map."""
-    setting = torchvision.models.convnext.CNBlockConfig(8, None, 1)
+    setting = torchvision.models.convnext.CNBlockConfig(8, None, 2)
     net = torchvision.models.ConvNeXt([setting], num_classes=3)
     return net, net.features
 
