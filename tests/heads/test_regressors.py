@@ -6,6 +6,7 @@ import pytest
 import timm
 import torch
 import torchvision
+from timm.layers.classifier import ClassifierHead
 from torch import nn
 
 from fkd import heads
@@ -107,7 +108,7 @@ def _ending(head: nn.Module) -> tuple[nn.Module, nn.Module]:
 
 def _with_largest() -> tuple[nn.Module, nn.Module]:
     """A head of timm's that takes the largest position and not the average."""
-    return _ending(timm.layers.ClassifierHead(8, 3, pool_type="max"))
+    return _ending(ClassifierHead(8, 3, pool_type="max"))
 
 
 def _with_convolution() -> tuple[nn.Module, nn.Module]:
@@ -147,7 +148,7 @@ def test_a_classifier_that_reads_no_form_of_the_map_is_refused():
         heads.classifier_of(flattening, LARGE)
     # Channels that stand last are no map's height, though the head takes this one size of it.
     last = nn.Module()
-    last.head = timm.layers.ClassifierHead(8, 3, input_fmt="NHWC")
+    last.head = ClassifierHead(8, 3, input_fmt="NHWC")
     for map in (LARGE, torch.Size([6, 6, 8])):
         with pytest.raises(ValueError, match=r"a ClassifierHead whose .* with its channels first"):
             heads.classifier_of(last, map)
