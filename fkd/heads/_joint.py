@@ -179,7 +179,7 @@ class Margin(nn.Module):
     Give `margin` [channels] (see `batchnorm_margin`) for a teacher that ends in BatchNorm;
     otherwise it is the running mean over the batches so far, kept among the buffers.
 
-    Heo et al., "A Comprehensive Overhaul of Feature Distillation" (2019), sections 3.2 and 3.4.
+    Heo et al., "A Comprehensive Overhaul of Feature Distillation" (2019), section 3.
     """
 
     margin: Tensor
