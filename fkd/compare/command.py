@@ -27,10 +27,10 @@ from fkd.distributed import Mesh, started
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the comparison, or behind the word `report` write that of runs. Return 0; 1 where a
-    method failed otherwise than by divergence, 2 where the comparison was refused, 3 where a method
-    diverged, 128 and its number where a signal stopped it (130 of Ctrl-C, 143 of SIGTERM, 129 of
-    SIGHUP), or 141 where nobody reads the console. Of the many processes that torchrun starts each
-    returns the same, and the first alone tells and writes.
+    method failed otherwise than by divergence or a result could not be written, 2 where the
+    comparison was refused, 3 where a method diverged, 128 and its number where a signal stopped it
+    (130 of Ctrl-C, 143 of SIGTERM, 129 of SIGHUP), or 141 where nobody reads the console. Of the
+    many processes that torchrun starts each returns the same, and the first alone tells and writes.
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
     if words[:1] == [report_command.NAME]:

@@ -305,6 +305,12 @@ class Comparison:
         """What could not be written so far, for each time that it could not."""
         return self._run.troubles
 
+    @property
+    def lost(self) -> bool:
+        """Whether a result could not be written: trained students, the teacher, or numbers. Of a
+        checkpoint that could not be, nothing is lost where the training came to its end."""
+        return self._run.lost
+
 
 def compare(
     teacher: Build,

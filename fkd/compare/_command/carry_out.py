@@ -20,12 +20,14 @@ from fkd.compare.vary import TEACHER
 
 class End(NamedTuple):
     """How the training of all methods ended: the exit code of an error that ended all, whether by
-    it a rank was lost, and the number of the signal that stopped it."""
+    it a rank was lost, the number of the signal that stopped it, and whether a result could not be
+    written, which ends nothing."""
 
     accord: Accord
     code: int
     lost: bool
     signal: int | None
+    unwritten: bool = False
 
 
 def carry_out(
@@ -55,7 +57,7 @@ def carry_out(
     code = 0 if error is None else failed(error, errors)
     results.seconds["total"] = results.seconds.get("total", 0.0) + before
     lost = isinstance(error, RankError) and error.lost
-    return End(accord, code, lost, accord.stop or stop.signal)
+    return End(accord, code, lost, accord.stop or stop.signal, comparison.lost)
 
 
 def tell_end(
@@ -70,7 +72,7 @@ def tell_end(
         text = "no student of this teacher was trained; to train another, by other options, start"
         errors.print(f"compare: {text} anew with another --output than {folder}", markup=False)
     kinds = {failure.kind for failure in results.failed.values()}
-    code = code or (0 if not kinds else 3 if kinds == {"diverged"} else 1)
+    code = code or (0 if not kinds else 3 if kinds == {"diverged"} else 1) or int(end.unwritten)
     if end.signal is not None and end.signal != PIPE:
         name = signal.Signals(end.signal).name
         again = f"python -m fkd.compare --resume {shlex.quote(str(folder))}"

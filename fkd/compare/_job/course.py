@@ -68,8 +68,8 @@ class Run:
     checkpoint that a training goes on from. `students` are those of the methods that ended last, as
     far as they are this rank's. `tracebacks` tell of the methods that failed by an error. `spent`
     is the seconds that the run took before it was gone on with, `notes` what a user should know of
-    it, `troubles` what could not be written of it, and `accord` what the ranks that share it agree
-    on.
+    it, `troubles` what could not be written of it, `lost` whether a result was among that, and
+    `accord` what the ranks that share it agree on.
     """
 
     task: Task
@@ -85,6 +85,7 @@ class Run:
     tracebacks: dict[str, str] = field(default_factory=dict)
     spent: float = 0.0
     troubles: list[str] = field(default_factory=list)
+    lost: bool = False
     rounds: Rounds = field(init=False)
 
     def __post_init__(self) -> None:

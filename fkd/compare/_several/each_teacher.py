@@ -60,7 +60,9 @@ def train_each(
                 checkpoint_minutes=config.checkpoint_minutes,
                 options=config.raw,
             )
+            unwritten = end is not None and end.unwritten
             end = carry_out(comparison, training, console, errors, begin)
+            end = end._replace(unwritten=end.unwritten or unwritten)
             runs.append(comparison.results)
             if end.code or end.signal is not None or comparison.results.waiting:
                 break

@@ -52,6 +52,13 @@ def go_on(run: Run, folder: RunFolder) -> list[str]:
         _attempt(run, folder.remove_saved)
     if not known:
         return notes
+    gone = [name for name in ended if name in run.results.methods]
+    gone = [path.name for name in gone if not (path := folder.students(name)).exists()]
+    if gone:
+        notes.append(
+            f"{', '.join(gone)}: not there, for the disk was full or someone removed it, and not "
+            "made again, for what ended is not trained again; a run in another folder makes it"
+        )
     if len(ended) < len(run.task.methods):
         run.results.resumed += 1
     return [f"Going on with the run in {folder.path}: {'; '.join(known)}", *notes]
@@ -165,5 +172,6 @@ def _attempt(run: Run, write: Callable[..., None], *arguments: Any) -> bool:
         write(*arguments)
     except (OSError, ValueError) as error:  # a full disk, or a dtype that no file holds
         run.troubles.append(f"what was measured cannot be written: {error}")
+        run.lost = True
         return False
     return True

@@ -23,3 +23,11 @@ def test_a_folder_is_told_by_its_name(name):
     assert f"Written to {name}\n" in console.file.getvalue()  # pyright: ignore
     told = errors.file.getvalue().strip()  # pyright: ignore
     assert shlex.split(told.partition("to go on: ")[2])[-2:] == ["--resume", name]
+
+
+def test_a_result_that_could_not_be_written_is_in_the_exit_code():
+    console, errors = Console(file=io.StringIO()), Console(file=io.StringIO())
+    end = End(Accord(Mesh()), code=0, lost=False, signal=None, unwritten=True)
+    results = record({"ce": method([0.5, 0.75])})
+    assert tell_end(end, 0, results, Path("out"), console, errors) == 1
+    assert tell_end(end._replace(unwritten=False), 0, results, Path("out"), console, errors) == 0

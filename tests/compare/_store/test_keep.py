@@ -272,3 +272,9 @@ def test_a_disk_that_is_full_stops_nothing(tmp_path, monkeypatch):
         pass
     assert one.results.complete and any("No space left" in line for line in one.troubles)
     assert Results.read(tmp_path / "run").complete
+    assert one.lost
+    monkeypatch.undo()
+    again = comparison()
+    assert list(again.run(tmp_path / "run")) == [] and not again.lost
+    gone = next(line for line in again.notes if "not there, for the disk was full" in line)
+    assert all(f"students-{name}.safetensors" in gone for name in one.results.methods)
