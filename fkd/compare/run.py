@@ -31,7 +31,7 @@ from fkd.compare._setup.asked import (
 )
 from fkd.compare._setup.choices import choose_compiling, choose_live, choose_order
 from fkd.compare._setup.estimate import check_memory
-from fkd.compare._setup.oddities import oddities
+from fkd.compare._setup.oddities import odd_logits, oddities
 from fkd.compare._setup.reading import (
     example_batch,
     module_of,
@@ -195,6 +195,8 @@ class Comparison:
             student_outputs = _outputs("student", networks, train=True)
             check_classes(TEACHER, teacher_outputs, data)
             check_classes("student", student_outputs, data)
+            for role, network in networks.items():
+                self.notes += odd_logits(role, network.model, batch.inputs)
             example = Batch(batch.inputs, batch.targets | teacher_outputs)
             task = Task(
                 teacher=networks[TEACHER],

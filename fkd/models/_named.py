@@ -82,7 +82,14 @@ def _timm(name: str, classes: int) -> Callable[[], nn.Module]:
 
 
 def _own(text: str, classes: int) -> nn.Module:
-    module = _own_call(text, classes)()
+    call = _own_call(text, classes)
+    try:
+        module = call()
+    except Exception as error:  # a function of the user's may raise anything
+        raise ValueError(
+            f"named: {text} raised {type(error).__name__}: {error}; it is given the number of "
+            "classes alone, and must return an nn.Module"
+        ) from error
     if not isinstance(module, nn.Module):
         raise ValueError(
             f"named: {text} must return an nn.Module, but it returned a {type(module).__name__}"

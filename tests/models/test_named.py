@@ -40,6 +40,9 @@ def two(inputs, outputs):
 def width(width, num_classes):
     return nn.Linear(width, num_classes)
 
+def unread(num_classes):
+    raise FileNotFoundError("weights.pt")
+
 def number():
     return 3
 
@@ -131,6 +134,13 @@ def test_what_makes_no_module_is_refused():
         ValueError, match=r"number must return an nn\.Module, but it returned a int"
     ):
         named("my_networks:number", 7)()
+
+
+def test_what_raises_is_told_by_its_name():
+    with pytest.raises(
+        ValueError, match=r"unread raised FileNotFoundError: weights\.pt; it is giv"
+    ):
+        named("my_networks:unread", 7)()
 
 
 def test_no_classes_are_refused():

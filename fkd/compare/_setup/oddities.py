@@ -1,4 +1,4 @@
-"""What is odd about data, and what a user should know of it before anything is trained."""
+"""What is odd about data or a network, which a user should know before anything is trained."""
 
 import hashlib
 import math
@@ -7,17 +7,36 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 from fkd.data import Data, Resident
+from fkd.model import Model
 
-FEW = 5  # names that are told
+FEW = 5  # names that are told, and examples of which logits are looked at
+ROUNDING = 0.01  # of a sum of probabilities in bfloat16
 ROWS = 4096  # examples that are looked at together, for what is said of each number takes memory
 
 
 def oddities(data: Data) -> list[str]:
     """Each in a line. Of what is read from files nothing is said, for that would read all of it."""
     return [*_of_inputs(data), *_of_labels(data), *_of_both(data)]
+
+
+def odd_logits(role: str, model: Model, inputs: Any) -> list[str]:
+    """What is odd about a network's logits of a few examples, in a line, if anything is."""
+    few = tree_map(lambda leaf: leaf[:FEW].cpu() if isinstance(leaf, Tensor) else leaf, inputs)
+    try:
+        with torch.no_grad():
+            logits = model.apply(*model.init(0), few, train=False)[0]["logits"].double()
+    except Exception:  # of a network for a GPU alone, or without logits
+        return []
+    sums = logits.sum(-1) if logits.ndim > 1 else logits
+    if logits.ndim < 2 or (logits < 0).any() or ((sums - 1).abs() > ROUNDING).any():
+        return []
+    return [
+        f"The {role}'s logits are probabilities, for those of each example have the sum 1: losses "
+        "take what stands before the softmax, so leave it out of the network"
+    ]
 
 
 def _of_inputs(data: Data) -> Iterator[str]:

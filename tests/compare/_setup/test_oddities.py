@@ -2,11 +2,14 @@
 
 from dataclasses import replace
 
+import pytest
 import torch
 from compare.small_comparisons import vectors
+from torch import nn
 
-from fkd.compare._setup.oddities import oddities
+from fkd.compare._setup.oddities import odd_logits, oddities
 from fkd.data import Data, Resident
+from fkd.model import functional
 
 
 def test_of_what_is_as_it_should_be_nothing_is_said():
@@ -69,3 +72,18 @@ def test_how_examples_lie_in_memory_is_of_no_matter():
     test = Resident(images.flip(0), labels)
     [told] = oddities(Data("mine", ("even", "odd"), train, test))
     assert told.startswith("The test examples are the training examples")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_network_that_ends_in_a_softmax(dtype):
+    model = functional(lambda: nn.Sequential(nn.Linear(2, 50), nn.Softmax(-1)), dtype)
+    [told] = odd_logits("student", model, torch.randn(9, 2))
+    assert told.startswith("The student's logits are probabilities")
+
+
+@pytest.mark.parametrize(
+    "last", [nn.Identity(), nn.LogSoftmax(-1), nn.Sigmoid(), nn.Unflatten(0, (3, 3)), nn.Flatten(0)]
+)
+def test_of_other_logits_and_of_none_nothing_is_said(last):
+    model = functional(lambda: nn.Sequential(nn.Linear(2, 5), last))
+    assert odd_logits("student", model, torch.randn(9, 2)) == []
