@@ -286,7 +286,7 @@ def test_both_commands_are_the_command_line(module, monkeypatch, capsys):
         ),
         (
             ["--sweep", "lr=1", "--batch-size", "800"],
-            "--batch-size: batch_size must lie in [1, 7",
+            "--batch-size: 800 is more than the examples to train on, which are 7",
         ),
     ],
 )
