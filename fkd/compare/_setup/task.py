@@ -291,5 +291,9 @@ def check_methods(task: Task, context: Context) -> dict[str, Candidates]:
 
 
 def teacher_candidates(task: Task, context: Context, split: Split | None = None) -> Candidates:
-    """The teacher that is to be trained, on the labels."""
-    return task.teacher_recipe.students(task.teacher, methods.ce(), context, split)
+    """The teacher that is to be trained, on the labels, under the mask that those of all methods
+    have, if it is one."""
+    terms = [term for method in task.methods.values() for term in method.values()]
+    masks = {term.mask for term in terms if "labels" in term.targets}
+    on_labels = methods.ce(mask=masks.pop() if len(masks) == 1 else None)
+    return task.teacher_recipe.students(task.teacher, on_labels, context, split)
