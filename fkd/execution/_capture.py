@@ -1,6 +1,7 @@
 """Steps of training in one CUDA graph, so that a GPU need not wait for Python between kernels."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -8,16 +9,31 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from fkd.ensemble import stack
 
+Function = Callable[[], Any]
 Replay = Callable[[], None]
+Record = Callable[[Function, Function], tuple[Any, Replay]]
 
 
-def record(function: Callable[[], Any]) -> tuple[Any, Replay]:
-    """What `function()` returns, and `replay()`, which computes it anew into the same tensors."""
+def record(first: Function, function: Function) -> tuple[Any, Replay]:
+    """What `function()` returns, and `replay()`, which computes it anew into the same tensors.
+
+    Before it runs `first()`, as much of it as does all that is done for the first time.
+    """
+    warm_up(first)
+    return capture(function)
+
+
+def warm_up(first: Function) -> None:
+    """Let compilers compile and libraries choose their kernels, for in a capture they cannot."""
     side = torch.cuda.Stream()  # a graph must not see the default stream
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
-        function()  # compilers compile and libraries choose their kernels before the capture
+        first()
     torch.cuda.current_stream().wait_stream(side)
+
+
+def capture(function: Function) -> tuple[Any, Replay]:
+    """As `record`, of what is warm."""
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         outputs = function()
@@ -36,12 +52,7 @@ class Captured:
     which each call fills anew, and writes `state` in place. The state is as before after a capture.
     """
 
-    def __init__(
-        self,
-        body: Callable[[Any], Any],
-        state: Any,
-        record: Callable[[Callable[[], Any]], tuple[Any, Replay]] = record,
-    ):
+    def __init__(self, body: Callable[[Any], Any], state: Any, record: Record = record):
         self.body, self.state, self.record = body, state, record
         self.graphs: dict[int, tuple[list[Any], Any, Replay]] = {}
 
@@ -56,7 +67,9 @@ class Captured:
 
     def _capture(self, feeds: list[Any]) -> tuple[list[Any], Any, Replay]:
         before, buffers = tree_map(torch.clone, self.state), tree_map(torch.clone, feeds)
-        outputs, replay = self.record(lambda: each(self.body, buffers))
+        # All steps are alike; two, for what one returns is stacked by other kernels.
+        first = partial(each, self.body, buffers[:2])
+        outputs, replay = self.record(first, partial(each, self.body, buffers))
         _copy(self.state, before)
         return buffers, outputs, replay
 
