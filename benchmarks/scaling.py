@@ -9,7 +9,6 @@ from importlib import import_module
 from pathlib import Path
 
 if __name__ == "__main__":
-    root = str(Path(__file__).resolve().parents[1])
-    if root not in sys.path:  # a file that is run puts only its folder there
-        sys.path.insert(0, root)
+    # In place of this folder, whose modules would hide others of their names.
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
     sys.exit(import_module("benchmarks.scalings.command").main())

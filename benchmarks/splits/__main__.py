@@ -5,7 +5,6 @@ from importlib import import_module
 from pathlib import Path
 
 if __name__ == "__main__":
-    root = str(Path(__file__).resolve().parents[2])
-    if root not in sys.path:  # a folder that is run puts only itself there
-        sys.path.insert(0, root)
+    # In place of this folder, whose modules would hide others of their names.
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
     sys.exit(import_module("benchmarks.splits.command").main())

@@ -50,6 +50,7 @@ RIGHT = {
     "--order": ["auto", "shared", "own"],
     "--student-model": ["lightnn", "resnet8"],
     "--teacher": ["train", "file"],
+    "--teacher-member": ["0"],
     "--layer": ["a=b", "feature_map=layer3"],
     "--methods": ["ce", "kd", "all", "mypackage.mine:own"],
     "--set": ["lr=0.1", "kd.weight=0.5"],

@@ -14,6 +14,7 @@ ROOT = Path(fkd.__file__).parent
 FILES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
 PARTS_OF_IT = (
     "carry_out",
+    "given_teacher",
     "layers",
     "prepare",
     "named",

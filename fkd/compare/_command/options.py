@@ -69,6 +69,7 @@ class Config:
     teacher_model: str
     student_model: str
     teacher: str
+    teacher_member: int | None
     layer: dict[str, str]
     teacher_layer: dict[str, str]
     teacher_memory: float
@@ -255,6 +256,8 @@ class Config:
             folder_to_make("--output", self.output)
         if self.teacher != "train":
             file_to_read("--teacher", self.teacher)
+        if self.teacher_member is not None:
+            _check_count("--teacher-member", self.teacher_member, least=0)
 
     def _check_device(self) -> None:
         if self.device == "cuda" and not torch.cuda.is_available():
@@ -281,8 +284,9 @@ class Config:
             del entry["order"]
         if self.resolution is None:  # of a run that has one stage, nothing is told of a second
             del entry["resolution"], entry["max_seeds"]
-        if self.teachers is None:
-            del entry["teachers"]
+        for name in ("teachers", "teacher_member"):
+            if entry[name] is None:
+                del entry[name]
         if self.factorial is None:
             del entry["vary"], entry["levels"]
         else:  # the members' seeds are the comparison's to tell

@@ -131,6 +131,13 @@ def _add_networks(whole: argparse.ArgumentParser) -> None:
     add("--student-model", default="lightnn", metavar="NETWORK", help="the same of the student")
     add("--teacher", default="train", help="`train`, or the path of the teacher's state_dict")
     add(
+        "--teacher-member",
+        type=int,
+        metavar="N",
+        help="which student, counted from 0, where --teacher is the students-METHOD.safetensors of "
+        "a run: it teaches, as a teacher's assistant or its own kind's next generation",
+    )
+    add(
         "--layer",
         nargs="+",
         action="extend",

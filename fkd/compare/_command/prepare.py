@@ -8,10 +8,10 @@ from pathlib import Path
 from rich.console import Console
 from torch import Tensor
 
-from fkd import checkpoint
 from fkd._imported import imported
 from fkd.compare._accord import Accord
 from fkd.compare._command.compiled_cache import keep_compiled
+from fkd.compare._command.given_teacher import given_teacher
 from fkd.compare._command.layers import layers_by_flag
 from fkd.compare._command.named import method, method_name, network
 from fkd.compare._command.options import Config
@@ -46,15 +46,7 @@ def prepare(
         student = network("--student-model", config.student_model, classes, config.layer)
         layers = config.layer | config.teacher_layer
         teacher = network("--teacher-model", config.teacher_model, classes, layers)
-    state = None
-    if config.teacher_file is not None:
-        try:
-            state = checkpoint.load(config.teacher_file, like=teacher().state_dict())
-        except ValueError as error:
-            raise ValueError(
-                f"--teacher: {error}\nit must be the state of --teacher-model "
-                f"{config.teacher_model} for {classes} classes"
-            ) from error
+    state = given_teacher(config, teacher, classes)
     augment, mix = augmented(config.augment, data)
     training = config.training
     with (

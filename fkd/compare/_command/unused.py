@@ -10,6 +10,7 @@ OF_NAMED_DATA = ("dataset", "root", "image_size", "channels", "mean", "std")
 GOES_WITH = {
     "validation": ("sweep", "--sweep, whose settings are chosen on it"),
     "max_seeds": ("resolution", "--resolution, which trains more seeds"),
+    "teacher_member": ("teacher", "--teacher, of whose students it chooses one"),
 }
 # Options that are a number of the optimizer's, and its name.
 NUMBERS = {"lr": "lr", "weight_decay": "weight_decay", "clip_norm": "max_norm", "ema": "ema_decay"}

@@ -137,6 +137,7 @@ def test_every_flag_is_read():
         teacher_model="resnet56",
         student_model="timm:resnet18",
         teacher="train",
+        teacher_member=None,
         layer={"feature_map": "layer3", "hidden": "pool"},
         teacher_layer={"hidden": "norm"},
         teacher_memory=0.5,

@@ -19,6 +19,7 @@ from fkd.compare._command import options
         ),
         ("--validation 0.3", "--validation: it goes with --sweep"),
         ("--max-seeds 9", "--max-seeds: it goes with --resolution"),
+        ("--teacher-member 1", "--teacher-member: it goes with --teacher"),
         ("--milestones 0.5", "--milestones: they are of --schedule steps, but the schedule is co"),
         ("--lr 0.1 --set lr=0.2", "--set: lr is given by --lr too; leave one out"),
         ("--clip-norm 1 --set max_norm=2", "--set: max_norm is given by --clip-norm too"),
