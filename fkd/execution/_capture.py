@@ -14,13 +14,22 @@ Replay = Callable[[], None]
 Record = Callable[[Function, Function], tuple[Any, Replay]]
 
 
-def record(first: Function, function: Function) -> tuple[Any, Replay]:
-    """What `function()` returns, and `replay()`, which computes it anew into the same tensors.
+class Recorder:
+    """A `Record`: what `function()` returns, and `replay()`, which computes it anew into the same
+    tensors. Before it runs `first()`, as much of it as does all that is done for the first time.
 
-    Before it runs `first()`, as much of it as does all that is done for the first time.
+    What is recorded by one of these has its memory in common, so that many take no more than the
+    largest: two may not run at once, and what one computed is there until another runs.
     """
-    warm_up(first)
-    return capture(function)
+
+    def __init__(self) -> None:
+        self.pool: Any = None
+
+    def __call__(self, first: Function, function: Function) -> tuple[Any, Replay]:
+        warm_up(first)
+        outputs, graph = capture(function, self.pool)
+        self.pool = graph.pool()
+        return outputs, graph.replay
 
 
 def warm_up(first: Function) -> None:
@@ -32,12 +41,13 @@ def warm_up(first: Function) -> None:
     torch.cuda.current_stream().wait_stream(side)
 
 
-def capture(function: Function) -> tuple[Any, Replay]:
-    """As `record`, of what is warm."""
+def capture(function: Function, pool: Any) -> tuple[Any, torch.cuda.CUDAGraph]:
+    """What `function()` returns, and the graph of what it does, with its memory from a pool, or one
+    of its own where that is None."""
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, pool=pool):
         outputs = function()
-    return outputs, graph.replay
+    return outputs, graph
 
 
 def each(body: Callable[[Any], Any], feeds: list[Any]) -> Any:
@@ -52,8 +62,8 @@ class Captured:
     which each call fills anew, and writes `state` in place. The state is as before after a capture.
     """
 
-    def __init__(self, body: Callable[[Any], Any], state: Any, record: Record = record):
-        self.body, self.state, self.record = body, state, record
+    def __init__(self, body: Callable[[Any], Any], state: Any, record: Record | None = None):
+        self.body, self.state, self.record = body, state, record or Recorder()
         self.graphs: dict[int, tuple[list[Any], Any, Replay]] = {}
 
     def __call__(self, feeds: list[Any]) -> Any:
