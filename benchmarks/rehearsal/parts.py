@@ -33,18 +33,20 @@ GRAPHS = {  # by the compiler's own names
 
 
 class Place(NamedTuple):
-    """Where a function stands, by its name in a module, and what it is a part of."""
+    """Where a function stands, by its name in a module, and what it is a part of. Where it
+    `compiles`, calls without the compiler are no spans."""
 
     part: str
     module: str
     name: str
+    compiles: bool = False
 
 
 PLACES = (
     Place("prepared", "fkd.compare.command", "prepare"),
     Place("set up", "fkd.compare._job.course", "train"),
     Place("tried", "fkd.train", "why_not_vmap"),  # within what is set up
-    Place("compiled", "fkd.execution._compile", "Compiled.__call__"),
+    Place("compiled", "fkd.execution._compile", "Compiled.__call__", compiles=True),
     Place("warmed up", "fkd.execution._capture", "warm_up"),
     Place("captured", "fkd.execution._capture", "capture"),
     Place("examined", "fkd.compare._job.record", "Exam.measure"),
@@ -64,7 +66,7 @@ class Watch:
         self.spans: list[dict[str, Any]] = []
         self.taken: dict[str, float] = {}
 
-    def watched(self, part: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def watched(self, place: Place, function: Callable[..., Any]) -> Callable[..., Any]:
         """The function, of which each call is a span."""
 
         @wraps(function)
@@ -76,10 +78,10 @@ class Watch:
                 _wait()
                 seconds = time.perf_counter() - begin
                 within = self.taken | compiler()
-                self.taken[part] = self.taken.get(part, 0.0) + seconds
-                if seconds > LEAST:
-                    grown = {name: value - before.get(name, 0) for name, value in within.items()}
-                    span = {"part": part, "begin": begin - self.begin, "seconds": seconds}
+                self.taken[place.part] = self.taken.get(place.part, 0.0) + seconds
+                grown = {name: value - before.get(name, 0) for name, value in within.items()}
+                if seconds > LEAST and (not place.compiles or grown.get("compiler")):
+                    span = {"part": place.part, "begin": begin - self.begin, "seconds": seconds}
                     self.spans.append(span | {name: more for name, more in grown.items() if more})
 
         return call
@@ -92,7 +94,7 @@ def watch(places: Sequence[Place]) -> Iterator[list[dict[str, Any]]]:
     with ExitStack() as stack:
         for place in places:
             owner, name = found(place)
-            function = each.watched(place.part, getattr(owner, name))
+            function = each.watched(place, getattr(owner, name))
             stack.enter_context(patch.object(owner, name, function))
         yield each.spans
 

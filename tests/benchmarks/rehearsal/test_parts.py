@@ -69,6 +69,15 @@ def test_what_fails_is_a_span_too(kernel):
     assert [(span["part"], span["seconds"]) for span in seen] == [("tuned", 5.0)]
 
 
+def test_where_it_is_the_compiler_that_counts_other_calls_are_no_spans(kernel, monkeypatch):
+    seconds = iter([0.0, 2.0, 2.0, 2.0])  # before and after each of two calls
+    monkeypatch.setattr(parts, "compiler", lambda: {"compiler": next(seconds)})
+    with watch([STEP._replace(compiles=True)]) as seen:
+        kernel.call(3.0)
+        kernel.call(3.0)
+    assert [(span["seconds"], span["compiler"]) for span in seen] == [(4.0, 2.0)]
+
+
 def test_the_compiler_is_told_by_its_seconds_and_by_the_graphs_that_it_found(monkeypatch):
     from torch._dynamo import utils
 
