@@ -31,14 +31,17 @@ FEW = 2  # members, by whom it is found out what vmap can run
 class Students:
     """An ensemble to train: what one student is, the seeds, one value a member of each number.
 
-    A seed is a whole number, or `fkd.ensemble.Seeds`, one of each source. Raises ValueError for
-    what is no distillation, for no seeds and seeds outside [0, 2³²), and for what is no mapping of
-    numbers.
+    A seed is a whole number, or `fkd.ensemble.Seeds`, one of each source. Where many processes
+    share the ensemble and these seeds are one process's part, `members` is how many members it has
+    on all of them: they decide what a plan leaves open, so that a student is the same however many
+    processes there are. Raises ValueError for what is no distillation, for no seeds and seeds
+    outside [0, 2³²), for what is no mapping of numbers, and for fewer `members` than seeds.
     """
 
     distillation: Distillation
     seeds: Sequence[Seed]
     hyper: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    members: int | None = None
 
     def __post_init__(self) -> None:
         _check.kind("Students", Distillation, distillation=self.distillation)
@@ -48,6 +51,8 @@ class Students:
         for seed in self.seeds:
             seeds_of("Students", seed)
         _check.mapping("Students", hyper=self.hyper)
+        if self.members is not None:
+            _check.count("Students", least=len(self.seeds), members=self.members)
 
 
 @dataclass(frozen=True)
@@ -102,9 +107,10 @@ def train(
     A run that was stopped anywhere and goes on from its `At` is, bit for bit, the run that was not.
     On a CPU, memory that was freed stays with the process from here on, which makes a step faster.
 
-    Students that vmap cannot run, which a few examples show, are laid out one by one if the plan
-    left the layout open; and if it left open whether to compile, a step that the compiler cannot
-    take goes on without it, with a warning.
+    What the plan leaves open each ensemble settles by its own members, so that its students are
+    the same whoever trains beside them. Students that vmap cannot run, which a few examples show,
+    are laid out one by one if the plan left the layout open; and if it left open whether to
+    compile, a step that the compiler cannot take goes on without it, with a warning.
 
     Raises ValueError for an argument of another kind, no students, epochs below one, an
     `order_seed` outside [0, 2³²), members with a seed of their own order where the order is shared,
@@ -133,14 +139,17 @@ def train(
     _check_start(students, start, steps)
     if source.device.type == "cpu":
         keep_freed()
-    members = sum(size(state) for state in start.states.values())
     asked = plan or Plan()
-    plan = asked.settle(source.device, steps * epochs, members)
+    plans = {
+        name: asked.settle(source.device, steps * epochs, one.members or len(one.seeds))
+        for name, one in students.items()
+    }
     rules, late = {name: one.distillation for name, one in students.items()}, unchanged
-    if plan.compile == "step" and plan.layout == "vmap" and teacher is None:
+    layouts = {(plan.layout, plan.compile) for plan in plans.values()}
+    if layouts == {("vmap", "step")} and teacher is None:
         source, late = late_transform(source)  # a CPU, laid in a loop, gains nothing by it
-    read, plans = source.read, dict.fromkeys(students, plan)
-    if order == "own" or plan.layout == "vmap":
+    read, wide = source.read, any(plan.layout == "vmap" for plan in plans.values())
+    if order == "own" or wide:
         # What vmap can run, the first feed of a few members shows.
         few = {name: part(state, slice(FEW)) for name, state in start.states.items()}
         seeds = _order_seeds(students, order, order_seed, FEW)
@@ -148,12 +157,13 @@ def train(
         if order == "own":
             own, number, rows = feed
             read = member_reader(source, rows, Key(own, number))
-        if plan.layout == "vmap":
+        if wide:
             for name, batch in _batches(read, teacher, order, few, feed):
-                # Transformed here, for what the transform refuses is no fault of the students.
-                batch = batch._replace(inputs=late(batch.inputs, None))
-                why_not = why_not_vmap(rules[name], few[name], batch, order)
-                plans[name] = _that_runs(asked, plan, name, why_not)
+                if plans[name].layout == "vmap":
+                    # Transformed here, for what the transform refuses is no fault of the students.
+                    batch = batch._replace(inputs=late(batch.inputs, None))
+                    why_not = why_not_vmap(rules[name], few[name], batch, order)
+                    plans[name] = _that_runs(asked, plans[name], name, why_not)
     if late is not unchanged:
         rules = {name: transformed(rule, late) for name, rule in rules.items()}
     fall_back = asked.compile == "auto"
@@ -162,9 +172,10 @@ def train(
         for name, rule in rules.items()
     }
     body = partial(_step, advances, read, teacher, order, start.states)
-    run = runner(body, start.states, plan.graph)
+    graph = max(plan.graph for plan in plans.values())  # the device decides it, and has one
+    run = runner(body, start.states, graph)
     seeds = _order_seeds(students, order, order_seed)
-    return _epochs(run, source, seeds, order, epochs, max(plan.graph, 1), start)
+    return _epochs(run, source, seeds, order, epochs, max(graph, 1), start)
 
 
 def _order_seeds(

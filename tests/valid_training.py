@@ -277,7 +277,12 @@ EXECUTION = {
     ),
     "train.Students": Call(
         train.Students,
-        {"distillation": _RUN, "seeds": _SEEDS, "hyper": Argument({}, strangers("dict"))},
+        {
+            "distillation": _RUN,
+            "seeds": _SEEDS,
+            "hyper": Argument({}, strangers("dict")),
+            "members": optional(whole(2, least=2)),
+        },
         lambda made: list(made.seeds),
     ),
     "train.train": Call(

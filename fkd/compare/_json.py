@@ -1,8 +1,12 @@
-"""Numbers as JSON holds them, which has no word for NaN and infinity: both are null there."""
+"""Numbers as JSON holds them, which has no word for NaN and infinity, for seeds by their source,
+and for bits."""
 
+import base64
 import math
 from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from fkd.ensemble import Seed, Seeds
 
@@ -36,3 +40,22 @@ def with_nan(value: Any) -> Any:
 def with_seeds(told: Sequence[Any]) -> list[Seed]:
     """Seeds as JSON has them: of those by their source it makes lists."""
     return [Seeds(*seed) if isinstance(seed, list) else seed for seed in told]
+
+
+def bits(answers: np.ndarray) -> str:
+    """What is true and what is not, a bit each in the order of memory, in base64.
+
+    >>> bits(np.array([[True, False, False], [False, False, True]]))
+    'hA=='
+    """
+    return base64.b64encode(np.packbits(answers).tobytes()).decode()
+
+
+def of_bits(text: str, shape: tuple[int, ...]) -> np.ndarray:
+    """What `bits` gave, bool in this shape.
+
+    >>> of_bits("hA==", (2, 3)).tolist()
+    [[True, False, False], [False, False, True]]
+    """
+    packed = np.frombuffer(base64.b64decode(text), np.uint8)
+    return np.unpackbits(packed, count=math.prod(shape)).astype(bool).reshape(shape)

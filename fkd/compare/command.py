@@ -2,6 +2,7 @@
 
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -40,7 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with nothing_told() if rank else nullcontext():
             config = parse(words)
-        with started(config.data_ranks) as mesh:
+        # What one rank is warned of all are, as of a step that cannot be compiled.
+        quiet = warnings.catch_warnings(action="ignore") if rank else nullcontext()
+        with quiet, started(config.data_ranks) as mesh:
             if config.factorial is not None:
                 return vary(config, mesh, console, errors, begin)
             if config.teachers is not None:

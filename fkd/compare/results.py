@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,7 +14,7 @@ from fkd._imported import name_of
 from fkd.compare import _record_file
 from fkd.compare._coherence import check_coherent
 from fkd.compare._counted import counted
-from fkd.compare._json import with_nan, with_null, with_seeds
+from fkd.compare._json import bits, of_bits, with_nan, with_null, with_seeds
 from fkd.compare.environment import environment
 from fkd.compare.failure import Failure, failure_of
 from fkd.ensemble import Seed, Seeds
@@ -301,9 +300,17 @@ class Results:
 
         Raises OSError where the folder cannot be written.
         """
+        self.write_numbers(folder)
+        self.write_table(folder)
+
+    def write_numbers(self, folder: str | Path) -> None:
+        """Write results.json alone, of which all else can be made again."""
+        _record_file.write(Path(folder) / FILE, self.to_json())
+
+    def write_table(self, folder: str | Path) -> None:
+        """Write table.md alone."""
         from fkd.compare.presentation import table  # rich is loaded only for this
 
-        _record_file.write(Path(folder) / FILE, self.to_json())
         _record_file.write(Path(folder) / "table.md", table.markdown(self))
 
     @classmethod
@@ -369,25 +376,6 @@ def _method(entry: dict[str, Any]) -> MethodResults:
         seeds_and_examples = tuple(entry["answers"]["shape"])
         answers = of_bits(entry["answers"]["bits"], seeds_and_examples)
     return MethodResults(seeds, curves, seconds, sweep, answers)
-
-
-def bits(answers: np.ndarray) -> str:
-    """What is true and what is not, a bit each in the order of memory, in base64.
-
-    >>> bits(np.array([[True, False, False], [False, False, True]]))
-    'hA=='
-    """
-    return base64.b64encode(np.packbits(answers).tobytes()).decode()
-
-
-def of_bits(text: str, shape: tuple[int, ...]) -> np.ndarray:
-    """What `bits` gave, bool in this shape.
-
-    >>> of_bits("hA==", (2, 3)).tolist()
-    [[True, False, False], [False, False, True]]
-    """
-    packed = np.frombuffer(base64.b64decode(text), np.uint8)
-    return np.unpackbits(packed, count=math.prod(shape)).astype(bool).reshape(shape)
 
 
 def _failed(entry: dict[str, Any]) -> dict[str, Failure]:

@@ -269,10 +269,11 @@ class Comparison:
 
         Each value says how far it is. A method that diverges or fails is recorded, and the others
         go on. In a `folder` all is kept as it comes, and where training stands each
-        `checkpoint_minutes` and when the iterator is closed. A folder that holds the same run, cut
-        short at whatever moment, goes on where that stood, and ends as it would have, bit for bit
-        on the same machine; what was finished is not done again, and a method that failed otherwise
-        than by divergence is tried again. `options` are kept beside, for whoever started the run.
+        `checkpoint_minutes` and when the iterator is closed; table.md is written when the run ends,
+        or stops otherwise than by a kill. A folder that holds the same run, cut short at whatever
+        moment, goes on where that stood, and ends as it would have, bit for bit on the same
+        machine; what was finished is not done again, and a method that failed otherwise than by
+        divergence is tried again. `options` are kept beside, for whoever started the run.
 
         Of a mesh of ranks each writes where its own students stand, into one folder on a disk that
         all of them see, and any other number of ranks goes on from there: bit for bit as well, but

@@ -199,12 +199,13 @@ def _init(
         _check.known("init", "hyperparameter", name, defaults)
         _check.plain("init", **{name: value})
         _check.scalar("init", **{name: value})
-    if hyper:  # other numbers are checked as the first ones were
-        rates = {name: value for name, value in hyper.items() if name in parts.optimizer.hyper}
-        _check.not_negative("init", **rates)
-        shares = {name: rates[name] for name in parts.optimizer.shares if name in rates}
-        _check.share("init", **shares)
-        check(tuple(hyper.items()))
+    rates = {name: value for name, value in hyper.items() if name in parts.optimizer.hyper}
+    _check.not_negative("init", **rates)
+    shares = {name: rates[name] for name in parts.optimizer.shares if name in rates}
+    _check.share("init", **shares)
+    of_terms = tuple((name, value) for name, value in hyper.items() if name not in rates)
+    if of_terms:  # other numbers are checked as the first ones were
+        check(of_terms)
     state = _untrained(parts, {**defaults, **hyper}, seed)
     if place is not None:
         state = state._replace(params=place(state.params), buffers=place(state.buffers))

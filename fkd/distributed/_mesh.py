@@ -65,7 +65,8 @@ class Mesh:
         return Split(self.data_rank, self.data_ranks, total)
 
     def members(self, count: int) -> slice:
-        """Those of an ensemble of `count` that are this rank's.
+        """Those of an ensemble of `count` that are this rank's, for
+        `Students(rule, seeds[mesh.members(count)], members=count)`.
 
         Raises ValueError where a rank would have none.
         """

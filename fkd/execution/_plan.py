@@ -42,7 +42,8 @@ class Plan:
         _check.count("Plan", least=0, graph=self.graph)
 
     def settle(self, device: torch.device, steps: int, members: int) -> "Plan":
-        """The plan with nothing left to choose, for so many steps of so many members.
+        """The plan with nothing left to choose, for so many steps of an ensemble of so many
+        members, counted on all processes that share it.
 
         Raises ValueError for what is no device or no count.
 

@@ -179,7 +179,7 @@ class Margin(nn.Module):
     Give `margin` [channels] (see `batchnorm_margin`) for a teacher that ends in BatchNorm;
     otherwise it is the running mean over the batches so far, kept among the buffers.
 
-    Heo et al., "A Comprehensive Overhaul of Feature Distillation" (2019), sections 3.2 and 3.4.
+    Heo et al., "A Comprehensive Overhaul of Feature Distillation" (2019), section 3.
     """
 
     margin: Tensor
@@ -227,8 +227,9 @@ class SoftmaxRegression(nn.Module):
     """SRRL's connector of the student, and a frozen copy of the teacher's classifier behind it.
 
     Gives, of both sides, the features that the classifier reads, the map's average or the map
-    flattened, and its logits. The copy stays in evaluation, so that no dropout fires in it. Raises
-    ValueError where `teacher` has no classifier for the target's map (see `classifier_of`).
+    flattened, and its logits. Of a classifier that reads the map itself the features are its
+    average. The copy stays in evaluation, so that no dropout fires in it. Raises ValueError where
+    `teacher` has no classifier for the target's map (see `classifier_of`).
 
     Yang et al., "Knowledge Distillation via Softmax Regression Representation Learning" (2021).
     """
@@ -257,11 +258,16 @@ class SoftmaxRegression(nn.Module):
         check_maps("SoftmaxRegression", self.channels[1], teacher=teacher)
         own, given = self.read(self.connector(student)), self.read(teacher)
         return {
-            "student": own,
-            "teacher": given,
+            "student": _averaged(own),
+            "teacher": _averaged(given),
             "student_logits": self.classifier(own),
             "teacher_logits": self.classifier(given),
         }
+
+
+def _averaged(read: Tensor) -> Tensor:
+    """Vectors as they are, and maps averaged over their positions."""
+    return read.mean((2, 3)) if read.ndim == 4 else read
 
 
 class Flows(nn.Module):

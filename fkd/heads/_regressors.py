@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from fkd import _check
 from fkd.heads import align
 from fkd.heads._shapes import channels, check_shapes
+from fkd.model import functional, outputs_like
 
 
 def convolution_regressor(student: torch.Size, target: torch.Size) -> nn.Module:
@@ -145,27 +146,58 @@ class Aligned(nn.Module):
 def classifier_of(teacher: nn.Module, map: torch.Size) -> nn.Sequential:
     """A copy of the teacher's classifier, from a map [channels, height, width] to its logits.
 
-    It is looked for under the names that torchvision and timm use: `classifier`, `fc`, `head`. Its
-    first linear layer tells whether it takes the map flattened or averaged over its positions.
-    Raises ValueError where there is none, or where it takes neither.
+    It is looked for under the names that torchvision and timm use: `classifier`, `fc`, `head`. What
+    it reads is the first of these that it makes logits [classes] of, which is tried on the meta
+    device: the map averaged over its positions, the map flattened, the map itself, which timm's
+    heads average inside, and the average as a map of one position, as torchvision's ConvNeXt has
+    it. Whatever else the teacher computes between the map and its classifier is left away.
+
+    Raises ValueError where there is no classifier, or where it takes none of them.
+
+    >>> from torchvision.models import mobilenet_v2
+    >>> classifier_of(mobilenet_v2(), torch.Size([1280, 7, 7]))(torch.ones(2, 1280, 7, 7)).shape
+    torch.Size([2, 1000])
     """
     _check.instance("classifier_of", nn.Module, "an nn.Module", teacher=teacher)
     channels("classifier_of", map, map)
-    layers = dict(teacher.named_children())
+    layers = {name: layer for name, layer in teacher.named_children() if _has_parameters(layer)}
     names = [name for name in ("classifier", "fc", "head") if name in layers]
     if not names:
         raise ValueError(
             f"classifier_of: the teacher, a {type(teacher).__name__}, has no layer `classifier`, "
-            "`fc` or `head`; give one of these names to its last layers"
+            "`fc` or `head` with parameters; give one of these names to its last layers"
         )
-    classifier = copy.deepcopy(layers[names[0]])
+    classifier, average = copy.deepcopy(layers[names[0]]), nn.AdaptiveAvgPool2d(1)
+    larger = torch.Size([map[0], map[1] + 1, map[2] + 1])
+    for before, size in (
+        ([average, nn.Flatten()], map),
+        ([nn.Flatten()], map),
+        ([], larger),  # what averages inside takes any size, but no map whose channels stand last
+        ([average], map),
+    ):
+        whole = nn.Sequential(*before, classifier)
+        if _gives_logits(whole, size):
+            return whole
     linear = [layer for layer in classifier.modules() if isinstance(layer, nn.Linear)]
-    width = linear[0].in_features if linear else None
-    if width == math.prod(map):
-        return nn.Sequential(nn.Flatten(), classifier)
-    if width == map[0]:
-        return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), classifier)
+    takes = f" whose first linear layer takes {linear[0].in_features} features" if linear else ""
     raise ValueError(
-        f"classifier_of: the teacher's {names[0]} takes {width} features, but the map is "
-        f"{tuple(map)}, flattened {math.prod(map)} and averaged {map[0]}; name another layer"
+        f"classifier_of: the teacher's {names[0]}, a {type(classifier).__name__}{takes}, gives "
+        f"logits [classes] of none of these: the map {tuple(map)} in any size, its average "
+        f"{(map[0],)} or {(map[0], 1, 1)}, the map flattened {(math.prod(map),)}; name the layer "
+        "whose output it reads, a map with its channels first"
     )
+
+
+def _has_parameters(layer: nn.Module) -> bool:
+    return next(layer.parameters(), None) is not None
+
+
+def _gives_logits(module: nn.Module, map: torch.Size) -> bool:
+    """Whether the module makes one row of numbers of a map."""
+    dtype = next(module.parameters()).dtype
+    example = torch.empty(1, *map, dtype=dtype, device="meta")
+    try:
+        outputs = outputs_like(functional(lambda: module), example, train=False)
+    except ValueError:
+        return False
+    return outputs["logits"].ndim == 2 if "logits" in outputs else False

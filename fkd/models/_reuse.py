@@ -9,7 +9,8 @@ class ReusedClassifier(nn.Module):
     """`student`'s map `layer` through a trainable `projector` into the teacher's frozen classifier.
 
     Gives what the student gives, with `projected`, the map that is to match the teacher's, and with
-    the classifier's `logits`; the student's own classifier lies idle. Raises ValueError for what is
+    the classifier's `logits`; the student's own classifier lies idle. The teacher's is put into
+    evaluation, so that no dropout fires in it and no statistics move. Raises ValueError for what is
     no module, and when it runs for a student without the layer.
 
     Chen et al., "Knowledge Distillation with the Reused Teacher Classifier" (2022), section 3.2.
@@ -32,7 +33,7 @@ class ReusedClassifier(nn.Module):
         )
         _check.kind("ReusedClassifier", str, layer=layer)
         self.student, self.projector = student, projector
-        self.classifier = classifier.requires_grad_(False)
+        self.classifier = classifier.requires_grad_(False).eval()
         self.layer = layer
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:

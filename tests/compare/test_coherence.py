@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from compare.comparison_records import method, record
 
-from fkd.compare.results import Results, bits
+from fkd.compare._json import bits
+from fkd.compare.results import Results
 
 RIGHT = np.arange(60).reshape(3, 20) % 3 > 0
 

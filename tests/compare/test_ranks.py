@@ -209,6 +209,20 @@ def test_batches_that_are_split_give_what_one_process_gives_but_for_rounding(ran
         assert told["batches of one"].startswith("ValueError: batch_size: ")
 
 
+def warned(*_: Any) -> int:
+    warnings.warn("the step cannot be compiled and goes on without", stacklevel=1)
+    return 0
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_the_first_rank_alone_warns(rank, monkeypatch):
+    monkeypatch.setattr(command, "own_rank", lambda: rank)
+    monkeypatch.setattr(command, "_compare", warned)
+    with warnings.catch_warnings(record=True, action="always") as told:
+        assert command.main(["--methods", "ce"]) == 0
+    assert len(told) == (rank == 0)
+
+
 QUICK = "--methods ce kd --epochs 1 --image-size 8 --teacher-model resnet14 --student-model resnet8"
 TORCHRUN = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--rdzv-backend", "c10d"]
 

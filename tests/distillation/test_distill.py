@@ -139,6 +139,24 @@ def test_hyperparameters_are_leaves_that_init_can_replace():
             run.init(0, {name: value})
 
 
+def test_terms_are_tried_anew_with_numbers_of_their_own_alone():
+    calls = []
+
+    def watched(student, teacher, *, temperature):
+        calls.append(temperature)
+        return losses.kl_divergence(student, teacher, temperature=temperature)
+
+    method = {"kd": Term(watched, hyper={"temperature": 2.0})}
+    run = distill(functional(tiny), method, optim.adam(), batch())
+    calls.clear()
+    for seed in (0, 1):
+        run.init(seed, {"lr": 0.5, "weight_decay": 0.1})
+    assert not calls  # an optimizer's number changes no term
+    for seed in (0, 1):
+        run.init(seed, {"lr": 0.5 - seed / 4, "kd.temperature": 3.0})
+    assert calls == [3.0]
+
+
 def test_a_head_is_the_same_in_whatever_company():
     examples = batch()
     both = methods.kd() | methods.hint()

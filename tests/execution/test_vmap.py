@@ -15,10 +15,12 @@ from fkd import methods, optim
 from fkd.data import Batch, Resident
 from fkd.distillation import Distillation, distill, step
 from fkd.ensemble import Order, ensemble, member, stack
-from fkd.execution import Plan, why_not_vmap
+from fkd.execution import Advance, Plan, lay, why_not_vmap
 from fkd.model import functional
 from fkd.models import named
 from fkd.train import Students, train
+
+SETTLE = Plan.settle
 
 
 class Recurrent(nn.Module):
@@ -162,6 +164,32 @@ def test_an_lstm_is_taken_a_member_at_a_time_and_is_the_student_alone():
 def _settled(layout: str) -> Callable[..., Plan]:
     """As on a GPU, whose choice is vmap."""
     return lambda self, *_: replace(self, layout=layout, compile="none", graph=0)
+
+
+def _settled_on_a_gpu(self: Plan, device: torch.device, steps: int, members: int) -> Plan:
+    return replace(SETTLE(self, torch.device("cuda"), steps, members), graph=0)
+
+
+def _laid(layouts: list[str], distillation: Distillation, plan: Plan, **options: Any) -> Advance:
+    layouts.append(plan.layout)
+    return lay(distillation, plan, **options)
+
+
+def test_a_member_is_alone_whoever_trains_beside_it_but_not_with_others_elsewhere(monkeypatch):
+    batch, layouts = examples(), []
+    source = Resident(batch.inputs, batch.targets, batch_size=4)
+    one = rule("plain")
+    students = {
+        "two": Students(one, [1, 2]),
+        "alone": Students(one, [1]),
+        "one of two": Students(one, [1], members=2),
+    }
+    monkeypatch.setattr(Plan, "settle", _settled_on_a_gpu)
+    monkeypatch.setattr("fkd.train.lay", partial(_laid, layouts))
+    *_, at = train(students, source, epochs=2)
+    assert layouts == ["vmap", "loop", "vmap"]
+    for name in students:
+        assert_same(member(at.states[name], 0), member(at.states["alone"], 0))
 
 
 @pytest.mark.parametrize("order", ["shared", "own"])

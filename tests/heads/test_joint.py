@@ -126,6 +126,23 @@ def test_srrls_classifier_may_read_the_map_flattened():
     torch.testing.assert_close(given["teacher_logits"], teacher.fc[1](map.flatten(1)))
 
 
+class Inside(nn.Module):
+    """The teacher `Last`, with the average inside its classifier."""
+
+    def __init__(self, last: Last):
+        super().__init__()
+        self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), *last.fc)
+
+
+def test_srrl_is_the_same_wherever_the_teacher_averages():
+    teacher, sides = Last(8), _maps()
+    given = []
+    for one in (teacher, Inside(teacher)):
+        torch.manual_seed(0)
+        given.append(heads.SoftmaxRegression(SMALL, LARGE, teacher=one)(*sides))
+    torch.testing.assert_close(*given)
+
+
 def test_reviews_levels_are_fused_from_below():
     shapes = (
         (torch.Size([4, 6, 6]), torch.Size([5, 3, 3])),

@@ -1,7 +1,12 @@
-"""Heads of the student alone: what shapes they join."""
+"""Heads of the student alone: what shapes they join, and what a classifier reads."""
+
+from collections import OrderedDict
 
 import pytest
+import timm
 import torch
+import torchvision
+from timm.layers.classifier import ClassifierHead
 from torch import nn
 
 from fkd import heads
@@ -74,3 +79,80 @@ def test_a_generator_of_as_many_channels_has_no_convolution_before_its_mask():
 def test_a_share_of_all_channels_is_refused():
     with pytest.raises(ValueError, match=r"Masked: share must lie in \[0, 1\), but it is 1.0"):
         heads.Masked(1.0)
+
+
+def _convnext() -> tuple[nn.Module, nn.Module]:
+    """torchvision's, whose classifier reads an average of one position, and what makes its map."""
+    setting = torchvision.models.convnext.CNBlockConfig(8, None, 2)
+    net = torchvision.models.ConvNeXt([setting], num_classes=3)
+    return net, net.features
+
+
+def _timm_convnext() -> tuple[nn.Module, nn.Module]:
+    """timm's, whose head averages inside."""
+    net = timm.models.ConvNeXt(depths=(1, 1, 1, 1), dims=(8, 8, 8, 8), num_classes=3)
+    return net, nn.Sequential(net.stem, net.stages)
+
+
+def _mobilenet() -> tuple[nn.Module, nn.Module]:
+    """torchvision's, whose classifier has two linear layers behind the average."""
+    net = torchvision.models.mobilenet_v3_small(num_classes=3)
+    return net, net.features
+
+
+def _ending(head: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """A network of a map and a head that reads it by itself."""
+    body = nn.Conv2d(3, 8, 8, stride=8)
+    return nn.Sequential(OrderedDict(body=body, head=head)), body
+
+
+def _with_largest() -> tuple[nn.Module, nn.Module]:
+    """A head of timm's that takes the largest position and not the average."""
+    return _ending(ClassifierHead(8, 3, pool_type="max"))
+
+
+def _with_convolution() -> tuple[nn.Module, nn.Module]:
+    """A head whose first layer is a convolution."""
+    average = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return _ending(nn.Sequential(nn.Conv2d(8, 5, 1), nn.ReLU(), average, nn.Linear(5, 3)))
+
+
+def _with_flatten() -> tuple[nn.Module, nn.Module]:
+    """A head that flattens the map."""
+    return _ending(nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(8 * 8 * 8, 3)))
+
+
+@pytest.mark.parametrize(
+    "network",
+    [_convnext, _timm_convnext, _mobilenet, _with_largest, _with_convolution, _with_flatten],
+)
+def test_a_classifier_makes_the_teachers_own_logits_of_its_last_map(network):
+    torch.manual_seed(0)
+    net, body = (module.double().eval() for module in network())
+    images = torch.randn(2, 3, 64, 64, dtype=torch.float64)
+    with torch.no_grad():
+        expected, map = net(images), body(images)
+        logits = heads.classifier_of(net, map.shape[1:]).eval()(map)
+    torch.testing.assert_close(logits, expected, rtol=1e-12, atol=1e-12)
+    assert expected.std() > 0
+
+
+@pytest.mark.plain
+def test_a_classifier_that_reads_no_form_of_the_map_is_refused():
+    flattening, _ = _with_flatten()
+    told = (
+        r"the teacher's head, a Sequential whose first linear layer takes 512 features, gives "
+        r"logits .* of none of these: the map \(8, 6, 6\) .* flattened \(288,\); name the layer"
+    )
+    with pytest.raises(ValueError, match=told):
+        heads.classifier_of(flattening, LARGE)
+    # Channels that stand last are no map's height, though the head takes this one size of it.
+    last = nn.Module()
+    last.head = ClassifierHead(8, 3, input_fmt="NHWC")
+    for map in (LARGE, torch.Size([6, 6, 8])):
+        with pytest.raises(ValueError, match=r"a ClassifierHead whose .* with its channels first"):
+            heads.classifier_of(last, map)
+    idle = nn.Module()
+    idle.fc = nn.Identity()
+    with pytest.raises(ValueError, match="has no layer `classifier`, `fc` or `head` with param"):
+        heads.classifier_of(idle, LARGE)

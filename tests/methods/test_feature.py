@@ -125,11 +125,17 @@ def test_simkds_map_is_of_the_smaller_size_and_ends_in_the_teachers_classifier(s
     torch.testing.assert_close(outputs["logits"], teacher.fc(outputs["projected"].mean((2, 3))))
     # tokens of the same numbers are the same map, without their class token
     torch.testing.assert_close(twin(x)["projected"], outputs["projected"])
+    # and so it is wherever the teacher averages
+    inside = nn.Module()
+    inside.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), teacher.fc)
+    torch.manual_seed(1)
+    module = _simkd([7, side, side], "large", inside).eval()
+    torch.testing.assert_close(module(x), outputs)
 
 
 @pytest.mark.plain
 def test_simkd_refuses_what_its_classifier_does_not_read():
-    with pytest.raises(ValueError, match=r"takes 2048 features, but the map is \(32, 6, 6\)"):
+    with pytest.raises(ValueError, match=r"takes 2048 features, .* the map \(32, 6, 6\)"):
         _simkd([32, 8, 8], "large", DeepNN(3))
     with pytest.raises(ValueError, match=r"simkd: the teacher's classifier reads a map"):
         _simkd([36, 7], "large", Last())

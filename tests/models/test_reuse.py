@@ -8,7 +8,7 @@ from torch import nn
 from fkd import heads, methods, optim
 from fkd.data import Batch
 from fkd.distillation import distill, step, student_of
-from fkd.model import functional, state_dict
+from fkd.model import Key, functional, state_dict
 from fkd.models import DeepNN, LightNN, ReusedClassifier
 
 
@@ -40,3 +40,23 @@ def test_the_logits_are_the_classifiers_and_only_the_rest_is_trained():
     module = build()
     module.load_state_dict(state_dict(params, buffers))
     torch.testing.assert_close(module.eval()(images)["logits"], outputs["logits"])
+
+
+def test_nothing_moves_in_the_teachers_classifier_while_the_rest_trains():
+    def build() -> nn.Module:
+        classifier = nn.Sequential(
+            nn.BatchNorm2d(4), nn.Flatten(), nn.Dropout(0.5), nn.Linear(256, 3)
+        )
+        return ReusedClassifier(LightNN(3), nn.Conv2d(16, 4, 1), classifier)
+
+    torch.manual_seed(0)
+    model, images = functional(build), torch.randn(4, 3, 32, 32)
+    params, before = model.init(0)
+    key = Key(torch.tensor(0), torch.tensor(0))
+    training, after = model.apply(params, before, images, train=True, key=key)
+    for name, value in before.items():
+        assert torch.equal(after[name], value)
+    module = build()
+    module.load_state_dict(state_dict(params, before))
+    expected = module.classifier(training["projected"])
+    torch.testing.assert_close(training["logits"], expected)

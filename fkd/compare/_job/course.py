@@ -326,16 +326,16 @@ class Run:
     ) -> Generator[Progress]:
         """Train students side by side into their records."""
         task, results = self.task, self.results
-        students, members, own = {}, 0, 0
+        students, members, compiles = {}, 0, False
         for name, record in records.items():
             each, hyper = sweep.members(record.grid, record.seeds)
             members += len(each)
             here = slice(None) if record.own is None else record.own
             hyper = {key: values[here] for key, values in hyper.items()}
-            students[name] = Students(candidates[name].distillation, each[here], hyper)
-            own += len(each[here])
+            one = candidates[name].distillation
+            students[name] = Students(one, each[here], hyper, members=len(each))
+            compiles = compiles or task.plan_of(len(each), epochs).compile != "none"
         total = epochs * task.steps
-        compiles = task.plan_of(members, epochs).compile != "none"
         start = None
         seeds = {name: list(record.seeds) for name, record in records.items()}
         if self.saved is not None and self.saved.seeds == seeds:
@@ -352,7 +352,7 @@ class Run:
             students,
             source,
             epochs=epochs,
-            plan=task.plan_here(members, own, epochs),
+            plan=task.plan,
             teacher=teacher,
             order=task.order,
             start=start,

@@ -12,7 +12,8 @@ from torch import Tensor
 from fkd import evaluate
 from fkd.compare._accord import Accord
 from fkd.compare._job.finite import not_finite
-from fkd.compare.results import Curves, bits, of_bits
+from fkd.compare._json import bits, of_bits
+from fkd.compare.results import Curves
 from fkd.compare.sweep import Setting, describe
 from fkd.data import Source
 from fkd.distillation import State

@@ -59,7 +59,7 @@ def choose_compiling(
     task: Task, has_teacher: bool, accord: Accord, seconds: dict[str, float]
 ) -> tuple[Task, list[str]]:
     """Ask the compiler whether it works, if a training is to compile."""
-    runs = [(task.members(names), task.epochs) for names in task.groups]
+    runs = [(task.members([name]), task.epochs) for name in task.methods]
     if not has_teacher:
         runs.append((1, task.teacher_epochs))
     if all(task.plan_of(*run).compile == "none" for run in runs):

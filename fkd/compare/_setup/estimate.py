@@ -16,6 +16,7 @@ from fkd.compare.environment import ranks_here
 from fkd.data import Batch, Data, Resident, Source
 from fkd.distillation import Distillation, State, student_of
 from fkd.distributed import Mesh
+from fkd.execution import Plan
 from fkd.model import lightly
 
 TIGHT = 0.8  # of what is free; more is told
@@ -121,10 +122,12 @@ def estimated(
     the one that is trained first, if one is."""
     trainings = []
     for names in task.groups:
-        group = [(methods[name], members_here(task, name, mesh)) for name in names]
-        trainings.append(_training(task, group, task.epochs, _outputs(task), mesh))
+        plans = {name: task.plan_of(task.members([name]), task.epochs) for name in names}
+        group = [(methods[name], members_here(task, name, mesh), plans[name]) for name in names]
+        trainings.append(_training(task, group, _outputs(task), mesh))
     if teacher is not None:
-        trainings.append(_training(task, [(teacher, 1)], task.teacher_epochs, 0, mesh))
+        alone = (teacher, 1, task.plan_of(1, task.teacher_epochs))
+        trainings.append(_training(task, [alone], 0, mesh))
     most = max(trainings, key=_total)
     if task.resolution is None:  # else no training has more seeds than the pilot
         return most
@@ -158,21 +161,16 @@ def _outputs(task: Task) -> int:
 
 
 def _training(
-    task: Task,
-    group: Sequence[tuple[Candidates, int]],
-    epochs: int,
-    outputs: int,
-    mesh: Mesh,
+    task: Task, group: Sequence[tuple[Candidates, int, Plan]], outputs: int, mesh: Mesh
 ) -> Estimate:
-    """The estimate of candidates that are trained side by side, so many of each."""
+    """The estimate of candidates that are trained side by side, so many of each here, by a plan."""
     batch = task.recipe.batch
     # A sweep measures all students on both: after each epoch on the one, once on the other.
     examined = max(x.examples for x in (task.data.test, task.validation) if x is not None)
-    members = sum(count for _, count in group)
-    plan = task.plan_of(members, epochs)
+    members = sum(count for _, count, _ in group)
     here = batch if mesh.split is None else mesh.split.own(batch, task.data.train.batch_size)
     states, step, logits = 0, 0, 0
-    for one, count in group:
+    for one, count, plan in group:
         state = one.distillation.init(0)
         kept = kept_by_autograd(one.distillation, state, here)
         if (plan.layout, plan.compile) == ("vmap", "none"):

@@ -174,16 +174,8 @@ class Task:
         return steps_per_epoch(self.data.train.examples, self.data.train.batch_size)
 
     def plan_of(self, members: int, epochs: int) -> Plan:
-        """The plan of a training of so many students, with nothing left to choose."""
+        """The plan of a method's students, so many on all ranks, with nothing left to choose."""
         return self.plan.settle(self.data.train.device, epochs * self.steps, members)
-
-    def plan_here(self, members: int, own: int, epochs: int) -> Plan:
-        """The plan of a training of so many students, of whom this rank has only its own: they are
-        compiled where one process would compile all, for results are not to depend on the ranks."""
-        whole = self.plan_of(members, epochs)
-        if self.plan_of(own, epochs) == whole:
-            return self.plan
-        return replace(self.plan, compile=whole.compile)
 
     # Of a streamed source the labels cost a pass over its files, so each is read once.
     @cached_property

@@ -59,7 +59,8 @@ def go_on(run: Run, folder: RunFolder) -> list[str]:
 
 def kept(run: Run, folder: RunFolder, minutes: float) -> Generator[Progress]:
     """The run, whose ends are written when they come, and where it stands each so many minutes and
-    when the iterator is closed. What cannot be written stops nothing, and is told in `troubles`.
+    when the iterator is closed. The table is written once, however the run ends; `report` makes all
+    else of what a kill has left. What cannot be written stops nothing, and is told in `troubles`.
 
     Each rank writes where its members stand, and rank 0 all that is known of the whole. On closing
     no rank waits for another.
@@ -83,7 +84,7 @@ def kept(run: Run, folder: RunFolder, minutes: float) -> Generator[Progress]:
             yield progress
             run.accord.wish(save=saver.due)
         if any(_ended(run)) and run.accord.mesh.rank == 0:
-            _attempt(run, run.results.write, folder.path)
+            _attempt(run, run.results.write_numbers, folder.path)
     except GeneratorExit:  # its caller has stopped, between two steps
         if progress is not None and progress.standing is not None:
             saver.save_now(progress.standing)
@@ -91,7 +92,12 @@ def kept(run: Run, folder: RunFolder, minutes: float) -> Generator[Progress]:
     finally:
         saver.close()
         _tell_error(run, saver)
-        folder.close()
+        try:
+            # Not at each method's end, for it takes all statistics anew.
+            if any(_ended(run)) and run.accord.mesh.rank == 0:
+                _attempt(run, run.results.write_table, folder.path)
+        finally:
+            folder.close()
 
 
 def _ended(run: Run) -> tuple[list[int], list[str]]:
@@ -117,7 +123,7 @@ def _write_ends(run: Run, folder: RunFolder, saver: Saver) -> None:
     if run.accord.mesh.rank == 0:
         for name, traceback in run.tracebacks.items():
             _attempt(run, folder.save_error, name, traceback)
-        if _attempt(run, run.results.write, folder.path):
+        if _attempt(run, run.results.write_numbers, folder.path):
             _attempt(run, saver.remove)
     run.students, run.tracebacks = {}, {}
 

@@ -1,10 +1,12 @@
-"""What pictures are made of: rows with their seeds and intervals, the frame about them, curves."""
+"""What pictures are made of: rows with their seeds and intervals, the frame about them, curves, and
+panels of these."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
@@ -87,6 +89,32 @@ def curve(axes: Axes, values: np.ndarray, color: Any) -> Line2D:
     (line,) = axes.plot(epochs, values.mean(1), color=color, **style)
     axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
     return line
+
+
+class Panel(NamedTuple):
+    """A title, and curves of values [epochs, seeds], each in its color, the last one on top."""
+
+    title: str
+    curves: Sequence[tuple[np.ndarray, Any]]
+
+
+def panels(figure: Figure, each: Sequence[Panel], rows: int, columns: int) -> list[Axes]:
+    """Panels row by row, all in one frame; the axes behind the last panel, which are empty."""
+    # The frame is found once for all: after each curve it would take the square of the panels.
+    late = {"autoscale_on": False}
+    grid = figure.subplots(
+        rows, columns, sharex=True, sharey=True, squeeze=False, subplot_kw=late
+    ).flatten()
+    for axes, panel in zip(grid, each, strict=False):
+        for values, color in panel.curves:
+            curve(axes, values, color)
+        axes.set_title(panel.title, fontsize=9)
+        axes.grid()
+    for axes in grid[: len(each)][-columns:]:
+        axes.tick_params(labelbottom=True)  # also above a panel that has no axis
+    grid[0].set_autoscale_on(True)
+    grid[0].autoscale_view()
+    return list(grid[len(each) :])
 
 
 def colors(results: Results, shades: Sequence[Any]) -> Mapping[str, Any]:

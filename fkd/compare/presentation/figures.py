@@ -15,7 +15,6 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from fkd import checkpoint
 from fkd.compare import conclusions
@@ -159,7 +158,7 @@ def curves_together(results: Results) -> Figure:
     grid = figure.subplots(1, len(panels), squeeze=False).flatten()
     for axes, (metric, title) in zip(grid, panels.items(), strict=True):
         for name, color in colors.items():
-            handles[name] = _curve(axes, results, name, metric, color)
+            handles[name] = _marks.curve(axes, _percent(results, name, metric), color)
         axes.set_title(title)
         axes.set_xlabel("epoch")
         axes.grid()
@@ -184,23 +183,15 @@ def curves_apart(results: Results) -> Figure:
     number = len(names) + len(results.failed)
     rows = max(-(-number // columns), 1)
     figure = Figure(figsize=(11, 0.8 + 1.55 * rows), layout="constrained")
-    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flatten()
-    for axes, name in zip(grid, names, strict=False):
-        if results.baseline in results.methods:  # and did not diverge
-            _curve(axes, results, results.baseline, metric, FAINT)
-        _curve(axes, results, name, metric, _colors(results)[name])
-        last = percent(results.methods[name].last(metric)).mean()
-        axes.set_title(f"{_drawable.name(name)}  {last:.1f}", fontsize=9)
-        axes.grid()
-    for axes in grid[: len(names)][-columns:]:
-        axes.tick_params(labelbottom=True)  # also above a panel that has no axis
-    for axes, (name, failure) in zip(grid[len(names) :], results.failed.items(), strict=False):
+    each = [_panel(results, name, metric) for name in names]
+    behind = _marks.panels(figure, each, rows, columns)
+    for axes, (name, failure) in zip(behind, results.failed.items(), strict=False):
         axes.set_title(f"{_drawable.name(name)}  failed", fontsize=9, color=FAILED)
         reason = _drawable.lines(failure.reason, 26, 8)
         style = {"fontsize": 7, "color": FAILED, "va": "top"}
         axes.text(0.0, 0.97, reason, transform=axes.transAxes, **style).set_in_layout(False)
         axes.set_axis_off()
-    for axes in grid[number:]:
+    for axes in behind[len(results.failed) :]:
         axes.remove()
     if names:
         figure.supylabel(f"{split} accuracy, %", fontsize=10)
@@ -209,13 +200,21 @@ def curves_apart(results: Results) -> Figure:
     return figure
 
 
+def _panel(results: Results, name: str, metric: str) -> _marks.Panel:
+    curves = [(_percent(results, name, metric), _colors(results)[name])]
+    if results.baseline in results.methods:  # and did not diverge
+        curves.insert(0, (_percent(results, results.baseline, metric), FAINT))
+    last = curves[-1][0][-1].mean()
+    return _marks.Panel(f"{_drawable.name(name)}  {last:.1f}", curves)
+
+
 def _followed(results: Results) -> str:
     """The images that the epochs are followed on: a sweep reads the test set only at its end."""
     return "validation" if results.data.validation else "test"
 
 
-def _curve(axes: Axes, results: Results, name: str, metric: str, color: Any) -> Line2D:
-    return _marks.curve(axes, percent(results.methods[name].curves[metric]), color)
+def _percent(results: Results, name: str, metric: str) -> np.ndarray:
+    return percent(results.methods[name].curves[metric])
 
 
 def _by_accuracy(results: Results, metric: str) -> list[str]:

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from fkd.compare import conclusions
 from fkd.compare._sentence import line
@@ -126,7 +125,7 @@ def _together(results: Results, metric: str, methods: Sequence[str]) -> Figure:
     rows = -(-len(methods) // 4)
     figure = Figure(figsize=(WIDTH, 3.0 + 0.2 * rows), layout="constrained")
     axes = figure.subplots()
-    lines = [_curve(axes, results, name, metric, colors[name]) for name in methods]
+    lines = [_marks.curve(axes, _values(results, name, metric), colors[name]) for name in methods]
     names = [_drawable.lines(name, 14, 2) for name in methods]
     figure.legend(
         lines,
@@ -148,24 +147,24 @@ def _apart(results: Results, metric: str) -> Figure:
     names, colors = list(results.methods), _colors(results)
     rows = -(-len(names) // COLUMNS)
     figure = Figure(figsize=(WIDTH, 0.5 + 1.25 * rows), layout="constrained")
-    panels = figure.subplots(rows, COLUMNS, sharex=True, sharey=True, squeeze=False).flatten()
-    for axes, name in zip(panels, names, strict=False):
-        if results.baseline in results.methods:
-            _curve(axes, results, results.baseline, metric, FAINT)
-        _curve(axes, results, name, metric, colors[name])
-        axes.set_title(_drawable.lines(name, 20, 1), fontsize=9)
-        axes.grid()
-    for axes in panels[: len(names)][-COLUMNS:]:
-        axes.tick_params(labelbottom=True)  # also above a panel that has no axis
-    for axes in panels[len(names) :]:
+    base = []
+    if results.baseline in results.methods:
+        base = [(_values(results, results.baseline, metric), FAINT)]
+    each = [
+        _marks.Panel(
+            _drawable.lines(name, 20, 1), [*base, (_values(results, name, metric), colors[name])]
+        )
+        for name in names
+    ]
+    for axes in _marks.panels(figure, each, rows, COLUMNS):
         axes.remove()
     figure.supylabel(FOLLOWED[metric][0], fontsize=10)
     return figure
 
 
-def _curve(axes: Axes, results: Results, name: str, metric: str, color: str) -> Line2D:
-    values = percent(results.methods[name].curves[metric])
-    return _marks.curve(axes, values * FOLLOWED[metric][1] / 100, color)
+def _values(results: Results, name: str, metric: str) -> np.ndarray:
+    """What is drawn of a metric [epochs, seeds]."""
+    return percent(results.methods[name].curves[metric]) * FOLLOWED[metric][1] / 100
 
 
 def _colors(results: Results) -> Mapping[str, str]:

@@ -1,11 +1,13 @@
 """How often a run makes a method's students, of which teacher, and what they read of it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
-from compare.small_comparisons import ALL, EAGER, Narrow, Wide, trained_elsewhere, vectors
+from compare.small_comparisons import ALL, EAGER, Narrow, Wide, small, trained_elsewhere, vectors
 from torch import Tensor, nn
 
 from fkd import losses, methods
@@ -15,7 +17,7 @@ from fkd.compare._setup import task
 from fkd.distillation._distill import distill_known
 from fkd.distributed import Mesh
 from fkd.methods import Context, Term
-from fkd.train import train
+from fkd.train import Students, train
 
 
 def last_bias(teacher: nn.Module | None) -> Tensor:
@@ -122,6 +124,21 @@ class SameWords(Mesh):
 
     def words(self, word: Any) -> list[Any]:
         return [word] * self.ranks
+
+
+def counted(counts: list[Any], students: Mapping[str, Students], *rest: Any, **options: Any):
+    """A training, and how many of its students are this rank's and all ranks'."""
+    counts += [(name, len(one.seeds), one.members) for name, one in students.items()]
+    return train(students, *rest, **options)
+
+
+def test_of_students_that_are_dealt_those_of_all_ranks_settle_the_plan(monkeypatch):
+    counts: list[Any] = []
+    monkeypatch.setattr(course, "train", partial(counted, counts))
+    sweep = {"lr": (1e-3, 1e-2)}
+    mesh = SameWords(member_ranks=2)
+    small(vectors(), epochs=1, sweep=sweep, mesh=mesh, teacher_state=trained_elsewhere())
+    assert counts == [("ce", 2, 4), ("kd", 2, 4)]
 
 
 def test_of_a_batch_that_is_split_students_compute_their_part():

@@ -33,6 +33,7 @@ from fkd.model import functional
 
 ALONE = Mesh()
 TIMEOUT = 240.0  # seconds
+SETTLE = Plan.settle
 TAUGHT: dict[str, Any] = {"teacher_state": trained_elsewhere()}
 
 
@@ -79,6 +80,18 @@ def test_a_rank_has_its_members_and_its_part_of_each_batch():
     assert alone.states == first.states + last.states
     split = estimate_of(made, Mesh(0, 1, 2))
     assert split.states == alone.states and split.step < alone.step
+
+
+def settled_on_a_gpu(self: Plan, device: torch.device, steps: int, members: int) -> Plan:
+    return SETTLE(self, torch.device("cuda"), steps, members)
+
+
+def test_a_rank_lays_its_one_of_two_members_as_one_process_lays_both(monkeypatch):
+    monkeypatch.setattr(Plan, "settle", settled_on_a_gpu)
+    plans = Plan("loop", compile="none"), Plan("vmap", compile="none"), Plan()
+    made = (comparison(seeds=[0, 1], plan=plan, **TAUGHT) for plan in plans)
+    loop, vmap, auto = (estimate_of(one, Mesh(0, 2)) for one in made)
+    assert auto == vmap != loop
 
 
 def test_students_that_may_join_count_where_they_lie_together_in_one_file():

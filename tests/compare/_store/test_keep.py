@@ -166,16 +166,19 @@ def test_what_has_ended_is_not_done_again(tmp_path, monkeypatch):
 
     train = course.train
     monkeypatch.setattr(course, "train", followed)
-    one = comparison()
+    one, table = comparison(), folder / "table.md"
     for progress in one.run(folder):
         if progress.results.methods:
+            assert list(Results.read(folder).methods) == ["ce"] and not table.exists()
             break
     assert trained == [["teacher"], ["ce"]]
+    assert "INCOMPLETE" in table.read_text()  # it is written where the run stops
     trained.clear()
     again = comparison()
     values = list(again.run(folder))
     assert trained == [["kd"]] and again.results.resumed == 1
     assert "the teacher is trained" in again.notes[-1] and "ce: ended" in again.notes[-1]
+    assert "INCOMPLETE" not in table.read_text()
     trained.clear()
     done = comparison()
     assert values and list(done.run(folder)) == [] and trained == []

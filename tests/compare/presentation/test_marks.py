@@ -1,4 +1,4 @@
-"""What pictures are made of: dots at their places, and the frame about them."""
+"""What pictures are made of: dots at their places, the frame about them, and panels in one."""
 
 import numpy as np
 from compare.comparison_records import method, record
@@ -30,3 +30,21 @@ def test_a_frame_has_half_as_much_again_on_either_side():
     _marks.bar(axes, 0, (-1.0, 1.0), "C0", 1.0)
     _marks.frame(axes, 14.0)
     np.testing.assert_allclose(axes.get_xlim(), (8, 16))
+
+
+def test_panels_have_the_frame_that_one_panel_of_all_their_curves_would_have():
+    low, high = (
+        np.array([[0.5, 1.0], [2.0, 3.0]]),
+        np.array([[10.0, 11.0], [12.0, 20.0], [9.0, 9.5]]),
+    )
+    each = [_marks.Panel("a", [(low, "red")]), _marks.Panel("b", [(low, "grey"), (high, "red")])]
+    figure = Figure()
+    behind = _marks.panels(figure, each, 1, 3)
+    alone = Figure().subplots()
+    for values in (low, high):
+        _marks.curve(alone, values, "red")
+    assert [axes.get_title() for axes in figure.axes] == ["a", "b", ""]
+    assert behind == figure.axes[2:]
+    for axes in figure.axes:
+        assert axes.get_xlim() == alone.get_xlim() and axes.get_ylim() == alone.get_ylim()
+    assert [len(axes.lines) for axes in figure.axes] == [1, 2, 0]
