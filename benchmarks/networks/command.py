@@ -41,7 +41,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=3.0, help="of a side in a round")
     parser.add_argument("--precision", default="fp32", choices=PRECISIONS)
     parser.add_argument("--augment", action="store_true", help="crop and flip the images")
-    parser.add_argument("--no-compile", action="store_true", help="leave compiled sides out")
+    ways = parser.add_mutually_exclusive_group()
+    ways.add_argument("--no-compile", action="store_true", help="leave compiled sides out")
+    ways.add_argument("--no-eager", action="store_true", help="leave out what is not compiled")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--output", help="a new folder (default: runs/networks-DATE)")
     values = parser.parse_args(arguments)
@@ -73,7 +75,8 @@ def groups(values: argparse.Namespace) -> Iterator[list[Side]]:
     for name in values.networks:
         plain = Side("plain", name, **shared)
         eager = [Side("fkd", name, members, layout=layout, **shared) for members in values.members]
-        yield [plain, *eager]
+        if not values.no_eager:
+            yield [plain, *eager]
         if not values.no_compile:
             yield from ([plain, replace(side, compile="step")] for side in eager)
 

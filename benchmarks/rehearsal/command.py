@@ -44,6 +44,11 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--output", help="a new folder for the results (default: runs/gpu-DATE)")
     parser.add_argument(
+        "--cache",
+        type=Path,
+        help="a folder that keeps for another call what was unpacked, decoded and compiled",
+    )
+    parser.add_argument(
         "--archive", type=Path, help="a .tar.gz of the results without weights, after each stage"
     )
     values = parser.parse_args(arguments)
@@ -76,16 +81,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         errors.print(str(error), markup=False)
         return 2
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as unpacked:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as own:
+        cache = Path(own if values.cache is None else values.cache).absolute()
         root = Path(values.root).absolute() if values.root else None
-        images = Path(unpacked) / "images" if root and root.is_file() else root
+        images = cache / "images" if root and root.is_file() else root
         every = [
             one
             for one in stages(folder, values.rehearse, root, images)
             if one.name in values.stages
         ]
         # What was compiled or decoded for one stage is there for the next.
-        os.environ.setdefault("FKD_CACHE", str(Path(unpacked) / "cache"))
+        os.environ.setdefault("FKD_CACHE", str(cache / "fkd"))
         outcomes: list[Outcome] = []
         for outcome in stage.run(every, folder, 60.0 * values.minutes):
             outcomes.append(outcome)

@@ -26,6 +26,7 @@ from rich.table import Table
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks._output import new_folder
+from benchmarks.rehearsal import parts
 from benchmarks.speed import sides
 from benchmarks.speed.rivals import METHODS
 from benchmarks.speed.sides import Side
@@ -88,13 +89,15 @@ def profiled(side: Side, steps: int) -> dict[str, Any]:
     """What a step of a side takes, and its kernels."""
     run = sides.make(side)
     begin, before = time.perf_counter(), phases()
-    run(steps)  # compiled and captured
+    with parts.watch(parts.places()) as spans:
+        run(steps)  # compiled and captured
     first = time.perf_counter() - begin
     compiler = {name: seconds - before.get(name, 0.0) for name, seconds in phases().items()}
     found, ms = kernels(run, steps, side.device)
     rows = shares(found, steps)
     return {
         "first_steps_s": first,
+        "parts": spans,
         "compiler_s": {name: s for name, s in compiler.items() if s > LEAST},
         "ms_a_step": ms / steps,
         "kernel_ms_a_step": sum(row["us_a_step"] for row in rows) / 1e3,

@@ -14,6 +14,7 @@ from benchmarks.speed import figures
 from fkd.compare.environment import environment
 
 KERNELS = 15  # that are shown
+SPAN = ("begin", "part", "seconds")  # what a span tells of itself
 
 
 def write(folder: Path, outcomes: Sequence[Outcome], minutes: float, rehearsed: bool) -> None:
@@ -108,6 +109,19 @@ def _comparison(results: Mapping[str, Any], folder: Path) -> list[str]:
     ]
 
 
+def _parts(results: Mapping[str, Any], folder: Path) -> list[str]:
+    body = []
+    for span in results["spans"]:
+        own = {name: value for name, value in span.items() if name not in SPAN}
+        within = ", ".join(f"{name} {_number(value)}" for name, value in own.items())
+        body.append([f"{span['begin']:.1f}", span["part"], f"{span['seconds']:.2f}", within])
+    return rows(["after s", "part", "s", "of which"], body)
+
+
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.2f}"
+
+
 def _speed(results: Mapping[str, Any], folder: Path) -> list[str]:
     body = []
     for row in results.get("steps", ()):
@@ -172,6 +186,8 @@ def _kernels(results: Mapping[str, Any], folder: Path) -> list[str]:
             *rows(["%", "µs a step", "calls", "kind", "kernel"], body),
             "",
         ]
+        if step.get("parts"):  # of its first steps
+            lines += [*_parts({"spans": step["parts"]}, folder), ""]
     return lines
 
 
@@ -219,6 +235,7 @@ TOLD: dict[str, Tell] = {
     "tests.json": _tests,
     "correctness.json": _correctness,
     "results.json": _comparison,
+    "parts.json": _parts,
     "speed.json": _speed,
     "convolutions.json": _convolutions,
     "kernels.json": _kernels,

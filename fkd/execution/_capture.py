@@ -1,6 +1,7 @@
 """Steps of training in one CUDA graph, so that a GPU need not wait for Python between kernels."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -8,20 +9,45 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from fkd.ensemble import stack
 
+Function = Callable[[], Any]
 Replay = Callable[[], None]
+Record = Callable[[Function, Function], tuple[Any, Replay]]
 
 
-def record(function: Callable[[], Any]) -> tuple[Any, Replay]:
-    """What `function()` returns, and `replay()`, which computes it anew into the same tensors."""
+class Recorder:
+    """A `Record`: what `function()` returns, and `replay()`, which computes it anew into the same
+    tensors. Before it runs `first()`, as much of it as does all that is done for the first time.
+
+    What is recorded by one of these has its memory in common, so that many take no more than the
+    largest: two may not run at once, and what one computed is there until another runs.
+    """
+
+    def __init__(self) -> None:
+        self.pool: Any = None
+
+    def __call__(self, first: Function, function: Function) -> tuple[Any, Replay]:
+        warm_up(first)
+        outputs, graph = capture(function, self.pool)
+        self.pool = graph.pool()
+        return outputs, graph.replay
+
+
+def warm_up(first: Function) -> None:
+    """Let compilers compile and libraries choose their kernels, for in a capture they cannot."""
     side = torch.cuda.Stream()  # a graph must not see the default stream
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
-        function()  # compilers compile and libraries choose their kernels before the capture
+        first()
     torch.cuda.current_stream().wait_stream(side)
+
+
+def capture(function: Function, pool: Any) -> tuple[Any, torch.cuda.CUDAGraph]:
+    """What `function()` returns, and the graph of what it does, with its memory from a pool, or one
+    of its own where that is None."""
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, pool=pool):
         outputs = function()
-    return outputs, graph.replay
+    return outputs, graph
 
 
 def each(body: Callable[[Any], Any], feeds: list[Any]) -> Any:
@@ -36,13 +62,8 @@ class Captured:
     which each call fills anew, and writes `state` in place. The state is as before after a capture.
     """
 
-    def __init__(
-        self,
-        body: Callable[[Any], Any],
-        state: Any,
-        record: Callable[[Callable[[], Any]], tuple[Any, Replay]] = record,
-    ):
-        self.body, self.state, self.record = body, state, record
+    def __init__(self, body: Callable[[Any], Any], state: Any, record: Record | None = None):
+        self.body, self.state, self.record = body, state, record or Recorder()
         self.graphs: dict[int, tuple[list[Any], Any, Replay]] = {}
 
     def __call__(self, feeds: list[Any]) -> Any:
@@ -56,7 +77,9 @@ class Captured:
 
     def _capture(self, feeds: list[Any]) -> tuple[list[Any], Any, Replay]:
         before, buffers = tree_map(torch.clone, self.state), tree_map(torch.clone, feeds)
-        outputs, replay = self.record(lambda: each(self.body, buffers))
+        # All steps are alike; two, for what one returns is stacked by other kernels.
+        first = partial(each, self.body, buffers[:2])
+        outputs, replay = self.record(first, partial(each, self.body, buffers))
         _copy(self.state, before)
         return buffers, outputs, replay
 

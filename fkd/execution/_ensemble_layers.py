@@ -41,10 +41,12 @@ class EnsembleLayers(TorchFunctionMode):
 
     Under the compiler a convolution that is followed by ReLU and by the maximum of each 2x2 becomes
     one kernel with them: the map between is asked for by nobody, and what computes it is left out.
+    Without `kernels`, which are compiled for each shape, a convolution stays torch's.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, kernels: bool = True) -> None:
         super().__init__()
+        self.kernels = kernels
         # Of the last call alone, for any other may have written into a map that keeps its name.
         self.convolved: Convolved | None = None
         self.rectified: Convolved | None = None
@@ -58,7 +60,7 @@ class EnsembleLayers(TorchFunctionMode):
     ) -> Any:
         convolved, self.convolved = self.convolved, None
         rectified, self.rectified = self.rectified, None
-        if func is F.conv2d:
+        if func is F.conv2d and self.kernels:
             map, self.convolved = conv2d(*args, **(kwargs or {}))
             return map
         if func is F.relu:

@@ -9,6 +9,7 @@ from fkd._draws import placed
 from fkd.data import Batch
 from fkd.distillation import Distillation, State
 from fkd.ensemble import Order, ensemble, part
+from fkd.execution._ensemble_layers import EnsembleLayers
 
 FEW = 4  # examples that a step is tried on: enough for BatchNorm and relations
 
@@ -18,10 +19,11 @@ def why_not_vmap(
 ) -> str | None:
     """Why vmap cannot take the step of stacked students, with the layer, or None where it can.
 
-    It is tried on the first two members and the first examples of a batch, which stay as they are.
-    Branches on a tensor's value, `.item()`, and operators that torch has no batching rule for are
-    what stops it. An operator that torch takes a member at a time stops nothing; torch warns of it.
-    Raises ValueError for an argument of another kind.
+    It is tried on the first two members and the first examples of a batch, which stay as they are,
+    with the layers that an ensemble has on their device, but for kernels that would be compiled for
+    so few examples. Branches on a tensor's value, `.item()`, and operators that torch has no
+    batching rule for are what stops it. An operator that torch takes a member at a time stops
+    nothing; torch warns of it. Raises ValueError for an argument of another kind.
     """
     _check.kind("why_not_vmap", Distillation, distillation=distillation)
     _check.kind("why_not_vmap", State, state=state)
@@ -33,7 +35,8 @@ def why_not_vmap(
         batch = tree_map(lambda leaf: leaf[few, :examples], batch)
     else:
         batch = tree_map(lambda leaf: leaf[:examples], batch)
-    with placed() as places, warnings.catch_warnings():
+    layers = EnsembleLayers(kernels=False)
+    with placed() as places, layers, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the run itself will warn
         try:
             members, run = part(state, few), ensemble(distillation, order=order)

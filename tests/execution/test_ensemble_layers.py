@@ -85,6 +85,14 @@ def test_on_a_cpu_all_goes_to_torch():
         assert torch.equal(F.conv2d(X, weight), F.conv2d(X, weight))
 
 
+def test_without_kernels_a_convolution_stays_torchs(calls):
+    weight = layer(3, 3, 3, 3)
+    with EnsembleLayers(kernels=False):
+        y = F.conv2d(X, weight)
+    assert not calls
+    assert torch.equal(y, F.conv2d(X, weight))
+
+
 def first(x, weight):
     return F.max_pool2d(F.relu(F.conv2d(x, weight)), 2)
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from small import assert_same
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from fkd import methods, optim
 from fkd.data import Batch, Resident
@@ -16,6 +17,7 @@ from fkd.distillation import Distillation, distill, step
 from fkd.ensemble import Order, ensemble, member, stack
 from fkd.execution import Advance, Plan, lay, why_not_vmap
 from fkd.model import functional
+from fkd.models import named
 from fkd.train import Students, train
 
 SETTLE = Plan.settle
@@ -103,6 +105,35 @@ def test_the_layer_and_the_reason_are_told(name: str, order: Order):
         with pytest.raises(ValueError, match=expected):
             raise ValueError(reason)
     assert_same(state, before)
+
+
+def test_it_is_tried_with_the_layers_of_an_ensemble_but_for_kernels_of_its_own(monkeypatch):
+    """On a GPU torch's own BatchNorm has no rule where channels lie last."""
+    seen = []
+
+    def noted(*arguments: Any, **named: Any) -> Tensor:
+        seen.append("batch_norm")
+        return torch.nn.functional.batch_norm(*arguments, **named)
+
+    layers = "fkd.execution._ensemble_layers"
+    monkeypatch.setattr(f"{layers}.batch_norm", noted)
+    monkeypatch.setattr(f"{layers}.conv2d", lambda *_: seen.append("conv2d"))
+    batch = Batch(torch.rand(4, 1, 5, 5).double(), {"labels": torch.tensor([0, 1] * 2)})
+    net = functional(lambda: _sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten()))
+    one = distill(net, methods.ce(), optim.sgd(0.125), batch)
+    assert why_not_vmap(one, ensemble(one).init([0, 1]), batch) is None
+    assert seen == ["batch_norm"]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_on_a_gpu_batch_norm_keeps_no_ensemble_from_vmap():
+    """Where channels lie last, as normalised images have them."""
+    images = torch.rand(4, 8, 8, 3, device="cuda").movedim(-1, 1)
+    batch = Batch(images, {"labels": torch.tensor([0, 1] * 2, device="cuda")})
+    net = functional(named("resnet8", 2))
+    one = distill(net, methods.ce(), optim.sgd(0.125), batch)
+    state = tree_map(lambda leaf: leaf.cuda(), ensemble(one).init([0, 1]))
+    assert why_not_vmap(one, state, batch) is None
 
 
 def _branching(gradient: Any, state: Any, params: Any, hyper: Any) -> tuple[Any, Any]:

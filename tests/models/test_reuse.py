@@ -43,7 +43,7 @@ def test_the_logits_are_the_classifiers_and_only_the_rest_is_trained():
 
 
 def test_nothing_moves_in_the_teachers_classifier_while_the_rest_trains():
-    def build() -> nn.Module:
+    def build() -> ReusedClassifier:
         classifier = nn.Sequential(
             nn.BatchNorm2d(4), nn.Flatten(), nn.Dropout(0.5), nn.Linear(256, 3)
         )

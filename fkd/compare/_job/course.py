@@ -245,7 +245,8 @@ class Run:
         if task.validation:
             exam = Exam("validation", task.validation, task.validation_labels)
         teacher = self.teacher if task.live else None
-        yield from self._train(what, task.epochs, candidates, records, source, exam, teacher)
+        read = task.matched(source, seeds)
+        yield from self._train(what, task.epochs, candidates, records, read, exam, teacher)
         ended: dict[str, MethodResults] = {}
         failed: dict[str, Failure] = {}
         students: dict[str, Trained] = {}

@@ -1,6 +1,6 @@
 """What a comparison is to do, once it is known that everything fits together."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -144,6 +144,17 @@ class Task:
         """The training source, if the teacher's outputs are kept beside it."""
         train = self.data.train
         return train if isinstance(train, Resident) and self.wanted and not self.live else None
+
+    def matched(self, source: Source, names: Iterable[str]) -> Source:
+        """The training source with those of the teacher's outputs alone that these methods match.
+
+        What else lies there would be read in each step, and be an input of what is compiled, which
+        another comparison then would not find again.
+        """
+        if self.kept is None or not isinstance(source, Resident):
+            return source
+        wanted = targets_of({name: self.methods[name] for name in names}, self.own)
+        return self.kept.with_targets({name: source.targets[name] for name in sorted(wanted)})
 
     @property
     def groups(self) -> list[list[str]]:

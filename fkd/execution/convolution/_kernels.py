@@ -9,25 +9,54 @@ What is tuned, a program's part of the result and its warps, changes the order o
 result is the same bit for bit whichever was the fastest. There are no atomic additions.
 """
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import triton
 import triton.language as tl
 from triton import Config, knobs
+from triton.testing import do_bench
 
 INTERPRETED: bool = knobs.runtime.interpret  # on a CPU, to be tested
 _jit: Any = triton.jit  # by its own type it would take no number where it asks for a constant
+# Milliseconds, a fifth of Triton's own: a kernel takes a tenth of one.
+_timed = partial(do_bench, warmup=5, rep=20)
 
 
-def _fastest_of(key: list[str], *configs: Config) -> Any:
-    """The fastest, found at the first call of each shape; the interpreter takes the first."""
-    prune = {"early_config_prune": _fitting}
-    return triton.autotune(list(configs[:1] if INTERPRETED else configs), key, prune)
+def _fastest_of(key: list[str], *configs: Config) -> Callable[[Any], Any]:
+    """The fastest, found at the first call of each shape and kept on disk, where Triton keeps what
+    it compiles; the interpreter takes the first."""
+    return partial(_tuned, list(configs[:1] if INTERPRETED else configs), key)
 
 
-def _fitting(configs: list[Config], sizes: dict[str, Any], **more: Any) -> list[Config]:
+def _tuned(configs: list[Config], key: list[str], kernel: Any) -> Any:
+    prune = {"early_config_prune": partial(_compiled, kernel)}
+    return triton.autotune(configs, key, prune, do_bench=_timed, cache_results=True)(kernel)
+
+
+def _compiled(
+    kernel: Any, configs: list[Config], sizes: dict[str, Any], **more: Any
+) -> list[Config]:
+    """Those that fit, compiled side by side: one after the other they would be as they are timed.
+
+    What cannot be compiled says so when it is timed.
+    """
+    call = sizes | more
+    fitting = _fitting(configs, call)
+    with (
+        ThreadPoolExecutor(len(fitting)) as threads,
+        triton.AsyncCompileMode(threads, ignore_errors=True),
+    ):
+        for config in fitting:
+            kernel.run(**call | config.all_kwargs() | {"warmup": True})
+    return fitting
+
+
+def _fitting(configs: list[Config], sizes: dict[str, Any]) -> list[Config]:
     """Of depths those from 64, which a group of warps multiplies at once, to all that there is."""
-    if "LENGTH" not in (sizes := sizes | more):
+    if "LENGTH" not in sizes:
         return configs
     whole = max(32, triton.next_power_of_2(sizes["LENGTH"]))
     return [config for config in configs if min(64, whole) <= config.kwargs["DEPTH"] <= whole]

@@ -47,6 +47,14 @@ def test_what_is_compiled_comes_last_one_by_one_and_loses_nothing_before_it(tmp_
     assert [row["side"] for row in whole["sides"]] == seen[0]
 
 
+def test_what_is_not_compiled_can_be_left_out():
+    values = command.parse(["--networks", "resnet8", "--members", "2", "--no-eager"])
+    ((plain, ours),) = command.groups(values)
+    assert (plain.loop, ours.loop, ours.compile) == ("plain", "fkd", "step")
+    with pytest.raises(SystemExit):
+        command.parse(["--no-eager", "--no-compile"])
+
+
 def test_a_side_takes_steps():
     for augment in (False, True):
         make(Side("plain", "resnet8", batch=2, augment=augment))(1)

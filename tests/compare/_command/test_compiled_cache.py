@@ -6,17 +6,20 @@ import sys
 from pathlib import Path
 
 import pytest
+from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
 from fkd.compare._command import compiled_cache
 from fkd.compare._command.compiled_cache import keep_compiled
 
 NAME = "TORCHINDUCTOR_CACHE_DIR"
+TRITON = "TRITON_CACHE_DIR"
 
 
 @pytest.fixture(autouse=True)
 def unset(monkeypatch, tmp_path):
-    monkeypatch.setenv(NAME, "")  # so that it is as before when the test is over
-    monkeypatch.delenv(NAME)
+    for name in (NAME, TRITON):
+        monkeypatch.setenv(name, "")  # so that it is as before when the test is over
+        monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FKD_CACHE", "cache")
 
@@ -25,6 +28,7 @@ def test_it_is_kept_in_fkds_cache(tmp_path):
     keep_compiled()
     assert Path(os.environ[NAME]).parent == tmp_path / "cache" / "compiled"
     assert Path(os.environ[NAME]).is_dir()
+    assert os.environ[TRITON] == f"{os.environ[NAME]}/triton"
 
 
 def test_each_instruction_set_and_number_of_threads_has_its_own(monkeypatch):
@@ -55,12 +59,28 @@ def test_the_users_own_choice_stays(monkeypatch, tmp_path):
     keep_compiled()
     assert os.environ[NAME] == "mine"
     assert not (tmp_path / "cache").exists()
+    assert os.environ[TRITON] == "mine/triton"
+
+
+def test_the_users_own_choice_for_triton_stays(monkeypatch):
+    monkeypatch.setenv(TRITON, "kernels")
+    keep_compiled()
+    assert os.environ[TRITON] == "kernels"
+
+
+def test_what_torch_itself_has_set_is_no_choice_of_the_users(monkeypatch, tmp_path):
+    """As its compiler does, the second when it meets its first kernel."""
+    monkeypatch.setenv(NAME, default_cache_dir())
+    monkeypatch.setenv(TRITON, f"{default_cache_dir()}/triton/0")
+    keep_compiled()
+    assert Path(os.environ[NAME]).parent == tmp_path / "cache" / "compiled"
+    assert os.environ[TRITON] == f"{os.environ[NAME]}/triton"
 
 
 def test_a_cache_that_cannot_be_made_leaves_torchs_own(tmp_path):
     (tmp_path / "cache").write_text("a file")
     keep_compiled()
-    assert NAME not in os.environ
+    assert NAME not in os.environ and TRITON not in os.environ
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""How often a run makes a method's students, and of which teacher."""
+"""How often a run makes a method's students, of which teacher, and what they read of it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import torch
 from compare.small_comparisons import ALL, EAGER, Narrow, Wide, small, trained_elsewhere, vectors
 from torch import Tensor, nn
 
-from fkd import losses
+from fkd import losses, methods
 from fkd.compare import Comparison
 from fkd.compare._job import course
 from fkd.compare._setup import task
@@ -98,6 +98,24 @@ def test_students_are_made_once_but_of_a_teacher_that_is_trained_first(given, mo
         states["headed"].buffers["heads"]["with head"]["bias"],
     ):
         assert torch.equal(held, bias.expand_as(held))
+
+
+def test_students_read_of_the_teacher_what_they_match_and_nothing_that_others_do(monkeypatch):
+    read: dict[str, set[str]] = {}
+
+    def noted(students: Any, source: Any, **options: Any):
+        read.update({name: set(source.targets) for name in students})
+        return train(students, source, **options)
+
+    monkeypatch.setattr(course, "train", noted)
+    chosen = ALL | {"hint": methods.hint(layer="hidden", teacher_layer="hidden")}
+    state = trained_elsewhere()
+    options: dict[str, Any] = {"seeds": (3,), "epochs": 1, "plan": EAGER, "teacher_state": state}
+    run = Comparison(Wide, Narrow, chosen, vectors(), **options)
+    for _ in run.run():
+        pass
+    assert not run.results.failed
+    assert read == {"ce": {"labels"}, "kd": {"labels", "logits"}, "hint": {"labels", "hidden"}}
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ DTYPE = torch.float64 if INTERPRETED else torch.float32
 
 pytestmark = [
     pytest.mark.plain,
+    # Triton 3.6's interpreter, which torch 2.11 brings, does so.
+    pytest.mark.filterwarnings("ignore:Conversion of an array with ndim:DeprecationWarning"),
     pytest.mark.skipif(
         not CUDA and not INTERPRETED, reason="no GPU; test_operators.py runs it in the interpreter"
     ),

@@ -23,7 +23,11 @@ from untuned import untuned
 from fkd.execution.convolution import ensemble_conv2d, ensemble_conv2d_relu_pool
 from fkd.execution.convolution._kernels import convolve, correlate
 
-pytestmark = pytest.mark.plain
+pytestmark = [
+    pytest.mark.plain,
+    # Triton 3.6's interpreter, which torch 2.11 brings, does so.
+    pytest.mark.filterwarnings("ignore:Conversion of an array with ndim:DeprecationWarning"),
+]
 CUDA = torch.cuda.is_available()
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cuda" if CUDA and not INTERPRETED else "cpu"
