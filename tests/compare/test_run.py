@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from fkd import checkpoint, losses, methods, optim
 from fkd.compare import Comparison, Results, compare
-from fkd.compare._setup.oddities import FEW  # examples that are looked at beforehand
+from fkd.compare._setup.oddities import SEEN
 from fkd.compare.conclusions import differences
 from fkd.data import Data, Resident, Streamed
 from fkd.execution import Plan
@@ -119,11 +119,11 @@ def test_a_caller_who_stops_keeps_what_is_finished(data, teacher_state):
 def test_the_teacher_sees_each_example_once_or_each_batch_once_for_all(data, teacher_state):
     Wide.seen = 0
     kept = small(data, teacher_state=teacher_state, order="shared")
-    assert Wide.seen == FEW + 70  # 40 for training and 30 for testing
+    assert Wide.seen == SEEN + 70  # 40 for training and 30 for testing
     Wide.seen = 0
     live = small(data, teacher_state=teacher_state, teacher_memory=0)
     # 30 for testing, and 40 in each of two epochs, whatever the number of methods
-    assert Wide.seen == FEW + 110
+    assert Wide.seen == SEEN + 110
     assert kept.teacher and live.teacher and live.teacher.live and not kept.teacher.live
     for name, method in kept.methods.items():
         for metric, curve in method.curves.items():

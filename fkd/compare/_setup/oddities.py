@@ -12,7 +12,8 @@ from torch.utils._pytree import tree_leaves, tree_map
 from fkd.data import Data, Resident
 from fkd.model import Model
 
-FEW = 5  # names that are told, and examples of which logits are looked at
+FEW = 5  # names that are told
+SEEN = 5  # examples of which logits are looked at
 ROUNDING = 0.01  # of a sum of probabilities in bfloat16
 ROWS = 4096  # examples that are looked at together, for what is said of each number takes memory
 
@@ -24,7 +25,7 @@ def oddities(data: Data) -> list[str]:
 
 def odd_logits(role: str, model: Model, inputs: Any) -> list[str]:
     """What is odd about a network's logits of a few examples, in a line, if anything is."""
-    few = tree_map(lambda leaf: leaf[:FEW].cpu() if isinstance(leaf, Tensor) else leaf, inputs)
+    few = tree_map(lambda leaf: leaf[:SEEN].cpu() if isinstance(leaf, Tensor) else leaf, inputs)
     try:
         with torch.no_grad():
             logits = model.apply(*model.init(0), few, train=False)[0]["logits"].double()
