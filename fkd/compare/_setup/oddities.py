@@ -31,8 +31,9 @@ def odd_logits(role: str, model: Model, inputs: Any) -> list[str]:
             logits = model.apply(*model.init(0), few, train=False)[0]["logits"].double()
     except Exception:  # of a network for a GPU alone, or without logits
         return []
-    sums = logits.sum(-1) if logits.ndim > 1 else logits
-    if logits.ndim < 2 or (logits < 0).any() or ((sums - 1).abs() > ROUNDING).any():
+    if logits.ndim < 2 or not (logits >= 0).all():  # which is so of what is no number
+        return []
+    if ((logits.sum(-1) - 1).abs() > ROUNDING).any():
         return []
     return [
         f"The {role}'s logits are probabilities, for those of each example have the sum 1: losses "

@@ -87,3 +87,4 @@ def test_a_network_that_ends_in_a_softmax(dtype):
 def test_of_other_logits_and_of_none_nothing_is_said(last):
     model = functional(lambda: nn.Sequential(nn.Linear(2, 5), last))
     assert odd_logits("student", model, torch.randn(9, 2)) == []
+    assert odd_logits("student", model, torch.full((9, 2), float("nan"))) == []
