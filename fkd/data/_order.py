@@ -39,8 +39,8 @@ def order(seed: int, epoch: int, examples: int, batch_size: int) -> Int[Tensor, 
     generator.manual_seed(int(_random.fold(torch.tensor(seed, device="cpu"), epoch)))
     steps = steps_per_epoch(examples, batch_size)
     shuffled = torch.randperm(examples, generator=generator, device="cpu")  # whatever the default
-    numbers = torch.arange(steps * batch_size, device="cpu") % examples
-    return shuffled[numbers].reshape(steps, batch_size)
+    head = shuffled[: steps * batch_size - examples]
+    return torch.cat([shuffled, head]).reshape(steps, batch_size)
 
 
 def hold_out(
