@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from fkd.testing._case import Case, Loss, batched, cast, draw, draw_hyper, require
 
+GOLDEN = (3 - 5**0.5) / 2
+
 
 def inputs_are_untouched(loss: Loss, case: Case, data: st.DataObject) -> None:
     """The loss and its gradient leave their arguments as they are."""
@@ -58,7 +60,8 @@ def hyperparameters_have_a_gradient(loss: Loss, case: Case, data: st.DataObject)
     for name, gradient in of_sum(_leaves(first)).items():
         require(gradient.isfinite(), f"the gradient to {name} is {gradient} at {first[name]}")
     # Between two numbers that a loss takes it takes all, where one alone may be at the end of them.
-    between = {name: (first[name] + second[name]) / 2 for name in first}
+    # Of whole numbers, at which a loss may jump, none lies at this share of the way.
+    between = {name: first[name] + GOLDEN * (second[name] - first[name]) for name in first}
     if case.smooth and all(first[name] != second[name] for name in first):
         leaves = [leaf.requires_grad_() for leaf in _leaves(between).values()]
         require(

@@ -145,6 +145,7 @@ def test_a_tensor_that_is_larger_than_its_file_is_refused(tmp_path):
 
 @pytest.mark.plain
 @pytest.mark.filterwarnings("ignore:Validating sparse tensor invariants")
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks")  # the same in torch 2.11
 @pytest.mark.parametrize(
     ("value", "message"),
     [

@@ -42,6 +42,7 @@ def test_values_are_torchdistills_times_the_factor(name):
         torch.testing.assert_close(ours, theirs.double(), rtol=1e-5, atol=0)
 
 
+@pytest.mark.filterwarnings("ignore:.*Profiler clears events:UserWarning")  # torch 2.11 says so
 def test_memory_is_what_is_held_at_once():
     def run():
         first = torch.empty(1000)
