@@ -123,13 +123,14 @@ def _run(
 ) -> tuple[Model | None, Tensor]:
     given = {f"student {x!r}": outputs[x] for x in term.students}
     given |= {f"target {x!r}": targets[x] for x in term.targets}
-    before = {name: x._version for name, x in given.items()}
+    # In torch.inference_mode, which distill refuses, tensors do not count their changes.
+    before = {name: x._version for name, x in given.items() if not x.is_inference()}
     model = head = None
     if term.head is not None:
         model = functional(partial(term.build_head, outputs, targets, context), dtype)
         head = partial(outputs_like, model, train=True)
     values = term.values(outputs, targets, term.hyper, head)
-    changed = [name for name, x in given.items() if x._version != before[name]]
+    changed = [name for name, version in before.items() if given[name]._version != version]
     if changed:
         raise ValueError(
             f"it changes {' and '.join(changed)} in place, which the terms behind it would read; "

@@ -180,6 +180,12 @@ def test_a_loss_that_reaches_no_parameter_is_refused():
         distill(functional(Detached), methods.ce(), optim.sgd(), batch())
 
 
+def test_in_inference_mode_no_parameter_is_reached_and_the_error_says_so():
+    of_two = functional(lambda: nn.Linear(3, 2).double())
+    with torch.inference_mode(), pytest.raises(ValueError, match=r"torch\.inference_mode off"):
+        distill(of_two, methods.ce(), optim.sgd(), batch())
+
+
 class Spectral(nn.Module):
     """A filter in the frequencies, whose weights are complex."""
 
