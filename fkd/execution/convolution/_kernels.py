@@ -9,6 +9,7 @@ What is tuned, a program's part of the result and its warps, changes the order o
 result is the same bit for bit whichever was the fastest. There are no atomic additions.
 """
 
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -46,12 +47,18 @@ def _compiled(
     call = sizes | more
     fitting = _fitting(configs, call)
     with (
-        ThreadPoolExecutor(len(fitting)) as threads,
+        _threads(len(fitting)) as threads,
         triton.AsyncCompileMode(threads, ignore_errors=True),
     ):
         for config in fitting:
             kernel.run(**call | config.all_kwargs() | {"warmup": True})
     return fitting
+
+
+def _threads(number: int) -> ThreadPoolExecutor:
+    """One alone before Python 3.11.8: two that parse at once may raise a SystemError there
+    (CPython's issue 106905), and Triton parses a kernel where it compiles it."""
+    return ThreadPoolExecutor(number if sys.version_info >= (3, 11, 8) else 1)
 
 
 def _fitting(configs: list[Config], sizes: dict[str, Any]) -> list[Config]:

@@ -1,6 +1,8 @@
 """Kernels are compiled for a GPU that need not be here, and tuned once for all processes."""
 
+import gc
 import os
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -95,6 +97,27 @@ def test_ways_are_compiled_side_by_side_and_what_was_the_fastest_stays_known(tim
     convolve.cache.clear()
     forward()
     assert len(timed) == 4
+
+
+def give_way(phase: str, information: dict[str, int]) -> None:
+    time.sleep(1e-5)
+
+
+@pytest.fixture
+def shuffled():
+    """Threads change places wherever waste is collected, which is often."""
+    thresholds = gc.get_threshold()
+    gc.callbacks.append(give_way)
+    gc.set_threshold(50)
+    yield
+    gc.callbacks.remove(give_way)
+    gc.set_threshold(*thresholds)
+
+
+def test_kernels_can_be_parsed_in_the_threads_that_compile_them(shuffled):
+    with _kernels._threads(4) as threads:
+        trees = [threads.submit(convolve.fn.parse) for _ in range(40)]
+        assert {tree.result().body[0].name for tree in trees} == {"convolve"}
 
 
 @pytest.mark.parametrize(("length", "depths"), [(28, [32]), (65, [64]), (145, [64, 256])])
