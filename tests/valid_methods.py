@@ -111,7 +111,7 @@ FIELDS: dict[str, Argument] = {
     "head_hyper": listed(("temperature",), ("heat",), "temperature", empty=True),
     "needs": listed(("teacher",), ("time",), "teacher", empty=True),
     "schedules": mapped({"weight": linear_warmup}, {"heat": linear_warmup}, empty=True),
-    "wrap": optional(function(lambda student, context: student)),
+    "wrap": optional(function(lambda build, context: build())),
     "mask": optional(name()),
 }
 for _key in ("head_hyper", "needs"):  # they are tuples, and lists are refused

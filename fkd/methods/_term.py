@@ -14,6 +14,7 @@ from fkd.methods._asked import check_mask, check_temperature, check_weights, lay
 from fkd.schedules import Schedule, by_epoch, linear_warmup
 
 Build = Callable[[], nn.Module]
+Wrap = Callable[[Build, "Context"], nn.Module]
 Head = Callable[..., nn.Module]  # from shapes: torch.Size, or a tuple of them; and what it needs
 Align = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # of an output and its target
 EpochSchedule = Callable[[int], Schedule]  # from the number of steps that an epoch has
@@ -73,8 +74,9 @@ class Term:
     however many it keeps.
 
     `student` names one of the student's outputs or several, `target` one or several of the targets:
-    `labels`, `index` (the examples' numbers in the data set), or outputs of the teacher. The two
-    sides may name different layers.
+    `labels`, `index` (the examples' numbers in the data set), or outputs of the teacher; or none,
+    (), where the loss compares outputs of the student's alone. The two sides may name different
+    layers.
 
     `align(output, target)` brings each pair of them to one form, before the head and the loss: a
     function of `fkd.heads.align`, or none where shapes are taken as they are.
@@ -89,7 +91,8 @@ class Term:
     `schedules` lets a number follow the steps: for `weight`, or for a hyperparameter, a function
     from the steps of an epoch to a schedule, which multiplies the number.
 
-    `wrap(student, context)` makes the module that is trained, and kept, in the student's place.
+    `wrap(build, context)` makes the module that is trained, and kept, in the student's place, from
+    what builds the student, which it calls once for each that it wants.
 
     `whole` says whether a value depends on the other examples of the batch, so that who computes a
     part of it must have all of it. None leaves it to the loss: those of `fkd.losses.BY_EXAMPLE`
@@ -111,7 +114,7 @@ class Term:
     head_hyper: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     schedules: Mapping[str, EpochSchedule] = field(default_factory=dict)
-    wrap: Callable[[nn.Module, Context], nn.Module] | None = None
+    wrap: Wrap | None = None
     mask: str | None = None
     whole: bool | None = None
 
@@ -222,7 +225,7 @@ def _check_term(term: Term) -> None:
     _check.function("Term", loss=term.loss)
     for side, names in (("student", term.student), ("target", term.target)):
         _check.instance("Term", (str, tuple), "a name or a tuple of names", **{side: names})
-        if not names:
+        if not names and (side, names) != ("target", ()):
             raise ValueError(f"Term: {side} must name an output, but it is empty")
     for field_of, names in (
         ("student", term.students),
@@ -340,20 +343,7 @@ def wrapped(build: Build, method: Method, context: Context) -> Build:
     _check.mapping("wrapped", method=method)
     _check.instance("wrapped", Term, "a Term", **{str(name): x for name, x in method.items()})
     _check.instance("wrapped", Context, "a Context", context=context)
-    wraps = [term.wrap for term in method.values() if term.wrap is not None]
-    return Wrapped(build, tuple(wraps), context) if wraps else build
-
-
-@dataclass(frozen=True)
-class Wrapped:
-    """A function that builds a module and wraps it."""
-
-    build: Build
-    wraps: tuple[Callable[[nn.Module, Context], nn.Module], ...]
-    context: Context
-
-    def __call__(self) -> nn.Module:
-        module = self.build()
-        for wrap in self.wraps:
-            module = wrap(module, self.context)
-        return module
+    for term in method.values():
+        if term.wrap is not None:
+            build = partial(term.wrap, build, context)
+    return build
