@@ -128,7 +128,7 @@ def distill_known(
                 )
             defaults[f"{name}.{key}"] = value
         for key, schedule in term.schedules.items():
-            factors[f"{name}.{key}"] = schedule(context.steps_per_epoch)
+            factors[f"{name}.{key}"] = schedule(context)
     for name, schedule in schedules.items():
         _check.known("distill", "hyperparameter of a schedule", name, defaults)
         factors[name] = schedule

@@ -1,13 +1,14 @@
-"""Methods without a teacher of its own: what is matched is in training as well."""
+"""Methods without a teacher: what is matched is of a network in training, a peer or the student."""
 
 from torch import Tensor, nn
 
-from fkd import losses
-from fkd.methods._asked import check_weights
-from fkd.methods._term import Build, Context, Method, Term, labels
+from fkd import _check, heads, losses
+from fkd._check import Scalar
+from fkd.methods._asked import check_mask, check_weights
+from fkd.methods._term import Build, Context, Method, Term, labels, over_training
 from fkd.models import cohort
 
-__all__ = ["dml"]
+__all__ = ["dml", "ps_kd"]
 
 
 def dml(weight: float = 1.0, ce: float = 1.0, mask: str | None = None) -> Method:
@@ -36,6 +37,41 @@ def dml(weight: float = 1.0, ce: float = 1.0, mask: str | None = None) -> Method
     return {"dml": term} | others | {"dml-peer": peer}
 
 
+def ps_kd(weight: float = 1.0, alpha: float = 0.8, mask: str | None = None) -> Method:
+    """The student's own answers of the epoch before, mixed into the labels more and more: no
+    teacher.
+
+    The loss is the cross-entropy against (1 - α_t) y + α_t p_{t-1}, in epoch t of `epochs`, counted
+    from 1, with α_t = α t / `epochs`: `alpha` is what is reached in the last epoch, by default the
+    paper's. p_{t-1} is what the student said of an example when it was last trained on it
+    (`heads.Answers`); the first time the labels stand alone. Labels are whole numbers, not mixed.
+
+    The context must have `examples`, `epochs` and `steps_per_epoch`.
+
+    Kim et al., "Self-Knowledge Distillation with Progressive Refinement of Targets" (2021), section
+    3.1.
+
+    >>> list(ps_kd())
+    ['ps-kd']
+    """
+    check_weights("ps-kd", weight=weight)
+    _check.plain("ps-kd", alpha=alpha)
+    _check.between("ps-kd", 0, 1, alpha=alpha)
+    check_mask("ps-kd", mask)
+    term = Term(
+        _refined,
+        target=("labels", "index"),
+        weight=weight,
+        hyper={"alpha": alpha},
+        head=heads.Answers,
+        joint=True,
+        needs=("examples",),
+        schedules={"alpha": over_training},
+        mask=mask,
+    )
+    return {"ps-kd": term}
+
+
 def _with_a_peer(build: Build, context: Context) -> nn.Module:
     return cohort(build)()
 
@@ -44,3 +80,15 @@ def _mutual(student: Tensor, peer: Tensor, *, mask: Tensor | None = None) -> Ten
     """KL from the peer to the student and back, each towards the other as it stands."""
     to_student = losses.kl_divergence(student, peer.detach(), mask=mask)
     return to_student + losses.kl_divergence(peer, student.detach(), mask=mask)
+
+
+def _refined(
+    student: Tensor, labels: Tensor, answers: Tensor, *, alpha: Scalar, mask: Tensor | None = None
+) -> Tensor:
+    """(1 - α) y + α p against the student; where there is no answer yet, y."""
+    _check.between("ps-kd", 0, 1, alpha=alpha)
+    known = answers.sum(-1) > 0
+    share = alpha * known
+    own = losses.cross_entropy(student, answers.masked_fill(~known[..., None], 0.0), mask=mask)
+    value = (1 - share) * losses.cross_entropy(student, labels, mask=mask) + share * own
+    return value.to(student.dtype)

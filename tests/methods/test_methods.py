@@ -41,6 +41,7 @@ def rule(method: methods.Method, batch: Batch) -> Distillation:
         outputs = student()(batch.inputs)
     context = Context(
         examples=EXAMPLES,
+        epochs=2,
         teacher=teacher(),
         outputs={name: output.shape[1:] for name, output in outputs.items()},
         targets={name: target.shape[1:] for name, target in batch.targets.items()},
@@ -66,7 +67,7 @@ def test_every_method_takes_steps_alike_in_either_layout(name, batch):
 @pytest.mark.slow
 def test_a_step_of_many_whose_arguments_are_looked_at_compiles_in_one_graph(batch):
     # All in one step: most of what is traced is the student and its gradient, the same for each.
-    names = ("crd", "ctkd", "dkd", "dml", "ofd", "review", "vid")
+    names = ("crd", "ctkd", "dkd", "dml", "ofd", "ps-kd", "review", "vid")
     every = {key: term for name in names for key, term in METHODS[name]().items()}
     assert every.keys() == {*names, "ce", "dml-peer"}
     many = ensemble(rule(every, batch))

@@ -1,9 +1,12 @@
-"""Peers that teach each other, against two modules and two optimizers of torch's."""
+"""Peers and one's own answers, against modules, optimizers and loops of torch's."""
+
+import threading
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from fkd import methods, optim
 from fkd.data import Batch
@@ -12,6 +15,7 @@ from fkd.ensemble import ensemble, member
 from fkd.execution import Plan, lay
 from fkd.methods import Context
 from fkd.model import functional, state_dict
+from fkd.split import Split, together
 
 CLASSES, EXAMPLES, SEEDS = 5, 8, [3, 7]
 
@@ -112,3 +116,121 @@ def test_a_student_without_its_peer_is_refused_with_what_builds_one():
     net = functional(methods.wrapped(network, methods.dml(), Context()))
     distillation = distill(net, methods.dml(), optim.sgd(0.1), batch)
     assert step(distillation, distillation.init(0), batch)[1]["dml"] > 0
+
+
+EPOCHS = 2
+# Which of eight examples each step of an epoch reads: two are left out in the first.
+ORDERS = [[[0, 1, 2], [3, 4, 5]], [[7, 2, 0], [6, 5, 3]]]
+REFINED = Context(examples=EXAMPLES, epochs=EPOCHS, steps_per_epoch=2)
+
+
+def read(rows: list[int], tokens: tuple[int, ...] = ()) -> Batch:
+    """Examples, of which each is the same whenever it is read; some of their tokens count."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(EXAMPLES, *tokens, 6, generator=generator, dtype=torch.float64)
+    labels = torch.randint(CLASSES, (EXAMPLES, *tokens), generator=generator)
+    kept = torch.rand(EXAMPLES, *tokens, generator=generator) < 0.6
+    targets = {"labels": labels.where(kept, -100) if tokens else labels, "kept": kept}
+    targets["index"] = torch.arange(EXAMPLES)
+    return Batch(inputs[rows], {name: x[rows] for name, x in targets.items()})
+
+
+def refined(module: nn.Module, seen: dict[int, Tensor], batch: Batch, alpha: float) -> Tensor:
+    """The paper's loss and what is remembered, example by example and token by token."""
+    logits = module(batch.inputs)
+    values = []
+    for k, number in enumerate(batch.targets["index"].tolist()):
+        labels = batch.targets["labels"][k].reshape(-1)
+        old = seen.get(number)
+        seen[number] = logits[k].detach().softmax(-1).reshape(-1, CLASSES)
+        for place, (row, label) in enumerate(
+            zip(logits[k].reshape(-1, CLASSES), labels, strict=True)
+        ):
+            if label < 0:
+                continue
+            y = F.one_hot(label, CLASSES)
+            target = y if old is None else (1 - alpha) * y + alpha * old[place]
+            values.append(-(target * row.log_softmax(-1)).sum())
+    return torch.stack(values).mean()
+
+
+def tokenwise() -> nn.Module:
+    return nn.Sequential(nn.Linear(6, 4), nn.Tanh(), nn.Linear(4, CLASSES)).double()
+
+
+@pytest.mark.parametrize("tokens", [(), (3,)])
+def test_ones_own_answers_are_a_loop_over_two_epochs(tokens):
+    build, mask = (tokenwise, "kept") if tokens else (network, None)
+    method = methods.ps_kd(alpha=0.75, mask=mask)
+    steps = [read(rows, tokens) for epoch in ORDERS for rows in epoch]
+    net, sgd = functional(build), optim.sgd(0.25, momentum=0.875)
+    one = distill(net, method, sgd, steps[0], context=REFINED)
+    state, advance = ensemble(one).init(SEEDS), lay(one, Plan("vmap", compile="none"))
+    metrics = [advance(state, batch) for batch in steps]
+    for k, seed in enumerate(SEEDS):
+        module, seen = build(), {}
+        module.load_state_dict(state_dict(*net.init(seed)))
+        optimizer = torch.optim.SGD(module.parameters(), 0.25, momentum=0.875)
+        for number, batch in enumerate(steps):
+            alpha = 0.75 * (number // 2 + 1) / EPOCHS
+            loss = refined(module, seen, batch, alpha)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            torch.testing.assert_close(
+                metrics[number]["ps-kd"][k], loss.detach(), rtol=1e-12, atol=0
+            )
+        own = member(state, k)
+        trained = state_dict(own.params["student"], own.buffers["student"])
+        torch.testing.assert_close(trained, dict(module.state_dict()), rtol=1e-12, atol=1e-12)
+        answers = own.buffers["heads"]["ps-kd"]["answers"]
+        expected = torch.stack([seen[row].reshape(*tokens, -1) for row in range(EXAMPLES)])
+        torch.testing.assert_close(answers, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_the_memory_of_a_split_batch_is_that_of_the_whole():
+    method, steps = methods.ps_kd(), [read(rows) for epoch in ORDERS for rows in epoch]
+    lock = threading.Lock()  # modules are built by torch's own generators, one after the other
+
+    def taken(split: Split | None) -> list[Tensor]:
+        with lock:
+            net = functional(network)
+            one = distill(net, method, optim.sgd(0.5), steps[0], context=REFINED, split=split)
+            state = one.init(0)
+        for batch in steps:
+            state, _ = step(one, state, batch)
+        return tree_leaves(state)
+
+    whole = taken(None)
+    for leaves in together(2, taken):
+        torch.testing.assert_close(leaves, whole, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize(
+    ("context", "told"),
+    [
+        (Context(), r"term 'ps-kd': examples is needed of the context"),
+        (Context(examples=8), r"epochs is needed of the context, but was not given: pass context"),
+    ],
+)
+def test_without_the_lengths_of_training_there_is_no_refinement(context, told):
+    with pytest.raises(ValueError, match=told):
+        distill(functional(network), methods.ps_kd(), optim.sgd(), read([0, 1]), context=context)
+
+
+@pytest.mark.plain
+def test_labels_of_mixed_examples_are_refused():
+    batch = read([0, 1])
+    mixed = batch.targets | {"labels": F.one_hot(batch.targets["labels"], CLASSES).double()}
+    told = r"term 'ps-kd': Answers: labels must hold whole numbers, .* leave MixUp and CutMix out"
+    with pytest.raises(ValueError, match=told):
+        distill(
+            functional(network),
+            methods.ps_kd(),
+            optim.sgd(),
+            Batch(batch.inputs, mixed),
+            context=REFINED,
+        )
+    with pytest.raises(ValueError, match=r"ps-kd: alpha must lie in \[0, 1\]"):
+        methods.ps_kd(alpha=1.5)
