@@ -153,7 +153,7 @@ TERMS: dict[str, Call] = {
         {
             "examples": optional(whole(9)),
             "teacher": optional(one(nn.Linear(2, 2))),
-            "steps_per_epoch": whole(4),
+            "steps_per_epoch": optional(whole(4)),
             "epochs": optional(whole(3)),
             "outputs": SHAPED,
             "targets": SHAPED,

@@ -24,26 +24,26 @@ Align = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # of an output and it
 class Context:
     """What surrounds a student in training: all that a term may need beside the shapes it joins.
 
-    `examples` is how many the training set has, `steps_per_epoch` how many steps an epoch has,
-    `epochs` how many of them the student is trained for, and `teacher` the trained teacher's
-    module, whose layers a term may copy. `outputs` and `targets` are the shapes, without the batch
-    axis, of what the student gives and of what it may match.
+    `examples` is how many the training set has, `steps_per_epoch` how many steps an epoch has, for
+    which a warm-up takes 1 where it is not given, `epochs` how many of them the student is trained
+    for, and `teacher` the trained teacher's module, whose layers a term may copy. `outputs` and
+    `targets` are the shapes, without the batch axis, of what the student gives and of what it may
+    match.
     """
 
     examples: int | None = None
     teacher: nn.Module | None = None
-    steps_per_epoch: int = 1
+    steps_per_epoch: int | None = None
     epochs: int | None = None
     outputs: Mapping[str, torch.Size] = field(default_factory=dict)
     targets: Mapping[str, torch.Size] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, count in (("examples", self.examples), ("epochs", self.epochs)):
-            if count is not None:
+        for name in ("examples", "steps_per_epoch", "epochs"):
+            if (count := getattr(self, name)) is not None:
                 _check.whole("Context", 1, **{name: count})
         if self.teacher is not None:
             _check.instance("Context", nn.Module, "an nn.Module", teacher=self.teacher)
-        _check.whole("Context", 1, steps_per_epoch=self.steps_per_epoch)
         for side, shapes in (("outputs", self.outputs), ("targets", self.targets)):
             _check.mapping("Context", **{side: shapes})
             named = {f"{side}[{name!r}]": shape for name, shape in shapes.items()}
@@ -338,12 +338,12 @@ def warmup_over(where: str, warmup: int) -> dict[str, Timetable]:
 
 
 def _warmup(epochs: int, context: Context) -> Schedule:
-    return by_epoch(linear_warmup(epochs), context.steps_per_epoch)
+    return by_epoch(linear_warmup(epochs), context.steps_per_epoch or 1)
 
 
 def over_training(context: Context) -> Schedule:
     """epoch / epochs, counted from 1: full in the last."""
-    return by_epoch(linear_warmup(context.need("epochs")), context.steps_per_epoch)
+    return by_epoch(linear_warmup(context.need("epochs")), context.need("steps_per_epoch"))
 
 
 def wrapped(build: Build, method: Method, context: Context) -> Build:

@@ -41,6 +41,7 @@ def rule(method: methods.Method, batch: Batch) -> Distillation:
         outputs = student()(batch.inputs)
     context = Context(
         examples=EXAMPLES,
+        steps_per_epoch=1,
         epochs=2,
         teacher=teacher(),
         outputs={name: output.shape[1:] for name, output in outputs.items()},

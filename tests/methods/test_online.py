@@ -212,6 +212,7 @@ def test_the_memory_of_a_split_batch_is_that_of_the_whole():
     [
         (Context(), r"term 'ps-kd': examples is needed of the context"),
         (Context(examples=8), r"epochs is needed of the context, but was not given: pass context"),
+        (Context(examples=8, epochs=2), r"steps_per_epoch is needed of the context, but was not"),
     ],
 )
 def test_without_the_lengths_of_training_there_is_no_refinement(context, told):
