@@ -20,10 +20,11 @@ def dml(weight: float = 1.0, ce: float = 1.0, mask: str | None = None) -> Method
     `ce` is the weight of both. Both are updated at once, as in most implementations; the paper's
     algorithm 1 updates the first, asks it once more, and then updates the second.
 
-    The first is the student that is tested, written and compared, and starts as that of any other
-    method with its seed does; each seed has a peer of its own, whose initial weights and random
-    numbers come from the seed too (`models.cohort`). What is kept after training holds both: the
-    student under `student.`, the peer under `peer.`, of which the student alone runs in evaluation.
+    The first is the student that is tested and compared, and starts as that of any other method
+    with its seed does; each seed has a peer of its own, whose initial weights and random numbers
+    come from the seed too. What is kept after training is the state of `models.cohort(build)`, as
+    simkd's is that of its student with the projector: `build` takes the half behind `student.`
+    without that, and in evaluation this half alone runs.
 
     Zhang et al., "Deep Mutual Learning" (2018), section 3.
 
