@@ -250,3 +250,20 @@ def test_on_a_gpu_the_gradients_of_members_are_exact():
     exact = vmap(grad(total))(weights)
     with EnsembleLayers():
         assert torch.equal(vmap(grad(total))(weights), exact)
+
+
+@gpu
+@pytest.mark.parametrize("net", [first, pooled_first])
+def test_on_a_gpu_a_block_and_its_gradient_are_exact_under_the_compiler(net):
+    x, weights = X.cuda(), torch.stack([layer(4, 3, 3, 3), 1 - layer(4, 3, 3, 3)]).cuda()
+
+    def total(weight):
+        y = net(x, weight)
+        return (y * torch.arange(y.numel(), device=y.device).reshape(y.shape).remainder(3)).sum()
+
+    def step(weights):
+        with EnsembleLayers():
+            return vmap(grad(total))(weights)
+
+    exact = vmap(grad(total))(weights)
+    assert torch.equal(torch.compile(step, fullgraph=True)(weights), exact)
