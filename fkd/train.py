@@ -258,7 +258,18 @@ def _feeds(source: Source, seeds: Sequence[int], order: Order, at: At) -> Iterat
     for number, feeds in enumerate(zip(*each, strict=True), start=first):
         # Filled: for a number that comes from the CPU a GPU would be waited for in every step.
         step = torch.full((), number, dtype=torch.int64, device=source.device)
-        yield (own, step, stack(feeds)) if order == "own" else (own[0], step, feeds[0])
+        yield (own, step, _beside(feeds)) if order == "own" else (own[0], step, feeds[0])
+
+
+def _beside(feeds: Sequence[Any]) -> Any:
+    """What members read in a step, stacked."""
+    try:
+        return stack(feeds)
+    except ValueError as error:
+        raise ValueError(
+            f"train: with order='own' the members' batches of a step must have one shape, but "
+            f"{error}; pad every batch to one length, or give order='shared'"
+        ) from error
 
 
 def _step(
