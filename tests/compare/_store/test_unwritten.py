@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from compare._store.test_keep import ALWAYS, KINDS, RARELY, comparison, measured, students
+from compare._store.test_keep import KINDS, RARELY, comparison, measured, students
 
 from fkd import checkpoint
 from fkd.compare import Comparison, Results, _record_file
