@@ -211,17 +211,26 @@ class Term:
     ) -> Tensor:
         """The value of each example [batch]; `head` runs the term's head. Where these are some
         examples of a batch, `whole_mask` is the mask of all of them."""
-        students, references = self.sides(outputs, targets)
+        value = self.returned(outputs, targets, hyper, head)
         mask = None if self.mask is None else targets[self.mask]
-        options = hyper if mask is None else {**hyper, "mask": mask}
+        return per_example(value, mask, mask if whole_mask is None else whole_mask)
+
+    def returned(
+        self,
+        outputs: Mapping[str, Tensor],
+        targets: Mapping[str, Tensor],
+        hyper: Mapping[str, Any],
+        head: Callable[[tuple[Tensor, ...]], dict[str, Tensor]] | None,
+    ) -> Tensor:
+        """What the loss itself returns, [batch, ...]."""
+        students, references = self.sides(outputs, targets)
+        options = hyper if self.mask is None else {**hyper, "mask": targets[self.mask]}
         if head is None:
-            value = self.loss(*students, *references, **options)
-        elif self.joint:
+            return self.loss(*students, *references, **options)
+        if self.joint:
             numbers = (torch.as_tensor(hyper[name]) for name in self.head_hyper)
-            value = self.loss(**head((*students, *references, *numbers)), **options)
-        else:
-            value = self.loss(head(students)["logits"], *references, **options)
-        return _per_example(value, mask, mask if whole_mask is None else whole_mask)
+            return self.loss(**head((*students, *references, *numbers)), **options)
+        return self.loss(head(students)["logits"], *references, **options)
 
 
 def _check_term(term: Term) -> None:
@@ -265,7 +274,7 @@ def _parameters(function: Callable[..., Any]) -> Collection[str]:
         return ()
 
 
-def _per_example(value: Tensor, mask: Tensor | None, whole: Tensor | None) -> Tensor:
+def per_example(value: Tensor, mask: Tensor | None, whole: Tensor | None) -> Tensor:
     """Values [batch] whose mean is that of the values [batch, ...] where the mask is True. Of some
     examples of a batch, `whole` is the mask of all."""
     _check.instance("Term", Tensor, "a torch.Tensor", **{"what the loss returns": value})
