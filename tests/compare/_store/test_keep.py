@@ -279,5 +279,5 @@ def test_a_disk_that_is_full_stops_nothing(tmp_path, monkeypatch):
     monkeypatch.undo()
     again = comparison()
     assert list(again.run(tmp_path / "run")) == [] and not again.unwritten
-    gone = next(line for line in again.notes if "not there, for the disk was full" in line)
+    gone = next(line for line in again.notes if "not whole, for the disk was full" in line)
     assert all(file in gone for file in files)
