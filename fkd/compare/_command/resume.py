@@ -50,6 +50,10 @@ def kept_options(where: str, folder: Path) -> dict[str, Any]:
             f"{where}: {folder} holds no run, for it has no run.json; give the folder of a run"
         )
     then = entry["options"]
+    if then is not None and (above := _run_above(folder)) and above["options"] == then:
+        raise ValueError(
+            f"{where}: {folder} is a part of the run in {folder.parent}; give that folder"
+        )
     wrong = _wrong(then)
     if wrong:
         raise ValueError(
@@ -57,6 +61,14 @@ def kept_options(where: str, folder: Path) -> dict[str, Any]:
             f"({'; '.join(wrong)}); go on with what began it"
         )
     return then
+
+
+def _run_above(folder: Path) -> dict[str, Any] | None:
+    """What the run.json of the folder above says, where it is a run's."""
+    try:
+        return run_in(folder.absolute().parent)
+    except ValueError:
+        return None
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -115,7 +115,7 @@ class RunFolder:
                 f"folder: another process is writing to {self.path}; wait for it, or give another"
             ) from error
         except OSError as error:
-            raise ValueError(f"folder: {self.path} cannot be written: {error}") from error
+            raise self._unwritable(error) from error
 
     def _begin(
         self,
@@ -135,7 +135,7 @@ class RunFolder:
             try:
                 self._write("run.json", json.dumps(entry, indent=1) + "\n")
             except OSError as error:  # a full disk
-                raise ValueError(f"folder: {self.path} cannot be written: {error}") from error
+                raise self._unwritable(error) from error
             return []
         if differing := differences(began["identity"], identity):
             raise ValueError(
@@ -155,6 +155,12 @@ class RunFolder:
             for name in TOLD
             if began["environment"].get(name) != now[name]
         ]
+
+    def _unwritable(self, error: OSError) -> ValueError:
+        return ValueError(
+            f"folder: {self.path} cannot be written: {error}; make that possible, as by room on "
+            "the disk, or give another folder"
+        )
 
     def close(self) -> None:
         """Let other processes write there."""

@@ -53,7 +53,7 @@ def go_on(run: Run, folder: RunFolder) -> list[str]:
         run.set_teacher(teacher, about["curves"])
         run.results.seconds["teacher_training"] = about["seconds"]
         known.insert(0, "the teacher is trained")
-    saved = folder.saved()
+    saved = folder.saved()[::-1]  # in the order of their training
     stay = [is_needed(run, folder, one.seeds) for one in saved]
     stay = accord.share("the checkpoints that are needed", stay)[0]
     run.saved = list(compress(saved, stay))
@@ -69,6 +69,8 @@ def go_on(run: Run, folder: RunFolder) -> list[str]:
         for name, one in run.results.methods.items()
         if name in ended and name not in held and not folder.holds(name, range(len(one.seeds)))
     ]
+    if run.teacher is None and TEACHER not in held and len(ended) == len(run.task.methods):
+        gone.append(folder.teacher.name)
     if gone:
         notes.append(
             f"{', '.join(gone)}: not there, or not whole, for the disk was full or someone removed "

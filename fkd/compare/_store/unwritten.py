@@ -73,5 +73,5 @@ def what_to_do(run: Run, folder: RunFolder) -> list[str]:
             how += "trains again what no checkpoint holds"
         else:
             how = "it can be made again from the results"
-        lines.append(f"{file} is not written: {how}")
+        lines.append(f"{folder.path / file} is not written: {how}")
     return lines

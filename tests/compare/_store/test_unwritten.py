@@ -84,7 +84,7 @@ def test_what_cannot_be_written_is_written_later_and_not_trained_again(
     told = files.replace("averages", "students")  # behind which they are written
     assert made.unwritten and all(fnmatch.fnmatch(file, told) for file in made.unwritten)
     assert all(
-        any(line.startswith(f"{file} is not written: ") for line in made.troubles)
+        any(line.startswith(f"{folder / file} is not written: ") for line in made.troubles)
         for file in made.unwritten
     )
     assert measured(made.results) == whole[0]
@@ -153,7 +153,7 @@ def test_a_disk_that_is_full_for_a_while_loses_nothing_that_a_checkpoint_has(
         training.close()
         for line in one.troubles:
             if "no checkpoint holds it" in line:
-                lost.add(line.partition(" ")[0])
+                lost.add(Path(line.partition(" is not written: ")[0]).name)
     last_one = run(folder, kind)
     assert last_one.results.complete and last_one.troubles == []
     assert measured(last_one.results) == expected == measured(Results.read(folder))
