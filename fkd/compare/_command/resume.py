@@ -50,15 +50,16 @@ def kept_options(where: str, folder: Path) -> dict[str, Any]:
             f"{where}: {folder} holds no run, for it has no run.json; give the folder of a run"
         )
     then = entry["options"]
-    if then is not None and (above := _run_above(folder)) and above["options"] == then:
-        raise ValueError(
-            f"{where}: {folder} is a part of the run in {folder.parent}; give that folder"
-        )
     wrong = _wrong(then)
     if wrong:
         raise ValueError(
             f"{where}: {folder / 'run.json'} does not hold this version's options "
             f"({'; '.join(wrong)}); go on with what began it"
+        )
+    above = _run_above(folder)
+    if above is not None and above["options"] == then:
+        raise ValueError(
+            f"{where}: {folder} is a part of the run in {folder.parent}; give that folder"
         )
     return then
 
