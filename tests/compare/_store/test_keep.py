@@ -34,7 +34,9 @@ KINDS = {
         "resolution": 0.1,
         "max_seeds": 4,
     },
-    "a head with a memory": {"methods": {"ce": methods.ce(), "crd": methods.crd(negatives=4)}},
+    "a head with a memory, and a peer": {
+        "methods": {"ce": methods.ce(), "crd": methods.crd(negatives=4), "dml": methods.dml()}
+    },
 }
 
 
