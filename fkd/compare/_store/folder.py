@@ -115,7 +115,7 @@ class RunFolder:
                 f"folder: another process is writing to {self.path}; wait for it, or give another"
             ) from error
         except OSError as error:
-            raise ValueError(f"folder: {self.path} cannot be written: {error}") from error
+            raise self._unwritable(error) from error
 
     def _begin(
         self,
@@ -135,7 +135,7 @@ class RunFolder:
             try:
                 self._write("run.json", json.dumps(entry, indent=1) + "\n")
             except OSError as error:  # a full disk
-                raise ValueError(f"folder: {self.path} cannot be written: {error}") from error
+                raise self._unwritable(error) from error
             return []
         if differing := differences(began["identity"], identity):
             raise ValueError(
@@ -155,6 +155,12 @@ class RunFolder:
             for name in TOLD
             if began["environment"].get(name) != now[name]
         ]
+
+    def _unwritable(self, error: OSError) -> ValueError:
+        return ValueError(
+            f"folder: {self.path} cannot be written: {error}; make that possible, as by room on "
+            "the disk, or give another folder"
+        )
 
     def close(self) -> None:
         """Let other processes write there."""
@@ -234,9 +240,8 @@ class RunFolder:
         is one file in the end. They join what is there of as many `members`; where these are not,
         they stand under their numbers all the same.
 
-        Raises ValueError where a rank cannot write its own, on every rank, and what
-        `checkpoint.write` raises, on that which writes the file, which it does not touch where the
-        students that are to be joined cannot be read.
+        Raises what `checkpoint.write` raises, and of several ranks ValueError on every rank where
+        one cannot write; no file is touched where the students to be joined cannot be read.
         """
         if isinstance(state.optimizer, AverageState):
             averages = state_dict(*average_of(state))
@@ -267,13 +272,20 @@ class RunFolder:
                 checkpoint.save_members(parts[mesh.member_rank], tree, first=first)
             except (OSError, ValueError) as error:  # all ranks are to know
                 trouble = str(error)
-        for rank, why in enumerate(self.accord.share(f"the parts of {path.name}", trouble)):
+        told = self.accord.share(f"the parts of {path.name}", trouble)
+        if mesh.rank == 0:
+            if not any(told):
+                try:
+                    own = checkpoint.read(parts)
+                    checkpoint.write(path, _only_first(path, members) | own, about)
+                except (OSError, ValueError) as error:
+                    trouble = str(error)
+            for part in parts:  # where it failed they are not to fill the disk
+                part.unlink(missing_ok=True)
+        told = self.accord.share(path.name, trouble)
+        for rank, why in enumerate(told):
             if why is not None:
                 raise ValueError(f"{why} (on rank {rank})")
-        if mesh.rank == 0:
-            checkpoint.write(path, _only_first(path, members) | checkpoint.read(parts), about)
-            for part in parts:
-                part.unlink()
 
     def save_error(self, method: str, traceback: str) -> None:
         """Write what a method failed by, as a programmer wants to read it."""

@@ -53,7 +53,7 @@ def go_on(run: Run, folder: RunFolder) -> list[str]:
         run.set_teacher(teacher, about["curves"])
         run.results.seconds["teacher_training"] = about["seconds"]
         known.insert(0, "the teacher is trained")
-    saved = folder.saved()
+    saved = folder.saved()[::-1]  # in the order of their training
     stay = [is_needed(run, folder, one.seeds) for one in saved]
     stay = accord.share("the checkpoints that are needed", stay)[0]
     run.saved = list(compress(saved, stay))
@@ -64,12 +64,17 @@ def go_on(run: Run, folder: RunFolder) -> list[str]:
     if not known:
         return notes
     held = {name for one in run.saved for name in one.seeds}
-    gone = [name for name in ended if name in run.results.methods and name not in held]
-    gone = [path.name for name in gone if not (path := folder.students(name)).exists()]
+    gone = [
+        folder.students(name).name
+        for name, one in run.results.methods.items()
+        if name in ended and name not in held and not folder.holds(name, range(len(one.seeds)))
+    ]
+    if run.teacher is None and TEACHER not in held and len(ended) == len(run.task.methods):
+        gone.append(folder.teacher.name)
     if gone:
         notes.append(
-            f"{', '.join(gone)}: not there, for the disk was full or someone removed it, and not "
-            "made again, for what ended is not trained again; a run in another folder makes it"
+            f"{', '.join(gone)}: not there, or not whole, for the disk was full or someone removed "
+            "it, and what ended is not trained again; a run in another folder makes it"
         )
     if len(ended) < len(run.task.methods):
         run.results.resumed += 1
@@ -148,6 +153,8 @@ def _write_ends(
         who, members = _about(run, name), len(run.results.methods[name].seeds)
         file, state, place = folder.students(name).name, trained.state, trained.first
         _attempt(run, file, folder.save_students, name, state, who, place, members)
+        if first and not folder.holds(name, range(members)):  # those before may be missing
+            run.unwritten.add(file)
     if first:
         for name, traceback in run.tracebacks.items():
             _attempt(run, f"error-{name}.txt", folder.save_error, name, traceback)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,8 @@ class Saver:
     def discard(self) -> None:
         """Remove this rank's part of the last moment, for that of another could not be written."""
         if self._part is not None:
-            self._part.unlink(missing_ok=True)
+            with suppress(OSError):  # as of a disk that takes no more; it never counts
+                self._part.unlink(missing_ok=True)
 
     def remove(self, spared: Collection[int] = ()) -> None:
         """The training that the files were of has ended, on every rank: none is written now."""

@@ -69,9 +69,9 @@ def what_to_do(run: Run, folder: RunFolder) -> list[str]:
         elif file.endswith(".safetensors"):
             how = "no checkpoint holds it; a run in another folder makes it anew"
         elif file == FILE:
-            how = "the same comparison in this folder makes it, and trains again what no checkpoint"
-            how += " holds"
+            how = "it is older, or not there; the same comparison in this folder makes it, and "
+            how += "trains again what no checkpoint holds"
         else:
             how = "it can be made again from the results"
-        lines.append(f"{file} is not written: {how}")
+        lines.append(f"{folder.path / file} is not written: {how}")
     return lines
