@@ -66,6 +66,7 @@ def distillation(name: str, batch: Batch, split: Split | None) -> Distillation:
         outputs = student()(batch.inputs)
     context = Context(
         examples=TRAINING,
+        epochs=2,
         teacher=teacher(),
         outputs={name: output.shape[1:] for name, output in outputs.items()},
         targets={name: target.shape[1:] for name, target in batch.targets.items()},

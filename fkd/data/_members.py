@@ -24,7 +24,19 @@ def member_feeds(source: Source, seeds: Sequence[int], epoch: int, start: int) -
     if type(source) is Resident:
         return iter(source._rows(seeds, epoch, start).unbind(1))
     each = [source.feeds(seed, epoch, start) for seed in seeds]
-    return (tree_map(_stacked, *feeds) for feeds in zip(*each, strict=True))
+    return (_beside(feeds) for feeds in zip(*each, strict=True))
+
+
+def _beside(feeds: Sequence[Any]) -> Any:
+    """What members read in a step, stacked."""
+    try:
+        return tree_map(_stacked, *feeds)
+    except (RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise ValueError(
+            "train: with order='own' the members' batches of a step must have one shape, but "
+            f"{reason}; pad every batch to one length, or give order='shared'"
+        ) from error
 
 
 def member_reader(source: Source, feeds: Any, key: Key) -> partial[Batch]:

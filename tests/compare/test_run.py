@@ -254,7 +254,7 @@ def test_a_schedule_is_followed_by_those_that_have_its_number(data, teacher_stat
 
 
 def test_a_method_gets_what_it_needs_of_the_context(data, teacher_state):
-    chosen = {"crd": methods.crd(), "ce": methods.ce()}
+    chosen = {"crd": methods.crd(), "ce": methods.ce(), "ps-kd": methods.ps_kd()}
     results = small(data, methods=chosen, teacher_state=teacher_state, epochs=1)
     assert results.complete and results.baseline == "ce"
 

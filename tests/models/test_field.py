@@ -28,6 +28,7 @@ def fitted(
     """The distillation of a student, of whose outputs the method finds its own by its defaults."""
     context = Context(
         examples=EXAMPLES,
+        epochs=2,
         teacher=teacher,
         outputs={name: output.shape[1:] for name, output in build()(images()).items()},
         targets={name: target.shape[1:] for name, target in batch.targets.items()},

@@ -42,7 +42,8 @@ class Stream(io.TextIOBase):
     """A stream for a console that shows what it can, and raises nothing.
 
     A sign that the encoding lacks becomes another. Once nothing can be written, for the reader of a
-    pipe has gone, a terminal has hung up or a disk is full, nothing more is.
+    pipe has gone, a terminal has hung up, a disk is full or the stream is closed, nothing more is:
+    Python, which flushes a `Stream` when it collects it, tells an error there from 3.13 on.
     """
 
     def __init__(self, stream: Any):
@@ -58,7 +59,7 @@ class Stream(io.TextIOBase):
         if not self.lost:
             try:
                 self.stream.write(fitting(text, self.encoding))
-            except OSError as error:
+            except (OSError, ValueError) as error:
                 self._lose(error)
         return len(text)
 
@@ -66,7 +67,7 @@ class Stream(io.TextIOBase):
         if not self.lost:
             try:
                 self.stream.flush()
-            except OSError as error:
+            except (OSError, ValueError) as error:
                 self._lose(error)
 
     def isatty(self) -> bool:
@@ -75,7 +76,7 @@ class Stream(io.TextIOBase):
     def fileno(self) -> int:
         return self.stream.fileno()
 
-    def _lose(self, error: OSError) -> None:
+    def _lose(self, error: OSError | ValueError) -> None:
         self.lost, self.reader_gone = True, isinstance(error, BrokenPipeError)
         # What is still in the buffer is written when Python ends, and must not fail then.
         with suppress(OSError, ValueError):  # a stream that is no file has no number

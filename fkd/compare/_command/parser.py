@@ -317,8 +317,8 @@ def read(whole: argparse.ArgumentParser, arguments: Sequence[str] | None) -> dic
 
 
 def _given(whole: argparse.ArgumentParser, values: argparse.Namespace) -> dict[str, Any]:
-    # argparse takes `--root=--` as no value at all
+    # argparse takes `--root=--` as no value at all, and newer ones, 3.13's too, as that word
     for action in whole._actions:
-        if action.nargs is None and getattr(values, action.dest, None) == []:
+        if action.nargs is None and getattr(values, action.dest, None) in ([], "--"):
             raise ValueError(f"{action.option_strings[0]}: it takes a value, but '--' is none")
     return vars(values)

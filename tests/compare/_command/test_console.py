@@ -80,6 +80,16 @@ def test_a_log_on_a_full_disk_ends_and_the_run_goes_on():
     assert not reader_gone(console)
 
 
+def test_a_stream_that_is_closed_ends_and_nothing_is_raised():
+    text = io.StringIO()
+    console = console_on(text)
+    text.close()
+    console.print("the first line")
+    console.file.flush()
+    console.file.close()  # as Python does when nobody holds it any more
+    assert not reader_gone(console)
+
+
 def test_a_terminal_that_hangs_up_ends_and_the_run_goes_on():
     master, slave = os.openpty()
     with open(slave, "w", encoding="utf-8") as terminal:
