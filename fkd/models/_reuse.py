@@ -10,8 +10,9 @@ class ReusedClassifier(nn.Module):
 
     Gives what the student gives, with `projected`, the map that is to match the teacher's, and with
     the classifier's `logits`; the student's own classifier lies idle. The teacher's is put into
-    evaluation, so that no dropout fires in it and no statistics move. Raises ValueError for what is
-    no module, and when it runs for a student without the layer.
+    evaluation, so that no dropout fires in it and no statistics move, and a student that is in it
+    as a whole, as a pretrained one may be, out of it. Raises ValueError for what is no module, and
+    when it runs for a student without the layer.
 
     Chen et al., "Knowledge Distillation with the Reused Teacher Classifier" (2022), section 3.2.
     """
@@ -32,6 +33,8 @@ class ReusedClassifier(nn.Module):
             classifier=classifier,
         )
         _check.kind("ReusedClassifier", str, layer=layer)
+        if not student.training:
+            student.train()
         self.student, self.projector = student, projector
         self.classifier = classifier.requires_grad_(False).eval()
         self.layer = layer

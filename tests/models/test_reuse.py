@@ -60,3 +60,18 @@ def test_nothing_moves_in_the_teachers_classifier_while_the_rest_trains():
     module.load_state_dict(state_dict(params, before))
     expected = module.classifier(training["projected"])
     torch.testing.assert_close(training["logits"], expected)
+
+
+def test_a_student_that_was_made_for_evaluation_is_trained_as_a_whole():
+    classifier = nn.Sequential(nn.Flatten(), nn.Linear(2, 3))
+
+    def asleep(student: nn.Module) -> list[bool]:
+        whole = ReusedClassifier(student, nn.Identity(), classifier)
+        assert not any(part.training for part in whole.classifier.modules())
+        return [not part.training for part in whole.student.modules()]
+
+    pretrained = nn.Sequential(nn.BatchNorm2d(2), nn.BatchNorm2d(2)).eval()
+    assert asleep(pretrained) == [False, False, False]
+    # A part of a student that is trained stays as its author has it.
+    frozen = nn.Sequential(nn.BatchNorm2d(2), nn.BatchNorm2d(2).eval())
+    assert asleep(frozen) == [False, False, True]
