@@ -30,7 +30,7 @@ class Case(NamedTuple):
     `rotation`: unchanged when all examples' embeddings are rotated, each side by its own rotation.
     `symmetric`: unchanged when student and target change places.
     `power`: n, where logits and temperature times a number make the value that number's nth power
-    as large: 2 of T² KL at temperature T, 0 of KL without the T², and None where there is no such n.
+    as large: 2 of T² KL at temperature T, 0 of KL without the T²; None where there is no such n.
     `smooth`: how often it can be differentiated at the inputs: 2 for gradgradcheck, 1 for
     gradcheck, 0 where it has kinks that the strategy cannot keep away from.
     `whole`: a value depends on the other examples, so the batch cannot be split.
