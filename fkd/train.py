@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import keystr, tree_flatten_with_path, tree_map
 
 from fkd import _check
 from fkd._random import Key
@@ -97,14 +97,15 @@ def train(
 
     It says where it stands after every few steps: after each, or on a GPU after those that one
     CUDA graph holds, and at the end of every epoch. What `teacher` makes of a batch's inputs is
-    matched beside the source's targets. With `order="shared"` all members of all ensembles read the
-    order of `order_seed`, and the teacher sees each batch once for all; with "own" each reads that
-    of its own seed. An order's seed is also that of the key by which its batches are augmented and
-    mixed: so with "own" a member reads what all read of "shared" where its seed is `order_seed`. A
-    loss that is not finite stops nothing: it is a fact in `At`, and what to do about it the
-    caller's choice.
+    matched beside the source's targets, or in place of those of its names, as a teacher's that were
+    kept. With `order="shared"` all members of all ensembles read the order of `order_seed`, and the
+    teacher sees each batch once for all; with "own" each reads that of its own seed. An order's
+    seed is also that of the key by which its batches are augmented and mixed: so with "own" a
+    member reads what all read of "shared" where its seed is `order_seed`. A loss that is not finite
+    stops nothing: it is a fact in `At`, and what to do about it the caller's choice.
 
-    A run that was stopped anywhere and goes on from its `At` is, bit for bit, the run that was not.
+    A run that was stopped anywhere and goes on from its `At` is, bit for bit, the run that was not:
+    it takes the numbers that `At` holds, such as learning rates, and not those of `Students`.
     On a CPU, memory that was freed stays with the process from here on, which makes a step faster.
 
     What the plan leaves open each ensemble settles by its own members, so that its students are
@@ -114,7 +115,8 @@ def train(
 
     Raises ValueError for an argument of another kind, no students, epochs below one, an
     `order_seed` outside [0, 2³²), members with a seed of their own order where the order is shared,
-    a `start` that is of other students, and students that cannot run as the plan demands.
+    a `start` that is of other students, and students that cannot run as the plan demands; and when
+    it comes to it for a teacher that gives no tensors by name, or the source's labels or `index`.
     """
     _check.count("train", epochs=epochs)
     _check.seed("train", order_seed=order_seed)
@@ -219,11 +221,26 @@ def _check_start(students: Mapping[str, Students], start: At, steps: int) -> Non
                 f"train: start must hold a state of {len(one.seeds)} members for {name!r}, "
                 f"but it holds {held} by name"
             )
+        like = ensemble(one.distillation).init([one.seeds[0]])
+        own, other = _shapes(like), _shapes(start.states[name])
+        wrong = next((path for path in own | other if own.get(path) != other.get(path)), None)
+        if wrong is not None:
+            raise ValueError(
+                f"train: start must hold the state of such students as {name!r} are, but of the "
+                f"state{wrong} it has {other.get(wrong, 'none')}, and they {own.get(wrong, 'none')}"
+                "; give the model, method and optimizer that it was trained with"
+            )
     if start.steps != steps:
         raise ValueError(
             f"train: start is of epochs of {start.steps} steps, but this source has {steps}; "
             "give the examples and the batch size that it was trained with"
         )
+
+
+def _shapes(state: State) -> dict[str, tuple[int, ...]]:
+    """The shape of each leaf by its path, without the axis of members."""
+    leaves, _ = tree_flatten_with_path(state)
+    return {keystr(path): tuple(leaf.shape[1:]) for path, leaf in leaves}
 
 
 def _epochs(
@@ -309,12 +326,33 @@ def _read(read: Read, teacher: Ask | None, order: Order, rows: Any, key: Key) ->
     if teacher is None:
         return batch
     if order == "shared":
-        return Batch(batch.inputs, batch.targets | teacher(batch.inputs))
+        return Batch(batch.inputs, batch.targets | _said(teacher, batch.inputs, batch.targets))
     # The teacher is no ensemble: it sees the members' batches as one.
     members = len(next(iter(batch.targets.values())))
-    outputs = teacher(tree_map(lambda leaf: leaf.flatten(0, 1), batch.inputs))
+    inputs = tree_map(lambda leaf: leaf.flatten(0, 1), batch.inputs)
+    outputs = _said(teacher, inputs, batch.targets)
     apart = tree_map(lambda leaf: leaf.unflatten(0, (members, -1)), outputs)
     return Batch(batch.inputs, batch.targets | apart)
+
+
+def _said(teacher: Ask, inputs: Any, targets: Tensors) -> Tensors:
+    """What the teacher says of the inputs: tensors by name, none in place of the labels."""
+    outputs: Any = teacher(inputs)
+    tensors = outputs if isinstance(outputs, Mapping) else {"all": outputs}
+    other = next((name for name, x in tensors.items() if not isinstance(x, Tensor)), None)
+    if tensors is not outputs or other is not None:
+        kind = "tensor" if other is None else f"{type(tensors[other]).__name__} for {other!r}"
+        raise ValueError(
+            f"train: teacher must give tensors by name, as {{'logits': tensor}}, but it gave a "
+            f"{kind}; fkd.teachers.teacher_of_module makes of a module what does"
+        )
+    for name in ("labels", "index"):
+        if name in tensors and name in targets:
+            raise ValueError(
+                f"train: teacher gives {name!r}, which are the source's own; give another name, or "
+                "leave it out, as by teacher_of_module(..., names=...)"
+            )
+    return dict(tensors)
 
 
 def _later(at: At, metrics: dict[str, Tensors], steps: int) -> At:

@@ -48,6 +48,7 @@ COLUMNS = (
     "scale",
     "rotation",
     "symmetric",
+    "power",
     "smooth",
     "whole",
     "relation",
@@ -62,6 +63,8 @@ PLAIN = {  # they ask for our own errors, compile, or ask the same as another
     "compiled_in_one_graph_equals_eager",
     "the_gradient_is_that_of_the_value",
     # Their values are other values, of the shapes and types of `one_finite_value_each`.
+    "equal_arguments_give_equal_values",
+    "logits_and_temperature_scale_together",
     "lower_precision_stays_near_float64",
     "bfloat16_rounds_once",
     "hyperparameters_have_a_gradient",
@@ -144,7 +147,9 @@ def table() -> str:
     for name in sorted(CASES):
         case = CASES[name]
         bounds = f"[{case.low}, {case.high}]"
-        marks = (str(int(getattr(case, key)) or "").rjust(len(key)) for key in COLUMNS)
+        values = {key: getattr(case, key) for key in COLUMNS}
+        told = {k: "" if v is None or v is False else f"{int(v)}" for k, v in values.items()}
+        marks = (mark.rjust(len(key)) for key, mark in told.items())
         rows.append(f"{name:32}{bounds:>14}  " + "  ".join(marks))
     return "\n".join(rows)
 

@@ -216,6 +216,7 @@ CASE: dict[str, Argument] = {
     "low": optional(number(0.5, signed=True)),
     "high": optional(number(2.0, signed=True)),
     **{key: flag(key == "whole") for key in FLAGS},
+    "power": optional(whole(2, least=0)),
     "smooth": whole(2, least=0, most=2),
     "sides": whole(1),
     "unbatched": whole(0, least=0),

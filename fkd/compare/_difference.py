@@ -74,7 +74,7 @@ def in_one_stage(x: np.ndarray, confidence: float) -> list[Difference]:
             joint_low=float(many.low[k]),
             joint_high=float(many.high[k]),
             p=float(many.p[k]) if varies[k] else None,
-            adjusted=float(many.adjusted[k]),
+            adjusted=float(many.adjusted[k]) if varies[k] else None,
             holm=float(many.holm[k]) if varies[k] else None,
         )
         for k in range(len(x))
@@ -99,7 +99,7 @@ def in_two_stages(x: np.ndarray, pilot: int, confidence: float) -> list[Differen
             joint_low=float(joint.low[k]),
             joint_high=float(joint.high[k]),
             p=float(p[k]) if varies[k] else None,
-            adjusted=float(adjusted[k]),
+            adjusted=float(adjusted[k]) if varies[k] else None,
             holm=float(adjusted[k]) if varies[k] else None,
         )
         for k in range(len(x))

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from fkd.compare._counted import counted
 from fkd.compare._difference import Difference
-from fkd.compare.results import Results
+from fkd.compare.results import LARGEST, Results
 from fkd.compare.vary import TEACHER
 
 
@@ -73,7 +73,11 @@ def _against(results: Results, differences: Mapping[str, Difference]) -> list[st
         who = "No method can" if whole else f"{listed(rest)} cannot"
         clauses.append(f"{who} be told from {base} by {counted(seeds, 'seed')}")
     if lost:
-        clauses.append(f"the accuracies of {listed(lost)} or {base} are not all finite")
+        values = results.methods[results.baseline].last("test_accuracy")
+        known = all(abs(value) <= LARGEST for value in values)
+        whose = listed(lost) if known else f"{base}, the baseline,"
+        the = "the" if clauses else "The"
+        clauses.append(f"{the} accuracies of {whose} are not all finite")
     return clauses
 
 

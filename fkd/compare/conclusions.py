@@ -54,7 +54,7 @@ def differences(
     change how many seeds the pilot asks for. Intervals on images like these (`crossed`) are of
     accuracy alone, where answers were kept, and never narrower than a method's own.
 
-    One seed has means alone; of differences that are all the same, p and holm are None. A method
+    One seed has means alone; of differences that are all the same, the p-values are None. A method
     whose numbers are not all finite has NaN and counts for none of the others. There is no entry
     where the baseline has no results, or where the metric was not kept.
     """

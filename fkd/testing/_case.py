@@ -29,6 +29,8 @@ class Case(NamedTuple):
     `scale`: unchanged when all features of one side are multiplied by a positive number.
     `rotation`: unchanged when all examples' embeddings are rotated, each side by its own rotation.
     `symmetric`: unchanged when student and target change places.
+    `power`: n, where logits and temperature times a number make the value that number's nth power
+    as large: 2 of T² KL at temperature T, 0 of KL without the T²; None where there is no such n.
     `smooth`: how often it can be differentiated at the inputs: 2 for gradgradcheck, 1 for
     gradcheck, 0 where it has kinks that the strategy cannot keep away from.
     `whole`: a value depends on the other examples, so the batch cannot be split.
@@ -50,6 +52,7 @@ class Case(NamedTuple):
     scale: bool = False
     rotation: bool = False
     symmetric: bool = False
+    power: int | None = None
     smooth: int = 2
     whole: bool = False
     relation: bool = False
@@ -79,6 +82,9 @@ def check_case(case: Case) -> None:
     _check.whole("Case", smooth=case.smooth, unbatched=case.unbatched)
     _check.between("Case", 0, 2, smooth=case.smooth)
     _check.whole("Case", 1, sides=case.sides)
+    if case.power is not None:
+        _check.whole("Case", power=case.power)
+        _check.known("Case", "hyperparameter of a power", "temperature", case.hyper)
 
 
 def draw(loss: Loss, case: Case, data: st.DataObject) -> tuple[Loss, Arguments]:

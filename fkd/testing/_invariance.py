@@ -7,7 +7,7 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fkd.testing._case import Case, Loss, draw, rows
+from fkd.testing._case import Case, Loss, draw, draw_hyper, rows
 
 _near = partial(torch.testing.assert_close, rtol=1e-5, atol=1e-6)
 
@@ -37,6 +37,20 @@ def a_shift_of_the_logits_changes_nothing(loss: Loss, case: Case, data: st.DataO
     shifted = target + two if target.is_floating_point() else target
     expected = loss(student, target, *others)
     torch.testing.assert_close(loss(student + one, shifted, *others), expected)
+
+
+def logits_and_temperature_scale_together(loss: Loss, case: Case, data: st.DataObject) -> None:
+    """Logits and temperature times a number multiply the value by that number's power."""
+    hyper, arguments = draw_hyper(case, data), data.draw(case.inputs, "arguments")
+    factor = data.draw(st.sampled_from([0.5, 2.0, 4.0]), "factor")  # by which nothing is rounded
+    logits = tuple(x * factor for x in arguments[: 2 * case.sides] if x.is_floating_point())
+    scaled = loss(
+        *logits,
+        *arguments[len(logits) :],
+        **hyper | {"temperature": hyper["temperature"] * factor},
+    )
+    assert case.power is not None  # the law applies to no other
+    torch.testing.assert_close(scaled, loss(*arguments, **hyper) * factor**case.power)
 
 
 def a_scale_of_the_features_changes_nothing(loss: Loss, case: Case, data: st.DataObject) -> None:

@@ -33,6 +33,9 @@ class Law(NamedTuple):
 LAWS: dict[str, Law] = {
     law.holds.__name__: law
     for law in (
+        # First, for a loss that breaks one of these breaks others that say less about why.
+        Law(_transforms.inputs_are_untouched),
+        Law(_values.equal_arguments_give_equal_values),
         Law(_values.one_finite_value_each),
         Law(_values.lower_precision_stays_near_float64),
         Law(_values.bfloat16_rounds_once),
@@ -45,12 +48,15 @@ LAWS: dict[str, Law] = {
         Law(_invariance.a_permuted_batch_permutes_the_values),
         Law(_invariance.a_split_batch_splits_the_values, lambda case: not case.whole),
         Law(_invariance.a_shift_of_the_logits_changes_nothing, lambda case: case.shift),
+        Law(
+            _invariance.logits_and_temperature_scale_together,
+            lambda case: case.power is not None,
+        ),
         Law(_invariance.a_scale_of_the_features_changes_nothing, lambda case: case.scale),
         Law(_invariance.a_rotation_of_the_embeddings_changes_nothing, lambda case: case.rotation),
         Law(_invariance.student_and_target_may_change_places, lambda case: case.symmetric),
         Law(_positions.leading_axes_give_a_value_each, lambda case: case.leading),
         Law(_positions.masked_positions_count_as_nothing, lambda case: case.mask),
-        Law(_transforms.inputs_are_untouched),
         Law(_transforms.the_gradient_is_that_of_the_value, lambda case: case.smooth > 0),
         Law(_transforms.vmap_equals_a_loop),
         Law(_transforms.hyperparameters_may_be_leaves, lambda case: bool(case.hyper)),

@@ -9,6 +9,17 @@ from fkd.testing._case import Case, Loss, cast, draw, equal, require
 HALF = (torch.float16, torch.bfloat16)
 
 
+def equal_arguments_give_equal_values(loss: Loss, case: Case, data: st.DataObject) -> None:
+    """The value is a function of the arguments: it draws no random numbers and keeps no state."""
+    loss, arguments = draw(loss, case, data)
+    values = []
+    with torch.random.fork_rng(devices=[]):
+        for seed in range(2):
+            torch.manual_seed(seed)
+            values.append(loss(*arguments))
+    require(torch.equal(*values), f"the value is {values[0]}, and then {values[1]}")
+
+
 def one_finite_value_each(loss: Loss, case: Case, data: st.DataObject) -> None:
     """There is one finite value an example, or a class, in the student's dtype."""
     loss, arguments = draw(loss, case, data)

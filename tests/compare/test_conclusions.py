@@ -147,8 +147,23 @@ def test_what_is_not_finite_counts_for_none_of_the_others(lost):
     assert told["above"] == conclusions.differences(of(ce=BASE, above=ABOVE))["above"]
     assert conclusions.best(results) == ["above"]
     assert conclusions.sentence(results).endswith(
-        "; the accuracies of lost or ce are not all finite; above alone is the best."
+        "; the accuracies of lost are not all finite; above alone is the best."
     )
+    swapped = of(ce=[*BASE[:5], lost], above=ABOVE, other=BASE)
+    assert conclusions.sentence(swapped) == (
+        "The accuracies of ce, the baseline, are not all finite; above alone is the best."
+    )
+
+
+@pytest.mark.parametrize("pilot", [None, 2])
+def test_of_differences_without_a_spread_no_p_is_told_beside_a_sentence_that_tells_nothing(pilot):
+    # By flips alone it would be 2 / 2⁶, as if it were known that there is no spread.
+    results = of(ce=[0.5] * 6, kd=[0.75] * 6)
+    results.pilot = pilot
+    one = conclusions.differences(results)["kd"]
+    assert one.mean == 0.25 and (one.p, one.holm, one.adjusted) == (None, None, None)
+    assert not one.told and not one.at_odds
+    assert conclusions.sentence(results) == "kd cannot be told from ce by 6 seeds."
 
 
 @pytest.mark.parametrize("pilot", [None, 3])

@@ -23,6 +23,7 @@ CASES = {
         symmetric=True,
         whole=True,
         relation=True,
+        power=0,
     ),
     "class_correlation": Case(
         strategies.logit_pairs(),
@@ -32,6 +33,7 @@ CASES = {
         symmetric=True,
         whole=True,
         per_class=True,
+        power=0,
     ),
     "dist_inter": Case(
         # a row that is constant has no standard deviation to divide by: a jump
@@ -41,6 +43,7 @@ CASES = {
         divergence=True,
         shift=True,
         symmetric=True,
+        power=2,
     ),
     "dist_intra": Case(
         strategies.scattered_logit_pairs(),
@@ -52,6 +55,7 @@ CASES = {
         whole=True,
         relation=True,
         per_class=True,
+        power=2,
     ),
 }
 

@@ -19,6 +19,7 @@ CASES = {
         {"alpha": strategies.shares(), "beta": strategies.temperatures(), **TEMPERATURE},
         divergence=True,
         **LOGITS,
+        power=2,
     ),
     "nkd": Case(
         strategies.labelled_logit_pairs(),

@@ -19,18 +19,19 @@ DIVERGENCE = {"divergence": True, "shift": True, "leading": True, "mask": True}
 CASES = {
     # its share of the two divergences is held constant, and jumps
     "adaptive_kl_divergence": Case(
-        strategies.logit_pairs(), {"mass": SHARE, **TEMPERATURE}, **DIVERGENCE, smooth=0
+        strategies.logit_pairs(), {"mass": SHARE, **TEMPERATURE}, **DIVERGENCE, smooth=0, power=2
     ),
     "alpha_beta_divergence": Case(
         strategies.logit_pairs(),
         {"alpha": strategies.shares(), "beta": strategies.eighths(2), **TEMPERATURE},
         **DIVERGENCE,
+        power=0,
     ),
     "skewed_kl_divergence": Case(
-        strategies.logit_pairs(), {"skew": SHARE, **TEMPERATURE}, **DIVERGENCE
+        strategies.logit_pairs(), {"skew": SHARE, **TEMPERATURE}, **DIVERGENCE, power=2
     ),
     "skewed_reverse_kl_divergence": Case(
-        strategies.logit_pairs(), {"skew": SHARE, **TEMPERATURE}, **DIVERGENCE
+        strategies.logit_pairs(), {"skew": SHARE, **TEMPERATURE}, **DIVERGENCE, power=2
     ),
     # it jumps where two of the teacher's classes are equally likely
     "top_k_kl_divergence": Case(
@@ -39,6 +40,7 @@ CASES = {
         ),
         {"k": st.integers(1, 6).map(float), **TEMPERATURE},
         **DIVERGENCE,
+        power=2,
     ),
 }
 

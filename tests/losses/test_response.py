@@ -28,10 +28,15 @@ CASES = {
         high=math.log(2),
         divergence=True,
         **LOGITS,
+        power=0,
     ),
-    "kl_divergence": Case(strategies.logit_pairs(), TEMPERATURE, divergence=True, **LOGITS),
-    "reverse_kl_divergence": Case(strategies.logit_pairs(), TEMPERATURE, divergence=True, **LOGITS),
-    "soft_cross_entropy": Case(strategies.logit_pairs(), TEMPERATURE, **LOGITS),
+    "kl_divergence": Case(
+        strategies.logit_pairs(), TEMPERATURE, divergence=True, **LOGITS, power=2
+    ),
+    "reverse_kl_divergence": Case(
+        strategies.logit_pairs(), TEMPERATURE, divergence=True, **LOGITS, power=2
+    ),
+    "soft_cross_entropy": Case(strategies.logit_pairs(), TEMPERATURE, **LOGITS, power=2),
     "total_variation": Case(
         strategies.logit_pairs(),
         TEMPERATURE,
@@ -40,6 +45,7 @@ CASES = {
         **LOGITS,
         symmetric=True,
         smooth=0,
+        power=0,
     ),
 }
 

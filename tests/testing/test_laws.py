@@ -123,6 +123,15 @@ def with_a_root(student: Tensor, teacher: Tensor, *, share: float | Tensor = 1.0
     return share**0.5 * (student - teacher).square().sum(-1)
 
 
+def without_the_square(student: Tensor, teacher: Tensor, *, temperature: float = 1.0) -> Tensor:
+    q, p = (x.double().div(temperature).log_softmax(-1) for x in (student, teacher))
+    return (p.exp() * (p - q)).sum(-1).to(student.dtype)
+
+
+def at_random(student: Tensor, teacher: Tensor) -> Tensor:
+    return (student - teacher).square().sum(-1) * torch.rand(())
+
+
 def silent(student: Tensor, teacher: Tensor) -> Tensor:
     return (student.mean() - teacher.mean()).square() + 0 * student.sum(-1)
 
@@ -183,6 +192,12 @@ WRONG = [
     (signed, CASE, "values_keep_to_their_bounds"),
     (offset, CASE, "zero_at_equality"),
     (in_place, CASE, "inputs_are_untouched"),
+    (at_random, CASE, "equal_arguments_give_equal_values"),
+    (
+        without_the_square,
+        CASE._replace(hyper={"temperature": strategies.temperatures()}, power=2),
+        "logits_and_temperature_scale_together",
+    ),
     (numbered, CASE, "a_permuted_batch_permutes_the_values"),
     (centred, CASE, "a_split_batch_splits_the_values"),
     (distance, CASE._replace(shift=True), "a_shift_of_the_logits_changes_nothing"),
@@ -221,6 +236,23 @@ def test_the_error_names_the_argument_that_a_refusal_leaves_out():
 def test_check_without_names_holds_to_all_laws_of_the_row():
     with pytest.raises(AssertionError, match="offset breaks the law zero_at_equality"):
         check(offset, CASE)
+
+
+@pytest.mark.parametrize(
+    ("loss", "law"),
+    [
+        (in_place, "inputs_are_untouched"),
+        (at_random, "equal_arguments_give_equal_values"),
+    ],
+)
+def test_the_first_law_that_is_told_is_the_one_that_says_why(loss, law):
+    with pytest.raises(AssertionError, match=f"{loss.__name__} breaks the law {law}: "):
+        check(loss, CASE)
+
+
+def test_a_power_is_of_the_temperature():
+    with pytest.raises(ValueError, match=r"Case: .* 'temperature' is not known"):
+        claims(CASE._replace(power=2))
 
 
 def test_a_pytest_test_has_one_item_a_law():
