@@ -14,11 +14,11 @@ from fkd import _check
 from fkd._random import Key
 from fkd.data import Batch, Source, steps_per_epoch
 from fkd.data._late import late_transform
-from fkd.data._members import Read, member_reader
+from fkd.data._members import Read, member_feeds, member_reader
 from fkd.data._source import unchanged
 from fkd.distillation import Distillation, State
 from fkd.distillation._transformed import transformed
-from fkd.ensemble import Order, Seed, check_order, ensemble, part, seeds_of, size, stack
+from fkd.ensemble import Order, Seed, check_order, ensemble, part, seeds_of, size
 from fkd.execution import Advance, Plan, keep_freed, lay, runner, why_not_vmap
 from fkd.model import Tensors
 from fkd.model._module import check_ask
@@ -237,12 +237,16 @@ def _epochs(
 ) -> Iterator[At]:
     if at.epoch_ended:
         at = _next_epoch(at)
+    feeds = _feeds(source, seeds, order, at)
     while at.epoch < epochs:
-        feeds = _feeds(source, seeds, order, at)
+        later = iter(())
         while few := list(islice(feeds, at_once)):
             at = _later(at, run(few), len(few))
+            if at.epoch_ended and at.epoch + 1 < epochs:
+                # While a GPU is still busy: the caller will wait for it.
+                later = _feeds(source, seeds, order, _next_epoch(at))
             yield at
-        at = _next_epoch(at)
+        at, feeds = _next_epoch(at), later
 
 
 def _next_epoch(at: At) -> At:
@@ -252,13 +256,18 @@ def _next_epoch(at: At) -> At:
 def _feeds(source: Source, seeds: Sequence[int], order: Order, at: At) -> Iterator[Any]:
     """(seed of the order, step of the run, feed), from where training stands to the end of the
     epoch. Where the order is the members' own, seeds and feeds are stacked."""
-    each = [source.feeds(seed, at.epoch, at.step) for seed in seeds]
+    if order == "own":
+        feeds = member_feeds(source, seeds, at.epoch, at.step)
+    else:
+        feeds = source.feeds(seeds[0], at.epoch, at.step)
     own = torch.tensor(seeds, device=source.device)
-    first = at.epoch * at.steps + at.step
-    for number, feeds in enumerate(zip(*each, strict=True), start=first):
+    return _numbered(own if order == "own" else own[0], at.epoch * at.steps + at.step, feeds)
+
+
+def _numbered(seed: Tensor, first: int, feeds: Iterator[Any]) -> Iterator[Any]:
+    for number, feed in enumerate(feeds, start=first):
         # Filled: for a number that comes from the CPU a GPU would be waited for in every step.
-        step = torch.full((), number, dtype=torch.int64, device=source.device)
-        yield (own, step, stack(feeds)) if order == "own" else (own[0], step, feeds[0])
+        yield seed, torch.full((), number, dtype=torch.int64, device=seed.device), feed
 
 
 def _step(

@@ -52,11 +52,11 @@ def words() -> dict[str, Tensor]:
 
 
 class Recurrent(nn.Module):
-    """A recurrent layer and a classifier of its last output."""
+    """Two recurrent layers, dropout between them, and a classifier of the last output."""
 
     def __init__(self, layer: type[nn.LSTM] | type[nn.GRU]):
         super().__init__()
-        self.recurrent = layer(5, 6, batch_first=True)
+        self.recurrent = layer(5, 6, num_layers=2, dropout=0.2, batch_first=True)
         self.head = nn.Linear(6, CLASSES)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -231,8 +231,8 @@ KINDS: dict[str, Kind] = {
     "Hugging Face ViT, dropouts": Kind(_hugging_face_vit, images),
     "Hugging Face BERT, mask and dropouts": Kind(bert, words),
     "Hugging Face GPT-2, tied weights": Kind(gpt2, words),
-    "LSTM": Kind(partial(Recurrent, nn.LSTM), sequences),
-    "GRU": Kind(partial(Recurrent, nn.GRU), sequences),
+    "LSTM, dropout between layers": Kind(partial(Recurrent, nn.LSTM), sequences),
+    "GRU, dropout between layers": Kind(partial(Recurrent, nn.GRU), sequences),
     "spectral norm": Kind(_spectral, sequences, vmap="it writes through `out=`"),
     "BatchNorm with momentum=None": Kind(_cumulative, sequences, vmap=NUMBERS, compiled=NUMBERS),
     "a buffer re-assigned in forward": Kind(Counting, sequences),

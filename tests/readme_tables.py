@@ -75,11 +75,12 @@ def losses_of(term: Term) -> set[str]:
 
 
 def methods_by_loss() -> dict[str, list[str]]:
-    """The methods that use each loss. The labels, which stand beside most, are the method ce's."""
+    """The methods that use each loss. The labels, which stand beside most, count where a
+    method has nothing else."""
     users: dict[str, list[str]] = {name: [] for name in losses.__all__}
     for method, build in METHODS.items():
         used = set().union(*(losses_of(term) for term in build().values()))
-        for name in used if method == "ce" else used - {"cross_entropy"}:
+        for name in used - {"cross_entropy"} or used:
             users[name].append(method)
     return users
 

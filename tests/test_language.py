@@ -7,14 +7,17 @@ import torch
 import torch.nn.functional as F
 from module_kinds import CLASSES, WORDS, bert, gpt2, words
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import DataLoader
 
 from fkd import methods, optim
-from fkd.data import Batch
+from fkd.data import Batch, Streamed
 from fkd.distillation import distill, step, student_of
 from fkd.ensemble import ensemble
 from fkd.export import member_state_dict
 from fkd.model import functional
 from fkd.teachers import teacher_of_module
+from fkd.train import Students, train
 
 pytest.importorskip("transformers")
 STEPS = 10
@@ -90,3 +93,54 @@ def test_a_tied_language_model_is_torchs_loop_over_the_words_that_count():
         assert outputs.keys() == expected.keys() and "lm_head.weight" in outputs
         for name, value in outputs.items():
             torch.testing.assert_close(value, expected[name], rtol=0, atol=1e-7)
+
+
+class MeanOfWords(nn.Module):
+    """A classifier of the mean of a text's words, of which 0 is none."""
+
+    def __init__(self):
+        super().__init__()
+        self.words, self.head = nn.Embedding(WORDS, 5), nn.Linear(5, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        kept = (x > 0).double().unsqueeze(-1)
+        return self.head((self.words(x) * kept).sum(1) / kept.sum(1))
+
+
+def padded(texts: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """A batch as long as its longest text."""
+    words, labels = zip(*texts, strict=True)
+    return pad_sequence(list(words), batch_first=True), torch.stack(labels)
+
+
+def ragged() -> Streamed:
+    texts = [(1 + torch.arange(2 + k % 5) % 7, torch.tensor(k % CLASSES)) for k in range(9)]
+    return Streamed(DataLoader(texts, batch_size=2, collate_fn=padded))  # type: ignore[arg-type]
+
+
+def test_batches_of_padded_texts_may_be_of_other_lengths_in_every_step():
+    source, model = ragged(), functional(lambda: MeanOfWords().double())
+    feeds = list(source.feeds(0, 0))
+    assert len({feed.inputs.shape for feed in feeds}) > 1
+    run = distill(model, methods.ce(), optim.sgd(0.125), source.read(feeds[0]))
+    *_, at = train({"ce": Students(run, [3, 4])}, source, epochs=1)
+    for k, seed in enumerate((3, 4)):
+        torch.manual_seed(seed)
+        net = MeanOfWords().double()
+        optimizer = torch.optim.SGD(net.parameters(), 0.125)
+        for feed in feeds:
+            optimizer.zero_grad()
+            F.cross_entropy(net(feed.inputs), feed.targets["labels"]).backward()
+            optimizer.step()
+        outputs = member_state_dict(model.build, *student_of(at.states["ce"]), member=k)
+        for name, value in net.state_dict().items():
+            torch.testing.assert_close(outputs[name], value, rtol=0, atol=1e-12)
+
+
+@pytest.mark.plain
+def test_members_with_orders_of_their_own_cannot_read_batches_of_other_lengths_together():
+    source = ragged()
+    batch = next(source.in_order(2))
+    run = distill(functional(lambda: MeanOfWords().double()), methods.ce(), optim.sgd(0.1), batch)
+    with pytest.raises(ValueError, match=r"order=.own. .* must have one shape, .* order=.shared."):
+        list(train({"ce": Students(run, [3, 4])}, source, epochs=1, order="own"))

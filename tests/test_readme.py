@@ -94,7 +94,7 @@ def test_a_loss_has_the_paper_and_the_range_of_its_laws(name):
 def test_a_method_stands_beside_every_loss_that_it_uses(method):
     beside = {name for name, users in readme_tables.methods_by_loss().items() if method in users}
     public = {term.loss.__name__ for term in METHODS[method]().values()} & set(losses.__all__)
-    assert beside >= (public if method == "ce" else public - {"cross_entropy"})
+    assert beside >= public - {"cross_entropy"}
     assert beside
 
 

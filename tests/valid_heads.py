@@ -129,6 +129,15 @@ BUILT: dict[str, Call] = {
     ),
     "heads.Embeddings": Call(heads.Embeddings, {**ANY, "width": whole(5)}, _layers),
     "heads.Memory": Call(heads.Memory, MEMORY, _layers),
+    "heads.Answers": Call(
+        heads.Answers,
+        {
+            "student": shape(LOGITS, torch.Size([])),
+            "target": Argument((INDEX, INDEX), strangers()),
+            "examples": whole(10),
+        },
+        _layers,
+    ),
     "heads.Variational": Call(heads.Variational, BOTH, _layers),
     "heads.Temperature": Call(heads.Temperature, ANY, _layers),
     "heads.Interrelations": Call(heads.Interrelations, INTERRELATIONS, _cost),
@@ -218,6 +227,17 @@ GIVEN: dict[str, Call] = {
         examples=10,
         negatives=6,
         width=5,
+    ),
+    "heads.Answers.forward": _given_call(
+        "Answers",
+        {
+            "student": reals(CLASSES, CLASSES[:2], CLASSES[:, :2], shapes=False, places=False),
+            "labels": wholes(ROWS % 3, ROWS[:2]),
+            "index": wholes(ROWS, ROWS + 3, -ROWS, ROWS + 2**40),
+        },
+        LOGITS,
+        (INDEX, INDEX),
+        examples=10,
     ),
     "heads.Variational.forward": _given_call("Variational", SIDES, SMALL, LARGE),
     "heads.Temperature.forward": _given_call(

@@ -111,7 +111,7 @@ FIELDS: dict[str, Argument] = {
     "head_hyper": listed(("temperature",), ("heat",), "temperature", empty=True),
     "needs": listed(("teacher",), ("time",), "teacher", empty=True),
     "schedules": mapped({"weight": linear_warmup}, {"heat": linear_warmup}, empty=True),
-    "wrap": optional(function(lambda student, context: student)),
+    "wrap": optional(function(lambda build, context: build())),
     "mask": optional(name()),
 }
 for _key in ("head_hyper", "needs"):  # they are tuples, and lists are refused
@@ -153,7 +153,8 @@ TERMS: dict[str, Call] = {
         {
             "examples": optional(whole(9)),
             "teacher": optional(one(nn.Linear(2, 2))),
-            "steps_per_epoch": whole(4),
+            "steps_per_epoch": optional(whole(4)),
+            "epochs": optional(whole(3)),
             "outputs": SHAPED,
             "targets": SHAPED,
         },

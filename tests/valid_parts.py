@@ -207,6 +207,11 @@ MODELS = {
         },
         lambda build: list(build()(torch.ones(1, 2, 3, 3))),
     ),
+    "models.cohort": Call(
+        models.cohort,
+        {"build": function(lambda: nn.Linear(2, 2))},
+        lambda build: list(build()(torch.ones(1, 2))),
+    ),
     "models.named": Call(
         models.named,
         {

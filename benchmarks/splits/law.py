@@ -66,6 +66,8 @@ def distillation(name: str, batch: Batch, split: Split | None) -> Distillation:
         outputs = student()(batch.inputs)
     context = Context(
         examples=TRAINING,
+        steps_per_epoch=1,
+        epochs=2,
         teacher=teacher(),
         outputs={name: output.shape[1:] for name, output in outputs.items()},
         targets={name: target.shape[1:] for name, target in batch.targets.items()},

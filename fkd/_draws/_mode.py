@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from fkd._draws import _attention, _dropout, _numbers
+from fkd._draws import _attention, _dropout, _numbers, _recurrent
 from fkd._draws._stream import Stream
 from fkd._random import Key
 
@@ -71,6 +71,10 @@ _ANSWERS: dict[Any, Callable[..., Any]] = {
     torch.rrelu_: _dropout.rrelu_,
     F.scaled_dot_product_attention: _attention.scaled_dot_product_attention,
     F.multi_head_attention_forward: _attention.multi_head_attention_forward,
+    torch.lstm: partial(_recurrent.layered, torch.lstm),
+    torch.gru: partial(_recurrent.layered, torch.gru),
+    torch.rnn_tanh: partial(_recurrent.layered, torch.rnn_tanh),
+    torch.rnn_relu: partial(_recurrent.layered, torch.rnn_relu),
     F.gumbel_softmax: _numbers.gumbel_softmax,
     torch.rand: _numbers.rand,
     torch.randn: _numbers.randn,

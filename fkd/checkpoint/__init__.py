@@ -6,7 +6,14 @@ A file is written in safetensors, which runs nothing when it is read. A plain sa
 
 from fkd.checkpoint._checksum import checksum
 from fkd.checkpoint._file import write
-from fkd.checkpoint._members import by_member, load_members, of_members, only_members, save_members
+from fkd.checkpoint._members import (
+    by_member,
+    load_members,
+    members,
+    of_members,
+    only_members,
+    save_members,
+)
 from fkd.checkpoint._read import about, read
 from fkd.checkpoint._tree import load, save
 from fkd.checkpoint._whole import flush, remove_left_overs, whole
@@ -18,6 +25,7 @@ __all__ = [
     "flush",
     "load",
     "load_members",
+    "members",
     "of_members",
     "only_members",
     "read",

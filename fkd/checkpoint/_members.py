@@ -63,6 +63,23 @@ def by_member(tree: Any, name: str = "", *, first: int = 0) -> dict[str, Tensor]
     }
 
 
+def members(path: str | Path | Sequence[str | Path], name: str = "") -> list[int]:
+    """The numbers of the members in a file, or in the files of several processes, in rising order;
+    of safetensors files the headers alone are read.
+
+    Raises what `read` raises, and ValueError for a tensor that is no member's.
+
+    >>> import tempfile, torch
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_members(f"{folder}/x.safetensors", {"w": torch.ones(2, 3)}, first=4)
+    ...     members(f"{folder}/x.safetensors")
+    [4, 5]
+    """
+    held, wrong = _held(opened(path), name)
+    refuse(f"checkpoint {path}", wrong)
+    return sorted(held)
+
+
 def only_members(
     path: str | Path | Sequence[str | Path], members: Sequence[int], name: str = ""
 ) -> dict[str, Tensor]:

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from fkd import _check, optim
 from fkd.compare._accord import Accord
-from fkd.compare._job.course import Progress, Run
+from fkd.compare._job.course import Run
+from fkd.compare._job.progress import Progress
 from fkd.compare._setup.asked import (
     TEACHER,
     check_arguments,
@@ -275,7 +276,9 @@ class Comparison:
         or stops otherwise than by a kill. A folder that holds the same run, cut short at whatever
         moment, goes on where that stood, and ends as it would have, bit for bit on the same
         machine; what was finished is not done again, and a method that failed otherwise than by
-        divergence is tried again. `options` are kept beside, for whoever started the run.
+        divergence is tried again, from its checkpoint. A checkpoint also stays where what it holds
+        could not be written, as where the disk was full, and is written when the run goes on.
+        `options` are kept beside, for whoever started the run.
 
         Of a mesh of ranks each writes where its own students stand, into one folder on a disk that
         all of them see, and any other number of ranks goes on from there: bit for bit as well, but
@@ -308,10 +311,10 @@ class Comparison:
         return self._run.troubles
 
     @property
-    def lost(self) -> bool:
-        """Whether a result could not be written: trained students, the teacher, or numbers. Of a
-        checkpoint that could not be, nothing is lost where the training came to its end."""
-        return self._run.lost
+    def unwritten(self) -> list[str]:
+        """The names of the files of results that could not be written: trained students, the
+        teacher, numbers, a table. `troubles` say what became of each, and what to do."""
+        return sorted(self._run.unwritten)
 
 
 def compare(

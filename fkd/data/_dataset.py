@@ -243,7 +243,8 @@ def _write(where: str, whole: Batch, batch: Batch, start: int) -> None:
     if forms[0] != forms[1]:
         raise ValueError(
             f"{where}: every example must have one structure, dtype and shape, but the first has "
-            f"{forms[0]} and those from {start} on have {forms[1]}"
+            f"{forms[0]} and those from {start} on have {forms[1]}; make them so in collate_fn, or "
+            "give a fkd.data.Data of Streamed sources, whose batches may differ"
         )
     for name, part in parts.items():
         leaves[name][start : start + len(part)] = part

@@ -21,8 +21,8 @@ def check_labels(where: str, labels: Tensor) -> None:
     if labels.ndim != 2 or not labels.is_floating_point():
         raise ValueError(
             f"{where}: labels must hold whole numbers, or each example's probabilities "
-            f"[examples, classes], but they are {labels.dtype} {tuple(labels.shape)}; give a "
-            "target of another kind another name, such as 'values'"
+            f"[examples, classes], but they are {labels.dtype} {tuple(labels.shape)}; of classes "
+            "give labels.long(), and a target of another kind another name, such as 'values'"
         )
     if labels.is_meta:  # shapes alone
         return
@@ -53,7 +53,7 @@ def check_classes(where: str, labels: Tensor, classes: int) -> None:
     if labels.dtype != torch.int64:
         raise ValueError(
             f"{where}: labels must be int64, or probabilities in floating point, but they are "
-            f"{labels.dtype} {tuple(labels.shape)}"
+            f"{labels.dtype} {tuple(labels.shape)}; give labels.long()"
         )
     if labels.is_meta:
         return

@@ -1,7 +1,7 @@
 """The batches of members who each read their own, with random numbers of their own."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from operator import itemgetter
 from typing import Any
@@ -11,11 +11,32 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from fkd._random import Key
+from fkd.data._resident import Resident
 from fkd.data._source import Batch, Source
 
 Read = Callable[[Any, Key], Batch]
 """`read(feeds, key) -> batches`: of feeds that are stacked and a key of seeds [members], the
 members' batches, stacked, each of which is what its member reads alone."""
+
+
+def member_feeds(source: Source, seeds: Sequence[int], epoch: int, start: int) -> Iterator[Any]:
+    """The members' feeds of each step, stacked: those that `source.feeds` gives by their seeds."""
+    if type(source) is Resident:
+        return iter(source._rows(seeds, epoch, start).unbind(1))
+    each = [source.feeds(seed, epoch, start) for seed in seeds]
+    return (_beside(feeds) for feeds in zip(*each, strict=True))
+
+
+def _beside(feeds: Sequence[Any]) -> Any:
+    """What members read in a step, stacked."""
+    try:
+        return tree_map(_stacked, *feeds)
+    except (RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise ValueError(
+            "train: with order='own' the members' batches of a step must have one shape, but "
+            f"{reason}; pad every batch to one length, or give order='shared'"
+        ) from error
 
 
 def member_reader(source: Source, feeds: Any, key: Key) -> partial[Batch]:

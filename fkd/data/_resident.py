@@ -1,6 +1,6 @@
 """A source that lies on the device as tensors."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
 
@@ -90,10 +90,16 @@ class Resident:
 
     def feeds(self, seed: int, epoch: int, start: int = 0) -> Iterator[Int[Tensor, " batch"]]:
         """The rows of `order(seed, epoch, examples, batch_size)`, from step `start` on."""
+        return iter(self._rows([seed], epoch, start)[0])
+
+    def _rows(
+        self, seeds: Sequence[int], epoch: int, start: int
+    ) -> Int[Tensor, "seeds steps batch"]:
+        """The feeds of several seeds, copied to the device at once: for a copy it is waited."""
         steps = steps_per_epoch(self.examples, self.batch_size)
         _check.count("Resident.feeds", least=0, most=steps, start=start)
-        rows = order(seed, epoch, self.examples, self.batch_size)
-        return iter(rows[start:].to(self.device))
+        each = [order(seed, epoch, self.examples, self.batch_size)[start:] for seed in seeds]
+        return torch.stack(each).to(self.device)
 
     def read(self, feed: Int[Tensor, "*members batch"], key: Key | None = None) -> Batch:
         """The rows' inputs, after the transform, and their targets with `index`."""

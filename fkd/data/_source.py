@@ -190,9 +190,12 @@ def check_batch(where: str, inputs: Any, targets: Mapping[str, Any]) -> int:
     leaves = named_leaves(inputs, targets)
     for name, leaf in leaves.items():
         if not isinstance(leaf, Tensor):
+            # A mapping that pytrees do not know, as what a tokenizer makes, is a leaf to them.
+            mapping = isinstance(leaf, Mapping)
+            remedy = "give dict(...) of it" if mapping else "turn it into one or leave it out"
             raise ValueError(
                 f"{where}: every leaf of inputs and targets must be a tensor, but {name} is a "
-                f"{type(leaf).__name__}; turn it into one or leave it out"
+                f"{type(leaf).__name__}; {remedy}"
             )
         if leaf.ndim == 0:
             raise ValueError(

@@ -128,7 +128,7 @@ def distill_known(
                 )
             defaults[f"{name}.{key}"] = value
         for key, schedule in term.schedules.items():
-            factors[f"{name}.{key}"] = schedule(context.steps_per_epoch)
+            factors[f"{name}.{key}"] = schedule(context)
     for name, schedule in schedules.items():
         _check.known("distill", "hyperparameter of a schedule", name, defaults)
         factors[name] = schedule
@@ -291,8 +291,7 @@ def _check_and_build_heads(
             if output not in outputs:
                 raise ValueError(
                     f"term {name!r} wants student output {output!r}; "
-                    f"this model gives: {', '.join(sorted(outputs))}; "
-                    "fkd.models.features names inner layers"
+                    f"this model gives: {', '.join(sorted(outputs))}; {_remedy(term)}"
                 )
         for target in term.targets if term.mask is None else (*term.targets, term.mask):
             if target not in targets:
@@ -312,6 +311,13 @@ def _check_and_build_heads(
                 f"[batch, ...], but this one returned {tuple(value.shape)} of {value.dtype}"
             )
     return heads
+
+
+def _remedy(term: Term) -> str:
+    """Where an output comes from that the student does not give."""
+    if term.wrap is not None:
+        return "fkd.methods.wrapped builds the student that a method adds outputs to"
+    return "fkd.models.features names inner layers"
 
 
 def _check_numbers(

@@ -45,7 +45,8 @@ def capture(function: Function, pool: Any) -> tuple[Any, torch.cuda.CUDAGraph]:
     """What `function()` returns, and the graph of what it does, with its memory from a pool, or one
     of its own where that is None."""
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, pool=pool):
+    # Other threads may do what a capture must not: a loader's pins memory for the next batches.
+    with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
         outputs = function()
     return outputs, graph
 

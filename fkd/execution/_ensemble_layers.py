@@ -27,21 +27,24 @@ Size = int | Sequence[int]
 
 
 class Convolved(NamedTuple):
-    """A map, and what it is the convolution of."""
+    """A map, and what it is the convolution of; since then nothing, or ReLU, or the maximum of each
+    2x2 was taken of it."""
 
     map: Tensor
     input: Tensor
     weight: Tensor
     bias: Tensor | None
     padding: int
+    since: Callable[..., Any] | None = None
 
 
 class EnsembleLayers(TorchFunctionMode):
     """Where it is active, convolution, BatchNorm and the average of a whole map are those below.
 
-    Under the compiler a convolution that is followed by ReLU and by the maximum of each 2x2 becomes
-    one kernel with them: the map between is asked for by nobody, and what computes it is left out.
-    Without `kernels`, which are compiled for each shape, a convolution stays torch's.
+    Under the compiler a convolution that is followed by ReLU and by the maximum of each 2x2, in
+    either order, becomes one kernel with them: where the map between is asked for by nobody, what
+    computes it is left out, and else it is computed beside. Without `kernels`, which are compiled
+    for each shape, a convolution stays torch's.
     """
 
     def __init__(self, kernels: bool = True) -> None:
@@ -49,7 +52,6 @@ class EnsembleLayers(TorchFunctionMode):
         self.kernels = kernels
         # Of the last call alone, for any other may have written into a map that keeps its name.
         self.convolved: Convolved | None = None
-        self.rectified: Convolved | None = None
 
     def __torch_function__(
         self,
@@ -59,29 +61,36 @@ class EnsembleLayers(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         convolved, self.convolved = self.convolved, None
-        rectified, self.rectified = self.rectified, None
         if func is F.conv2d and self.kernels:
-            map, self.convolved = conv2d(*args, **(kwargs or {}))
-            return map
+            outputs, self.convolved = conv2d(*args, **(kwargs or {}))
+            return outputs
         if func is F.relu:
-            return self._relu(convolved, *args, **(kwargs or {}))
+            outputs, self.convolved = relu(convolved, *args, **(kwargs or {}))
+            return outputs
         if func is F.max_pool2d:
-            return max_pool2d(rectified, *args, **(kwargs or {}))
+            outputs, self.convolved = max_pool2d(convolved, *args, **(kwargs or {}))
+            return outputs
         if func is F.batch_norm:
             return batch_norm(*args, **(kwargs or {}))
         if func is F.adaptive_avg_pool2d:
             return adaptive_avg_pool2d(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
 
-    def _relu(self, convolved: Convolved | None, input: Tensor, inplace: bool = False) -> Tensor:
-        outputs = F.relu(input, inplace)
-        if convolved is not None and input is convolved.map:
-            self.rectified = convolved._replace(map=outputs)
-        return outputs
+
+def relu(
+    convolved: Convolved | None, input: Tensor, inplace: bool = False
+) -> tuple[Tensor, Convolved | None]:
+    """ReLU; of the maximum of what was convolved just before, in one kernel with both. And what of,
+    if a maximum may join it."""
+    before = _before(convolved, input)
+    if before is not None and before.since is F.max_pool2d and not inplace:
+        return _block(before), None
+    outputs = F.relu(input, inplace)
+    return outputs, _followed(before, F.relu, outputs)
 
 
 def max_pool2d(
-    rectified: Convolved | None,
+    convolved: Convolved | None,
     input: Tensor,
     kernel_size: Size,
     stride: Size | None = None,
@@ -89,18 +98,37 @@ def max_pool2d(
     dilation: Size = 1,
     ceil_mode: bool = False,
     return_indices: bool = False,
-) -> Any:
-    """Max pooling; of what was convolved and rectified just before, in one kernel with both."""
+) -> tuple[Any, Convolved | None]:
+    """Max pooling; of what was convolved and rectified just before, in one kernel with both. And
+    what of, if ReLU may join it."""
     step = kernel_size if stride is None or stride == [] else stride
     halves = _same(kernel_size) == _same(step) == 2 and _same(padding) == 0
     plain = halves and _same(dilation) == 1 and not ceil_mode and not return_indices
-    if plain and rectified is not None and input is rectified.map:
-        from fkd.execution.convolution import member_conv2d_relu_pool
-
-        _, x, weight, bias, edge = rectified
-        return member_conv2d_relu_pool(x, weight, bias, padding=edge)
+    before = _before(convolved, input) if plain else None
+    if before is not None and before.since is F.relu:
+        return _block(before), None
     rest: Any = (kernel_size, stride, padding, dilation, ceil_mode, return_indices)
-    return F.max_pool2d(input, *rest)
+    outputs = F.max_pool2d(input, *rest)
+    return outputs, _followed(before, F.max_pool2d, outputs)
+
+
+def _before(convolved: Convolved | None, input: Tensor) -> Convolved | None:
+    """What was convolved, where the input is its map."""
+    return convolved if convolved is not None and input is convolved.map else None
+
+
+def _followed(before: Convolved | None, by: Callable[..., Any], map: Tensor) -> Convolved | None:
+    """What was convolved, followed by ReLU or the maximum, where neither was before."""
+    if before is None or before.since is not None:
+        return None
+    return before._replace(map=map, since=by)
+
+
+def _block(before: Convolved) -> Tensor:
+    """Convolution, ReLU and the maximum of each 2x2 in one kernel."""
+    from fkd.execution.convolution import member_conv2d_relu_pool
+
+    return member_conv2d_relu_pool(before.input, before.weight, before.bias, padding=before.padding)
 
 
 def conv2d(

@@ -6,6 +6,7 @@ channels and widths; `align` brings both sides to one resolution, and tokens and
 """
 
 from fkd.heads import align
+from fkd.heads._answers import Answers
 from fkd.heads._contrastive import Embeddings, Memory
 from fkd.heads._joint import (
     Factors,
@@ -33,6 +34,7 @@ from fkd.heads._shapes import Arguments
 
 __all__ = [
     "Aligned",
+    "Answers",
     "Arguments",
     "Embeddings",
     "Factors",

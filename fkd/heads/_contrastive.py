@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fkd import _check, _random
-from fkd.heads._shapes import Arguments, check_inputs, check_shapes
+from fkd.heads._shapes import Arguments, check_index, check_inputs, check_shapes
 
 
 class Embeddings(nn.Module):
@@ -82,7 +82,7 @@ class Memory(nn.Module):
     def forward(
         self, student: Tensor, teacher: Tensor, index: Tensor, temperature: Tensor
     ) -> Arguments:
-        self._check_index(student, index)
+        check_index("Memory", student, index, self.examples)
         _check.positive("Memory", temperature=temperature)
         _check.beside("Memory", student, temperature=temperature)
         embeddings, index = self.embeddings(student, teacher), index.long()  # bytes would be a mask
@@ -110,21 +110,6 @@ class Memory(nn.Module):
         self.scales.copy_(scales)
         share = torch.full((), self.negatives / self.examples, device=scales.device)
         return arguments | {"student_scale": scales[0], "teacher_scale": scales[1], "share": share}
-
-    def _check_index(self, student: Tensor, index: Tensor) -> None:
-        _check.tensor("Memory", student=student, index=index)
-        _check.integral("Memory", index=index)
-        if index.shape != student.shape[:1]:
-            raise ValueError(
-                f"Memory: index must be [batch], but it is {tuple(index.shape)} and student is "
-                f"{tuple(student.shape)}"
-            )
-        for number in _check.extremes(index) or ():
-            if not 0 <= number < self.examples:
-                raise ValueError(
-                    f"Memory: index must lie in [0, {self.examples}), for there are "
-                    f"{self.examples} examples, but there is {number}"
-                )
 
     def _constant(self, anchors: Tensor, others: Tensor, temperature: Tensor) -> Tensor:
         cosines = (F.normalize(anchors, dim=1).unsqueeze(1) * others).sum(2)

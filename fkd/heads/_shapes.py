@@ -89,3 +89,20 @@ def check_normalised(where: str, training: bool, **maps: Tensor) -> None:
                 f"{where}: {name} must have two values a channel or more, for its BatchNorm is in "
                 f"training, but it is {tuple(x.shape)}; give more examples, or call eval()"
             )
+
+
+def check_index(where: str, student: Tensor, index: Tensor, examples: int) -> None:
+    """Raise unless the index has the number of one of so many for each example of the student's."""
+    _check.tensor(where, student=student, index=index)
+    _check.integral(where, index=index)
+    if index.shape != student.shape[:1]:
+        raise ValueError(
+            f"{where}: index must be [batch], but it is {tuple(index.shape)} and student is "
+            f"{tuple(student.shape)}"
+        )
+    for number in _check.extremes(index) or ():
+        if not 0 <= number < examples:
+            raise ValueError(
+                f"{where}: index must lie in [0, {examples}), for there are {examples} examples, "
+                f"but there is {number}"
+            )

@@ -18,6 +18,7 @@ from fkd.methods import (
     _divergence,
     _feature,
     _map,
+    _online,
     _pooled,
     _relation,
     _response,
@@ -31,6 +32,7 @@ from fkd.methods._divergence import *  # noqa: F403
 from fkd.methods._feature import *  # noqa: F403
 from fkd.methods._fit import fit
 from fkd.methods._map import *  # noqa: F403
+from fkd.methods._online import *  # noqa: F403
 from fkd.methods._pooled import *  # noqa: F403
 from fkd.methods._relation import *  # noqa: F403
 from fkd.methods._response import *  # noqa: F403
@@ -50,6 +52,7 @@ FAMILIES = (
     _pooled,
     _relation,
     _contrastive,
+    _online,
 )
 
 

@@ -9,7 +9,7 @@ from fkd import _check, heads, losses
 from fkd.heads import align
 from fkd.methods._asked import check_weights, layer_names
 from fkd.methods._fit import fits, others, works
-from fkd.methods._term import Context, Method, Term, labels, one_layer
+from fkd.methods._term import Build, Context, Method, Term, labels, one_layer
 from fkd.models import ReusedClassifier
 
 __all__ = ["ab", "cosine", "ft", "hint", "logits", "mgd", "ofd", "simkd", "srd", "srrl", "vid"]
@@ -239,11 +239,11 @@ def srrl(
 
 
 def _reuse_classifier(
-    student: nn.Module, context: Context, *, layer: str, teacher_layer: str
+    build: Build, context: Context, *, layer: str, teacher_layer: str
 ) -> nn.Module:
     _check.known("simkd", "student's output", layer, context.need("outputs"))
     _check.known("simkd", "target", teacher_layer, context.need("targets"))
-    teacher, pair = context.need("teacher"), (layer, teacher_layer)
+    student, teacher, pair = build(), context.need("teacher"), (layer, teacher_layer)
     try:
         projector, classifier = _projector_and_classifier(teacher, context, pair)
     except ValueError as error:

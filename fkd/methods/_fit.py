@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fkd import _check
-from fkd.methods._term import Context, Term
+from fkd.methods._term import Context, Term, per_example
 from fkd.model import Model, functional, outputs_like
 
 Pair = tuple[str, str]  # an output of the student and a target, by name
@@ -46,7 +46,9 @@ def fit(
         shapes = {name: x.shape[1:] for name, x in outputs.items()}
         references = {name: x.shape[1:] for name, x in targets.items()}
         pairs = list(zip(term.students, term.targets, strict=False))
-        near = dict.fromkeys(other for pair in pairs for other in others(pair, shapes, references))
+        # The examples' numbers have the shape of labels, and are none.
+        known = [name for name in references if name != "index"]
+        near = dict.fromkeys(other for pair in pairs for other in others(pair, shapes, known))
         fitting = (
             other
             for other in near
@@ -68,7 +70,8 @@ def _told(term: Term, error: Exception) -> str:
         return told
     return (
         f"{told}, and at first with shapes alone, on the device 'meta', where no number can be "
-        "read: let torch.where take the place of `if`, and tensors that of .item() and .numpy()"
+        "read: let torch.where take the place of `if`, and tensors that of .item() and .numpy(), "
+        "and let a tensor that it brings, as weights of classes, follow by .to(student.device)"
     )
 
 
@@ -129,7 +132,9 @@ def _run(
     if term.head is not None:
         model = functional(partial(term.build_head, outputs, targets, context), dtype)
         head = partial(outputs_like, model, train=True)
-    values = term.values(outputs, targets, term.hyper, head)
+    value = term.returned(outputs, targets, term.hyper, head)
+    mask = None if term.mask is None else targets[term.mask]
+    values = per_example(value, mask, mask)
     changed = [name for name, version in before.items() if given[name]._version != version]
     if changed:
         raise ValueError(
@@ -137,7 +142,22 @@ def _run(
             "leave out in-place operations (`x -= y`, `x.relu_()`, inplace=True), or give it a "
             "clone"
         )
+    if value.ndim > 1 and len(value) in value.shape[1:]:
+        more = [{name: _of_one_more(x) for name, x in side.items()} for side in (outputs, targets)]
+        other = term.returned(more[0], more[1], term.hyper, head)
+        if other.shape[1:] != value.shape[1:]:
+            raise ValueError(
+                f"of a batch of {len(value)} the loss returned {tuple(value.shape)}, and of one "
+                f"more {tuple(other.shape)}, as where [batch, 1] and [batch] are broadcast; let "
+                "the target have the student's shape (values.unsqueeze(-1)), or of a relation "
+                "return the mean of each example's row"
+            )
     return model, values
+
+
+def _of_one_more(x: Tensor) -> Tensor:
+    """As an output or a target would be of one example more."""
+    return x.new_empty(len(x) + 1, *x.shape[1:]) if x.ndim else x
 
 
 def _renamed(term: Term, student: str, target: str) -> Term:

@@ -14,32 +14,36 @@ from fkd.methods._asked import check_mask, check_temperature, check_weights, lay
 from fkd.schedules import Schedule, by_epoch, linear_warmup
 
 Build = Callable[[], nn.Module]
+Wrap = Callable[[Build, "Context"], nn.Module]
+Timetable = Callable[["Context"], Schedule]
 Head = Callable[..., nn.Module]  # from shapes: torch.Size, or a tuple of them; and what it needs
 Align = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # of an output and its target
-EpochSchedule = Callable[[int], Schedule]  # from the number of steps that an epoch has
 
 
 @dataclass(frozen=True)
 class Context:
     """What surrounds a student in training: all that a term may need beside the shapes it joins.
 
-    `examples` is how many the training set has, `steps_per_epoch` how many steps an epoch has, and
-    `teacher` the trained teacher's module, whose layers a term may copy. `outputs` and `targets`
-    are the shapes, without the batch axis, of what the student gives and of what it may match.
+    `examples` is how many the training set has, `steps_per_epoch` how many steps an epoch has, for
+    which a warm-up takes 1 where it is not given, `epochs` how many of them the student is trained
+    for, and `teacher` the trained teacher's module, whose layers a term may copy. `outputs` and
+    `targets` are the shapes, without the batch axis, of what the student gives and of what it may
+    match.
     """
 
     examples: int | None = None
     teacher: nn.Module | None = None
-    steps_per_epoch: int = 1
+    steps_per_epoch: int | None = None
+    epochs: int | None = None
     outputs: Mapping[str, torch.Size] = field(default_factory=dict)
     targets: Mapping[str, torch.Size] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.examples is not None:
-            _check.whole("Context", 1, examples=self.examples)
+        for name in ("examples", "steps_per_epoch", "epochs"):
+            if (count := getattr(self, name)) is not None:
+                _check.whole("Context", 1, **{name: count})
         if self.teacher is not None:
             _check.instance("Context", nn.Module, "an nn.Module", teacher=self.teacher)
-        _check.whole("Context", 1, steps_per_epoch=self.steps_per_epoch)
         for side, shapes in (("outputs", self.outputs), ("targets", self.targets)):
             _check.mapping("Context", **{side: shapes})
             named = {f"{side}[{name!r}]": shape for name, shape in shapes.items()}
@@ -73,8 +77,9 @@ class Term:
     however many it keeps.
 
     `student` names one of the student's outputs or several, `target` one or several of the targets:
-    `labels`, `index` (the examples' numbers in the data set), or outputs of the teacher. The two
-    sides may name different layers.
+    `labels`, `index` (the examples' numbers in the data set), or outputs of the teacher; or none,
+    (), where the loss compares outputs of the student's alone. The two sides may name different
+    layers.
 
     `align(output, target)` brings each pair of them to one form, before the head and the loss: a
     function of `fkd.heads.align`, or none where shapes are taken as they are.
@@ -87,9 +92,11 @@ class Term:
     argument; after the targets it takes those hyperparameters, as scalars, that `head_hyper` names.
 
     `schedules` lets a number follow the steps: for `weight`, or for a hyperparameter, a function
-    from the steps of an epoch to a schedule, which multiplies the number.
+    from the context, of which it may take the steps of an epoch, to a schedule, which multiplies
+    the number.
 
-    `wrap(student, context)` makes the module that is trained, and kept, in the student's place.
+    `wrap(build, context)` makes the module that is trained, and kept, in the student's place, from
+    what builds the student, which it calls once for each that it wants.
 
     `whole` says whether a value depends on the other examples of the batch, so that who computes a
     part of it must have all of it. None leaves it to the loss: those of `fkd.losses.BY_EXAMPLE`
@@ -110,8 +117,8 @@ class Term:
     align: Align | None = None
     head_hyper: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
-    schedules: Mapping[str, EpochSchedule] = field(default_factory=dict)
-    wrap: Callable[[nn.Module, Context], nn.Module] | None = None
+    schedules: Mapping[str, Timetable] = field(default_factory=dict)
+    wrap: Wrap | None = None
     mask: str | None = None
     whole: bool | None = None
 
@@ -204,17 +211,26 @@ class Term:
     ) -> Tensor:
         """The value of each example [batch]; `head` runs the term's head. Where these are some
         examples of a batch, `whole_mask` is the mask of all of them."""
-        students, references = self.sides(outputs, targets)
+        value = self.returned(outputs, targets, hyper, head)
         mask = None if self.mask is None else targets[self.mask]
-        options = hyper if mask is None else {**hyper, "mask": mask}
+        return per_example(value, mask, mask if whole_mask is None else whole_mask)
+
+    def returned(
+        self,
+        outputs: Mapping[str, Tensor],
+        targets: Mapping[str, Tensor],
+        hyper: Mapping[str, Any],
+        head: Callable[[tuple[Tensor, ...]], dict[str, Tensor]] | None,
+    ) -> Tensor:
+        """What the loss itself returns, [batch, ...]."""
+        students, references = self.sides(outputs, targets)
+        options = hyper if self.mask is None else {**hyper, "mask": targets[self.mask]}
         if head is None:
-            value = self.loss(*students, *references, **options)
-        elif self.joint:
+            return self.loss(*students, *references, **options)
+        if self.joint:
             numbers = (torch.as_tensor(hyper[name]) for name in self.head_hyper)
-            value = self.loss(**head((*students, *references, *numbers)), **options)
-        else:
-            value = self.loss(head(students)["logits"], *references, **options)
-        return _per_example(value, mask, mask if whole_mask is None else whole_mask)
+            return self.loss(**head((*students, *references, *numbers)), **options)
+        return self.loss(head(students)["logits"], *references, **options)
 
 
 def _check_term(term: Term) -> None:
@@ -222,7 +238,7 @@ def _check_term(term: Term) -> None:
     _check.function("Term", loss=term.loss)
     for side, names in (("student", term.student), ("target", term.target)):
         _check.instance("Term", (str, tuple), "a name or a tuple of names", **{side: names})
-        if not names:
+        if not names and (side, names) != ("target", ()):
             raise ValueError(f"Term: {side} must name an output, but it is empty")
     for field_of, names in (
         ("student", term.students),
@@ -258,7 +274,7 @@ def _parameters(function: Callable[..., Any]) -> Collection[str]:
         return ()
 
 
-def _per_example(value: Tensor, mask: Tensor | None, whole: Tensor | None) -> Tensor:
+def per_example(value: Tensor, mask: Tensor | None, whole: Tensor | None) -> Tensor:
     """Values [batch] whose mean is that of the values [batch, ...] where the mask is True. Of some
     examples of a batch, `whole` is the mask of all."""
     _check.instance("Term", Tensor, "a torch.Tensor", **{"what the loss returns": value})
@@ -320,14 +336,23 @@ def one_layer(
     return {name: term} | labels(name, ce)
 
 
-def warmup_over(where: str, warmup: int) -> dict[str, EpochSchedule]:
+def warmup_over(where: str, warmup: int) -> dict[str, Timetable]:
     """The schedule of a weight that rises as min(epoch / warmup, 1), counted from 1; none for 0.
 
     Raises ValueError, in the name of the method `where`, for no whole number of epochs.
     """
     _check.whole(where, warmup=warmup)
     _check.scalar(where, warmup=warmup)
-    return {"weight": partial(by_epoch, linear_warmup(warmup))} if warmup else {}
+    return {"weight": partial(_warmup, warmup)} if warmup else {}
+
+
+def _warmup(epochs: int, context: Context) -> Schedule:
+    return by_epoch(linear_warmup(epochs), context.steps_per_epoch or 1)
+
+
+def over_training(context: Context) -> Schedule:
+    """epoch / epochs, counted from 1: full in the last."""
+    return by_epoch(linear_warmup(context.need("epochs")), context.need("steps_per_epoch"))
 
 
 def wrapped(build: Build, method: Method, context: Context) -> Build:
@@ -340,20 +365,7 @@ def wrapped(build: Build, method: Method, context: Context) -> Build:
     _check.mapping("wrapped", method=method)
     _check.instance("wrapped", Term, "a Term", **{str(name): x for name, x in method.items()})
     _check.instance("wrapped", Context, "a Context", context=context)
-    wraps = [term.wrap for term in method.values() if term.wrap is not None]
-    return Wrapped(build, tuple(wraps), context) if wraps else build
-
-
-@dataclass(frozen=True)
-class Wrapped:
-    """A function that builds a module and wraps it."""
-
-    build: Build
-    wraps: tuple[Callable[[nn.Module, Context], nn.Module], ...]
-    context: Context
-
-    def __call__(self) -> nn.Module:
-        module = self.build()
-        for wrap in self.wraps:
-            module = wrap(module, self.context)
-        return module
+    for term in method.values():
+        if term.wrap is not None:
+            build = partial(term.wrap, build, context)
+    return build

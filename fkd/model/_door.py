@@ -27,9 +27,8 @@ def outputs_like(model: Model, inputs: Any, *, train: bool) -> Tensors:
     inputs, or on zeros of their shapes where they are on the meta device themselves.
 
     Raises ValueError for a model that draws random numbers from elsewhere than its key: from an
-    operator that no answer is known for (the dropout of nn.LSTM, torch.poisson), from Python's
-    `random` or from `numpy.random`; for a forward pass that fails, with the layer; and for what is
-    no model.
+    operator that no answer is known for (torch.poisson), from Python's `random` or from
+    `numpy.random`; for a forward pass that fails, with the layer; and for what is no model.
 
     >>> from torch import nn
     >>> model = functional(lambda: nn.Linear(2, 3))

@@ -1,6 +1,7 @@
 """Plain modules whose forward returns `{"logits": ..., and features by name}`, and any by name."""
 
 from fkd.models._class_map import class_map
+from fkd.models._cohort import cohort
 from fkd.models._features import features
 from fkd.models._named import MODELS, named
 from fkd.models._resnet import ResNet
@@ -18,6 +19,7 @@ __all__ = [
     "ReusedClassifier",
     "WideResNet",
     "class_map",
+    "cohort",
     "features",
     "named",
 ]

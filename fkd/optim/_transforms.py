@@ -128,8 +128,11 @@ def _adam_update(
     hyper: Hyper,
 ) -> tuple[Any, AdamState]:
     steps = state.steps + 1
-    mean = tree_map(lambda m, u: beta1 * m + (1 - beta1) * u, state.mean, updates)
-    square = tree_map(lambda v, u: beta2 * v + (1 - beta2) * u * u, state.square, updates)
+    # Two calls each, for three and four: what is not compiled waits for every one.
+    mean = tree_map(lambda m, u: torch.add(beta1 * m, u, alpha=1 - beta1), state.mean, updates)
+    square = tree_map(
+        lambda v, u: torch.addcmul(beta2 * v, u, u, value=1 - beta2), state.square, updates
+    )
     # A correction in float32 would cost parameters in float64 half of their digits.
     corrections = {
         dtype: (_correction(beta1, steps, dtype), _correction(beta2, steps, dtype))

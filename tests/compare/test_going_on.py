@@ -1,5 +1,6 @@
 """The command line in a folder that a run has: it goes on, says what is there, or is refused."""
 
+import errno
 import os
 import signal
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 from compare.small_images import run, tiny
 
+from fkd import checkpoint
 from fkd.compare import Results, command
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
@@ -36,6 +38,38 @@ def test_a_run_that_torchrun_may_start_again_needs_a_folder_to_find_again(monkey
     monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "3")
     assert command.main(["--dataset", "digits"]) == 2
     assert "compare: --output: torchrun may start this run again" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.plain
+def test_students_that_a_full_disk_could_not_take_are_written_later(
+    images, teacher, monkeypatch, capsys
+):
+    def full(path, *arguments, **options):
+        if path.name == "students-kd.safetensors":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        write(path, *arguments, **options)
+
+    write = checkpoint.write
+    arguments = [*tiny(images, teacher, "--methods", "ce", "kd"), "--output", "out"]
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "write", full)
+        assert command.main(arguments) == 1
+    told = " ".join(capsys.readouterr().err.split())
+    assert "students-kd.safetensors cannot be written: [Errno 28] No space left" in told
+    assert "out/students-kd.safetensors is not written: what it was to hold stays in" in told
+    assert "as by room on the disk, and: python -m fkd.compare --resume out" in told
+    assert len(list(Path("out").glob("checkpoint-*"))) == 1
+    assert not Path("out/students-kd.safetensors").exists()
+    before = Results.read("out")
+    assert before.complete
+    assert command.main(["--resume", "out"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "kd: ended, and to be written from a checkpoint" in told
+    assert checkpoint.members("out/students-kd.safetensors") == [0, 1]
+    assert not list(Path("out").glob("checkpoint-*"))
+    after = Results.read("out")
+    assert after.methods == before.methods and after.resumed == 0  # none was trained again
 
 
 @pytest.mark.slow

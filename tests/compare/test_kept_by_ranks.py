@@ -1,7 +1,10 @@
 """A run that four processes began, and that any number of them goes on with, to the same end."""
 
+import errno
+import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -67,6 +70,23 @@ def cut_and_refused(folder: str) -> list[list[str]]:
         return [one.troubles, []]
 
 
+def run_to_full_disk(folder: str) -> list[list[str]]:
+    """A run to its end, on a disk that takes no students of the first method."""
+
+    def full(path: Path, *arguments: Any, **options: Any) -> None:
+        if path.name.endswith("s-ce.safetensors"):  # and no averages
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        write(path, *arguments, **options)
+
+    write = checkpoint.write
+    checkpoint.write = full  # pyright: ignore[reportPrivateImportUsage]
+    with started() as mesh:
+        one = comparison(mesh)
+        for _ in one.run(folder, checkpoint_minutes=RARELY):
+            pass
+        return [one.unwritten, sorted(map(str, one._run.spared))]
+
+
 @pytest.fixture(scope="module")
 def cut(tmp_path_factory):
     """The folder of a run on four processes that was stopped, and what they were told."""
@@ -107,6 +127,19 @@ def test_one_process_goes_on_with_it(cut, whole, tmp_path):
     folder = Path(shutil.copytree(cut[0], tmp_path / "run"))
     assert any("Going on with the run" in note for note in run(str(folder)))
     assert_ended_as(whole, folder)
+
+
+def test_students_that_two_processes_could_not_write_one_process_writes(whole, tmp_path):
+    told = launched(run_to_full_disk, 2, str(tmp_path / "run"))
+    assert told[0] == told[1] and told[0][0] == ["students-ce.safetensors"]
+    assert [one.parts for one in whole_moments(tmp_path / "run")] == [1, 2]  # of two rounds
+    notes = run(str(tmp_path / "run"))
+    assert sum(note.count("ce: ended, and to be written") for note in notes) == 2
+    one, other = Results.read(whole), Results.read(tmp_path / "run")
+    assert other.resumed == 0 and measured(one) == measured(other)
+    back, like = students(tmp_path / "run"), students(whole)
+    assert back.keys() == like.keys() and all(torch.equal(x, like[k]) for k, x in back.items())
+    assert not [*(tmp_path / "run").glob("checkpoint-*"), *(tmp_path / "run").glob(".*-partial")]
 
 
 def test_two_processes_go_on_with_it(cut, whole, tmp_path):

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from fkd.compare.recipes import RECIPES, Training
+from fkd.methods import Context
 
 
 def rates(training: Training, epochs: int, steps: int) -> list[float]:
@@ -100,5 +101,5 @@ def test_the_fields_numbers():
     crd = RECIPES["crd"]
     kd = crd.methods["kd"](240)
     assert (kd["kd"].weight, kd["ce"].weight) == (0.9, 0.1) and kd["kd"].hyper["temperature"] == 4
-    steps = crd.methods["dkd"](24)["dkd"].schedules["weight"](10)
+    steps = crd.methods["dkd"](24)["dkd"].schedules["weight"](Context(steps_per_epoch=10))
     assert float(steps(torch.tensor(0))) == pytest.approx(1 / 2)  # 2 of 24 epochs, as 20 of 240

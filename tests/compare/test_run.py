@@ -254,7 +254,7 @@ def test_a_schedule_is_followed_by_those_that_have_its_number(data, teacher_stat
 
 
 def test_a_method_gets_what_it_needs_of_the_context(data, teacher_state):
-    chosen = {"crd": methods.crd(), "ce": methods.ce()}
+    chosen = {"crd": methods.crd(), "ce": methods.ce(), "ps-kd": methods.ps_kd()}
     results = small(data, methods=chosen, teacher_state=teacher_state, epochs=1)
     assert results.complete and results.baseline == "ce"
 
@@ -391,6 +391,9 @@ def test_what_could_not_be_written_is_warned_of(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(checkpoint, "write", full)
-    with pytest.warns(RuntimeWarning, match=r"^compare: what was measured cannot be written: .*No"):
+    with pytest.warns(RuntimeWarning) as warned:
         results = small(vectors(), {"ce": methods.ce()}, epochs=1, folder=tmp_path / "run")
+    told = [str(one.message) for one in warned]
+    assert any(line.startswith("compare: students-ce.safetensors cannot be wr") for line in told)
+    assert any("students-ce.safetensors is not written: no checkpoint holds" in one for one in told)
     assert results.complete  # what was measured is there all the same

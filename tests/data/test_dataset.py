@@ -196,6 +196,15 @@ def test_nothing_but_the_first_examples_is_read_before_it_is_streamed():
 FITS = TensorDataset(X, Y)
 
 
+def _ragged(rows: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Images that are lower where the first is not of class 0."""
+    images, labels = map(torch.stack, zip(*rows, strict=True))
+    return images[:, :, int(labels[0] > 0) :], labels
+
+
+RAGGED = DataLoader(FITS, batch_size=2, collate_fn=_ragged)
+
+
 @pytest.mark.plain
 @pytest.mark.parametrize(
     ("train", "options", "message"),
@@ -225,6 +234,7 @@ FITS = TensorDataset(X, Y)
         (FITS, {"batch_size": 0}, "batch_size must be a whole number of at least 1"),
         (TensorDataset(X[:, :1], Y), {}, r"one structure, dtype and shape in both splits"),
         (TensorDataset(X[:, :1], Y), {"memory": 0}, r"mine: an example .* in both splits"),
+        (RAGGED, {}, r"those from 2 on have .* \(2, 3, 4\).*; make them so in collate_fn, or"),
     ],
 )
 def test_a_data_set_that_does_not_fit_is_refused(train, options, message):

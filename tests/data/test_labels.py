@@ -40,7 +40,10 @@ def test_a_thousand_probabilities_may_be_rounded(dtype):
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (torch.zeros(2), r"here: labels must hold whole numbers, .* torch.float32 \(2,\); give"),
+        (
+            torch.zeros(2),
+            r"here: .* whole numbers, .* torch.float32 \(2,\); of classes give labels.long\(\)",
+        ),
         (torch.zeros(2, 3, 4), r"probabilities \[examples, classes\], but they are .* \(2, 3, 4\)"),
         (
             torch.zeros(2, dtype=torch.complex64),
@@ -72,7 +75,7 @@ def test_what_is_no_label_is_refused(labels, message):
         (torch.tensor([IGNORED, 1]), "but they reach from -100 to 1"),  # an example needs a class
         (torch.tensor([[IGNORED, 1], [3, 1]]), "or be -100, but they reach from 1 to 3"),
         (torch.tensor([[-1, 1]]), "or be -100, but they reach from -1 to 1"),
-        (torch.tensor([1, 2]).int(), r"must be int64, .* torch.int32 \(2,\)"),
+        (torch.tensor([1, 2]).int(), r"must be int64, .* torch.int32 \(2,\); give labels.long"),
         (SOFT[:, :2], r"a probability of each of the 3 classes, but they are \(2, 2\)"),
     ],
 )

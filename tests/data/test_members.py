@@ -28,7 +28,7 @@ from fkd.data import (
     Transform,
     chain,
 )
-from fkd.data._members import mapped, member_reader, one_by_one
+from fkd.data._members import mapped, member_feeds, member_reader, one_by_one
 from fkd.ensemble import stack
 
 IMAGES = torch.randint(256, (10, 3, 8, 8), generator=torch.Generator().manual_seed(0)).byte()
@@ -69,6 +69,17 @@ def check_each_reads_as_alone(source: Source, way: Callable) -> Any:
             for members, one in zip(tree_leaves(batches), tree_leaves(alone), strict=True):
                 assert torch.equal(members[k], one) and members.dtype == one.dtype
     return batches
+
+
+@pytest.mark.parametrize("source", [resident(Flip()), streamed(Flip())])
+def test_the_feeds_of_members_are_those_of_each(source):
+    together = list(member_feeds(source, SEEDS.tolist(), epoch=1, start=1))
+    each = [list(source.feeds(seed, 1, 1)) for seed in SEEDS.tolist()]
+    assert len(together) == 2
+    for number, feeds in enumerate(together):
+        for k, feed in enumerate(each):
+            of_member = [leaf[k] for leaf in tree_leaves(feeds)]
+            assert all(map(torch.equal, of_member, tree_leaves(feed[number])))
 
 
 @pytest.mark.parametrize("make", [resident, streamed])

@@ -1,5 +1,6 @@
 """A streamed source against a resident one over the same examples, and what it refuses."""
 
+from collections import UserDict
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -351,7 +352,12 @@ def test_a_step_that_an_epoch_has_not_is_refused_before_anything_is_read():
         (
             DataLoader(Mapped(), 3),
             lambda batch: ({"x": batch[0], "file": "a.png"}, {}),
-            r"must be a tensor, but inputs\['file'\] is a str",
+            r"must be a tensor, but inputs\['file'\] is a str; turn it into one",
+        ),
+        (  # as what a tokenizer makes, which torch's trees do not look into
+            DataLoader(Mapped(), 3),
+            lambda batch: (UserDict(x=batch[0]), {}),
+            r"must be a tensor, but inputs is a UserDict; give dict\(...\) of it",
         ),
         (
             DataLoader(Mapped(), 3),

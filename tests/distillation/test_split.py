@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 from fkd import losses, methods, optim
 from fkd.data import Batch
 from fkd.distillation import Distillation, distill, step
-from fkd.methods import Method, Term
+from fkd.methods import Context, Method, Term
 from fkd.model import functional
 from fkd.split import Split, together
 
@@ -23,7 +23,7 @@ EXAMPLES = 7
 
 def rule(method: Method, build: Callable[[], nn.Module], split: Split | None) -> Distillation:
     optimizer = optim.sgd(0.05, momentum=0.9)
-    batch = next(batches(1, EXAMPLES))
+    batch, build = next(batches(1, EXAMPLES)), methods.wrapped(build, method, Context())
     with LOCK:
         return distill(functional(build), method, optimizer, batch, split=split)
 
@@ -41,7 +41,7 @@ def steps(method: Method, build: Callable[[], nn.Module], split: Split | None) -
 
 
 @pytest.mark.parametrize("parts", [2, 3])
-@pytest.mark.parametrize("name", ["kd", "hint", "rkd", "pkt"])
+@pytest.mark.parametrize("name", ["kd", "hint", "rkd", "pkt", "dml"])
 def test_a_step_of_a_split_batch_is_that_of_the_whole(name, parts):
     method = methods.METHODS[name]()
     expected = steps(method, small, None)

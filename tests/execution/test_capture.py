@@ -1,5 +1,7 @@
 """Captured steps: the same steps as one by one, on a graph that a CPU can stand in for."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from torch.utils._pytree import tree_leaves
@@ -46,6 +48,23 @@ def test_feeds_in_parts_of_any_length_are_the_steps_one_by_one():
     run(pretend, "cpu")
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+
+
+@gpu
 def test_the_same_on_a_gpu():
     run(Recorder(), "cuda")
+
+
+@gpu
+def test_what_another_thread_does_spoils_no_capture():
+    """As a loader's, which pins the memory of the batches to come."""
+    pinned = []
+
+    def body(feed):
+        with ThreadPoolExecutor(1) as thread:
+            pinned.append(thread.submit(torch.empty, 2**20, pin_memory=True).result())
+        return feed.sum()
+
+    feeds = [torch.arange(3.0, device="cuda"), torch.ones(3, device="cuda")]
+    assert Captured(body, ())(feeds).tolist() == [3.0, 3.0]

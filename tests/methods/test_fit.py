@@ -117,3 +117,52 @@ def test_what_is_changed_in_place_is_refused_for_others_read_it():
     teacher = Term(lambda student, teacher: teacher.mul_(0).sum(-1) + student.sum(-1))
     assert _message(teacher).startswith("it changes target 'logits' in place")
     fit(Term(lambda s, t: s.clone().sub_(t).sum(-1)), OUTPUTS, TARGETS, Context(), torch.float32)
+
+
+def _squares(student: Tensor, target: Tensor) -> Tensor:
+    return (student - target) ** 2
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize(("width", "values"), [(1, []), (6, [])])
+def test_a_target_that_is_broadcast_over_the_batch_is_refused(width, values):
+    # [6, 1] − [6] is [6, 6]; and so is [6, 6] − [6], of a batch of six alone
+    with pytest.raises(ValueError, match=r"\(7, 7\), as where \[batch, 1\]|RuntimeError"):
+        fit(
+            Term(_squares, target="values"),
+            _like(logits=[width]),
+            _like(values=values),
+            Context(),
+            torch.float32,
+        )
+
+
+@pytest.mark.parametrize("shape", [[], [6], [1], [6, 6]])
+def test_as_many_places_as_examples_are_no_broadcast(shape):
+    term = Term(_squares, target="values")
+    _, values = fit(term, _like(logits=shape), _like(values=shape), Context(), torch.float32)
+    assert values.shape == (6,)
+
+
+@pytest.mark.plain
+def test_the_numbers_of_examples_are_not_told_as_labels_that_fit():
+    number = torch.empty(6, dtype=torch.int64, device="meta")
+    targets = {"labels": number[:, None], "index": number}
+    with pytest.raises(ValueError, match=r"give labels\.squeeze\(-1\)") as error:
+        fit(methods.ce()["ce"], _like(logits=[3]), targets, Context(), torch.float32)
+    assert "'index'" not in str(error.value)
+
+
+WEIGHTS = torch.tensor([1.0, 5.0, 0.2])
+
+
+def _weighted(student: Tensor, labels: Tensor) -> Tensor:
+    return torch.nn.functional.cross_entropy(student, labels, WEIGHTS, reduction="none")
+
+
+@pytest.mark.plain
+def test_weights_of_classes_that_lie_elsewhere_are_told_how_to_follow():
+    targets = {"labels": torch.empty(6, dtype=torch.int64, device="meta")}
+    term = Term(_weighted, target="labels")
+    with pytest.raises(ValueError, match=r"weights of classes, follow by \.to\(student\.device\)"):
+        fit(term, _like(logits=[3]), targets, Context(), torch.float32)

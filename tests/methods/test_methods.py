@@ -41,6 +41,8 @@ def rule(method: methods.Method, batch: Batch) -> Distillation:
         outputs = student()(batch.inputs)
     context = Context(
         examples=EXAMPLES,
+        steps_per_epoch=1,
+        epochs=2,
         teacher=teacher(),
         outputs={name: output.shape[1:] for name, output in outputs.items()},
         targets={name: target.shape[1:] for name, target in batch.targets.items()},
@@ -66,9 +68,9 @@ def test_every_method_takes_steps_alike_in_either_layout(name, batch):
 @pytest.mark.slow
 def test_a_step_of_many_whose_arguments_are_looked_at_compiles_in_one_graph(batch):
     # All in one step: most of what is traced is the student and its gradient, the same for each.
-    names = ("crd", "ctkd", "dkd", "ofd", "review", "vid")
+    names = ("crd", "ctkd", "dkd", "dml", "ofd", "ps-kd", "review", "vid")
     every = {key: term for name in names for key, term in METHODS[name]().items()}
-    assert every.keys() == {*names, "ce"}
+    assert every.keys() == {*names, "ce", "dml-peer"}
     many = ensemble(rule(every, batch))
     state = many.init([0, 1])
     torch._dynamo.reset()
@@ -136,7 +138,7 @@ def test_a_users_own_method_has_what_it_needs_of_the_context(batch):
 
 
 def test_wraps_are_put_around_the_student_one_in_the_other():
-    wrap = lambda module, context: nn.Sequential(module, nn.Flatten())  # noqa: E731
+    wrap = lambda build, context: nn.Sequential(build(), nn.Flatten())  # noqa: E731
     method = {"a": Term(losses.squared_error, wrap=wrap), "b": Term(losses.squared_error)}
     assert isinstance(methods.wrapped(nn.Identity, method, Context())(), nn.Sequential)
     plain = methods.kd()

@@ -320,22 +320,6 @@ def test_what_draws_elsewhere_is_refused_at_the_door(name, monkeypatch):
         outputs_like(model, torch.ones(2, 3, 4, 4), train=True)
 
 
-def test_the_dropout_of_an_lstm_is_refused_and_an_lstm_without_is_not():
-    class Recurrent(nn.Module):
-        def __init__(self, p: float):
-            super().__init__()
-            self.rnn = nn.LSTM(3, 2, num_layers=2, dropout=p)
-
-        def forward(self, x):
-            return self.rnn(x)[0]
-
-    x = torch.ones(4, 2, 3)
-    with pytest.raises(ValueError, match=r"layer 'rnn' \(LSTM\) draws random numbers in aten\."):
-        outputs_like(functional(lambda: Recurrent(0.5)), x, train=True)
-    assert outputs_like(functional(lambda: Recurrent(0.5)), x, train=False)["logits"].ndim == 3
-    assert outputs_like(functional(lambda: Recurrent(0.0)), x, train=True)["logits"].ndim == 3
-
-
 @pytest.mark.parametrize("train", [True, False])
 def test_what_draws_nothing_is_not_refused(train):
     def attention(x):

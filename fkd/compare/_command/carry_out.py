@@ -57,7 +57,7 @@ def carry_out(
     code = 0 if error is None else failed(error, errors)
     results.seconds["total"] = results.seconds.get("total", 0.0) + before
     lost = isinstance(error, RankError) and error.lost
-    return End(accord, code, lost, accord.stop or stop.signal, comparison.lost)
+    return End(accord, code, lost, accord.stop or stop.signal, bool(comparison.unwritten))
 
 
 def tell_end(
@@ -73,9 +73,12 @@ def tell_end(
         errors.print(f"compare: {text} anew with another --output than {folder}", markup=False)
     kinds = {failure.kind for failure in results.failed.values()}
     code = code or (0 if not kinds else 3 if kinds == {"diverged"} else 1) or int(end.unwritten)
+    again = f"python -m fkd.compare --resume {shlex.quote(str(folder))}"
+    if end.unwritten:
+        text = f"not all could be written; make that possible, as by room on the disk, and: {again}"
+        errors.print(f"compare: {text}", markup=False)
     if end.signal is not None and end.signal != PIPE:
         name = signal.Signals(end.signal).name
-        again = f"python -m fkd.compare --resume {shlex.quote(str(folder))}"
         text = f"stopped by {name}; to go on: {again}"
         errors.print(f"compare: {text}", markup=False)
         code = 128 + end.signal

@@ -13,6 +13,8 @@ from fkd.compare.recipes import RECIPES
 from fkd.methods import METHODS, Method, Term
 from fkd.models import MODELS, features, named
 
+RGB = 3  # channels of the images that networks by name take
+
 
 def method_name(text: str) -> str:
     """The name in the results of a method on the command line.
@@ -54,8 +56,9 @@ def method(text: str, recipe: str | None, epochs: int) -> Method:
     return dict(made)
 
 
-def check_network(flag: str, text: str) -> None:
-    """Raise where a network has a name that is not known; what stands elsewhere is imported later.
+def check_network(flag: str, text: str, channels: int = 3) -> None:
+    """Raise where a network has a name that is not known, or takes images of other channels; what
+    stands elsewhere is imported later, and may take any.
 
     >>> check_network("--student-model", "resnet21")
     Traceback (most recent call last):
@@ -65,6 +68,12 @@ def check_network(flag: str, text: str) -> None:
     if ":" not in text:
         elsewhere = ("torchvision:NAME", "timm:NAME", "mypackage.nets:build")
         _check.known(flag, "network", text, [*MODELS, *elsewhere])
+    if channels != RGB and (":" not in text or text.startswith("torchvision:")):
+        raise ValueError(
+            f"{flag}: {text} takes images of {RGB} channels, but --channels is {channels}; leave "
+            "that out, for grey images are repeated in all three, or give a network of your own, "
+            "as mypackage.nets:build"
+        )
 
 
 def network(flag: str, text: str, classes: int, layers: Mapping[str, str]) -> Build:

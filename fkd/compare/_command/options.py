@@ -123,8 +123,8 @@ class Config:
         for name in self.augment:
             _check.known("--augment", "augmentation", name, names)
         _check_once("--augment", self.augment)
-        check_network("--teacher-model", self.teacher_model)
-        check_network("--student-model", self.student_model)
+        check_network("--teacher-model", self.teacher_model, self.channels)
+        check_network("--student-model", self.student_model, self.channels)
         if not self.methods:
             raise ValueError("--methods: there are none; give at least one")
         _check_once("--methods", [method_name(text) for text in self.methods])

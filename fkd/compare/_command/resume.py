@@ -56,7 +56,20 @@ def kept_options(where: str, folder: Path) -> dict[str, Any]:
             f"{where}: {folder / 'run.json'} does not hold this version's options "
             f"({'; '.join(wrong)}); go on with what began it"
         )
+    above = _run_above(folder)
+    if above is not None and above["options"] == then:
+        raise ValueError(
+            f"{where}: {folder} is a part of the run in {folder.parent}; give that folder"
+        )
     return then
+
+
+def _run_above(folder: Path) -> dict[str, Any] | None:
+    """What the run.json of the folder above says, where it is a run's."""
+    try:
+        return run_in(folder.absolute().parent)
+    except ValueError:
+        return None
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -11,6 +11,7 @@ from fkd.compare import sweep
 from fkd.compare._accord import Accord
 from fkd.compare._counted import counted
 from fkd.compare._job.forecast import Pace, left_of
+from fkd.compare._job.progress import Progress
 from fkd.compare._job.record import Exam, Record, answers_of, marks_of, timed
 from fkd.compare._job.rounds import Rounds
 from fkd.compare._job.standing import Saved, Standing
@@ -27,36 +28,12 @@ from fkd.teachers import Teacher, cached, module_of
 from fkd.train import Students, train
 
 
-@dataclass(frozen=True)
-class Progress:
-    """How far a comparison is: of what is going on now, `step` of `steps` steps are taken.
-
-    `compiling` is True while the step that compiles is under way. `results` is the comparison's
-    record, which holds all that is known. `standing` is that of the students in training, from
-    which the training can go on, valid until the next step. `left` is the seconds to the end of the
-    whole comparison, once the pace of a method's students and the number of seeds are known. `save`
-    and `stop` are what all ranks agreed on at this step: to save where training stands, and the
-    number of a signal that ends the run.
-    """
-
-    what: str
-    step: int
-    steps: int
-    compiling: bool
-    results: Results
-    standing: Standing | None = None
-    left: float | None = None
-    save: bool = False
-    stop: int | None = None
-
-
 class Trained(NamedTuple):
-    """A rank's students of a method: their state, the place of the `first` of them among all seeds
-    of the method, and how many of these there were `before` their training."""
+    """A rank's students of a method: their state, and the place of the `first` of them among all
+    seeds of the method."""
 
     state: State
     first: int
-    before: int
 
 
 @dataclass
@@ -64,11 +41,13 @@ class Run:
     """One run of a task: what is known so far, and how it goes on.
 
     `candidates` are those of methods and teacher that are made so far, and as they would be made
-    now. `teacher` is None before it is trained here; `context` holds it as a module. `saved` is the
-    checkpoint that a training goes on from. `students` are those of the methods that ended last, as
-    far as they are this rank's. `tracebacks` tell of the methods that failed by an error. `spent`
-    is the seconds that the run took before it was gone on with, `notes` what a user should know of
-    it, `troubles` what could not be written of it, `lost` whether a result was among that, and
+    now. `teacher` is None before it is trained here; `context` holds it as a module. `saved` are
+    the checkpoints that trainings go on from, and `spared` the numbers of those that stay whatever
+    else is saved, of trainings that are to come or could not be written. `students` are those of
+    the methods that ended last, as far as they are this rank's. `tracebacks` tell of the methods
+    that failed by an error. `spent` is the seconds that the run took before it was gone on with,
+    `notes` what a user should know of it, `troubles` what could not be written of it, for each time
+    that it could not, `unwritten` the names of the files of results that are not written yet, and
     `accord` what the ranks that share it agree on.
     """
 
@@ -80,12 +59,13 @@ class Run:
     notes: list[str]
     teacher: Teacher | None = None
     teacher_curves: dict[str, list[float]] | None = None
-    saved: Saved | None = None
+    saved: list[Saved] = field(default_factory=list)
+    spared: set[int] = field(default_factory=set)
     students: dict[str, Trained] = field(default_factory=dict)
     tracebacks: dict[str, str] = field(default_factory=dict)
     spent: float = 0.0
     troubles: list[str] = field(default_factory=list)
-    lost: bool = False
+    unwritten: set[str] = field(default_factory=set)
     rounds: Rounds = field(init=False)
 
     def __post_init__(self) -> None:
@@ -94,7 +74,7 @@ class Run:
     def progress(self) -> Generator[Progress]:
         """Do everything that is not done, and say how far it is."""
         begin, results = time.perf_counter(), self.results
-        if not all(map(self.rounds.has_ended, self.task.methods)):
+        if self.saved or not all(map(self.rounds.has_ended, self.task.methods)):
             with self.accord.together("the end of the run"):
                 for progress in self._progress():
                     total = self.spent + time.perf_counter() - begin
@@ -114,6 +94,8 @@ class Run:
         yield self._between(reading, 0, 1)
         source, exam = self._ask_teacher()
         yield self._between(reading, 1, 1)
+        for saved in [one for one in self.saved if self.rounds.have_ended(one.seeds)]:
+            yield from self._bring_back(saved, source, exam)
         yield from self._round(0, source, exam)
         self.notes += self.rounds.decide(self.accord)
         for number in range(1, len(self.rounds.ends)):
@@ -136,11 +118,6 @@ class Run:
         """How far it is between steps, where all ranks meet."""
         self.accord.at()
         return Progress(what, step, steps, compiling, self.results, stop=self.accord.stop)
-
-    def is_under_way(self, saved: Saved) -> bool:
-        """Whether a checkpoint is of a training that has not ended."""
-        of_teacher = list(saved.seeds) == [TEACHER]
-        return self.teacher is None if of_teacher else not self.rounds.have_ended(saved.seeds)
 
     def set_teacher(self, teacher: Teacher, curves: dict[str, list[float]] | None) -> None:
         """Take the teacher that was trained here."""
@@ -205,6 +182,18 @@ class Run:
             self.candidates[name] = made
         return self.candidates[name]
 
+    def _bring_back(self, saved: Saved, source: Source, exam: Exam) -> Generator[Progress]:
+        """Students that ended and could not be written, from their checkpoint. Where that fails
+        nothing is lost, for it stays."""
+        try:
+            yield from self._compare("from their checkpoint", saved.seeds, source, exam)
+        except Exception as error:  # whatever it is, what is to come does not depend on it
+            told = self.accord.told(error, ends=False)
+            if isinstance(told, RankError) and told.ends:
+                raise told from error
+            names = ", ".join(saved.seeds)
+            self.troubles.append(f"{names} from their checkpoint: {failure_of(told).reason}")
+
     def _compare_alone(
         self, where: str, seeds: Mapping[str, list[Seed]], source: Source, exam: Exam
     ) -> Generator[Progress]:
@@ -212,7 +201,7 @@ class Run:
         trained one by one where that fails, for whose fault it was shows alone, and where one has
         more seeds to train than another, having failed before."""
         names = list(seeds)
-        saved = self.saved is not None and list(self.saved.seeds) != names
+        saved = any(set(one.seeds) & seeds.keys() and one.seeds != seeds for one in self.saved)
         apart = len(names) > 1 and (saved or len(set(map(len, seeds.values()))) > 1)
         if not apart:
             try:
@@ -256,8 +245,7 @@ class Run:
                 failed[name] = one
             else:
                 ended[name], state, first = one
-                before = self.rounds.trained(name)
-                students[name] = Trained(state, before + first, before)
+                students[name] = Trained(state, self.rounds.place(record.seeds) + first)
         # All at once, for their checkpoint is one.
         self.rounds.put(ended, failed)
         self.students = students
@@ -267,9 +255,9 @@ class Run:
     def _record(self, name: str, candidates: Candidates, seeds: Sequence[Seed]) -> Record:
         """The record of new students of a method. Those that join others have the setting of a
         sweep that was chosen of these."""
-        before, grid, mesh = self.results.methods.get(name), candidates.grid, self.accord.mesh
-        if before is not None and before.sweep is not None:
-            grid = [before.sweep.best.hyper]
+        known, grid, mesh = self.results.methods.get(name), candidates.grid, self.accord.mesh
+        if known is not None and known.sweep is not None and self.rounds.place(seeds) > 0:
+            grid = [known.sweep.best.hyper]
         members = len(grid) * len(seeds)
         # Fewer than there are ranks, which only the last to join can be, every rank trains.
         own = None if members < mesh.member_ranks else mesh.members(members)
@@ -339,9 +327,10 @@ class Run:
         total = epochs * task.steps
         start = None
         seeds = {name: list(record.seeds) for name, record in records.items()}
-        if self.saved is not None and self.saved.seeds == seeds:
-            start = self.saved.restored(students, records, source.device)
-            self.saved = None
+        for saved in [one for one in self.saved if one.seeds == seeds]:
+            start = saved.restored(students, records, source.device)
+            self.saved.remove(saved)
+            self.spared.discard(saved.number)
         first = 0 if start is None else start.epoch * start.steps + start.step
         yield self._between(what, first, total, compiles)
         evaluation = exam.source.examples / task.data.train.batch_size

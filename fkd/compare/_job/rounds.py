@@ -1,7 +1,7 @@
 """Which seeds of which method are trained when: all in one round, or a pilot's and then those that
 it asks for, in rounds of no more seeds than the pilot's."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from fkd.compare._accord import Accord
 from fkd.compare._counted import counted
@@ -51,11 +51,14 @@ class Rounds:
         )
 
     def put(self, ended: Mapping[str, MethodResults], failed: Mapping[str, Failure]) -> None:
-        """Put what a training gave into the results: new seeds join those before. Of a method that
-        failed, what was measured before is kept apart, so that no seed is trained twice."""
+        """Put what a training gave into the results: new seeds join those before, and those that
+        are known stay. Of a method that failed, what was measured before is kept apart, so that no
+        seed is trained twice."""
         results = self.results
         known = dict(results.methods)
         for name, one in ended.items():
+            if name in known and set(one.seeds) <= set(known[name].seeds):
+                continue
             known[name] = joined(known[name], one) if name in known else one
         for name in failed:
             if name in known:
@@ -104,6 +107,10 @@ class Rounds:
             new = len(one.seeds) - len(self.task.seeds)  # of which none is swept
             costs.append(cost_of(one.seconds, self.task.members([name]) + new, trainings))
         return costs
+
+    def place(self, seeds: Sequence[Seed]) -> int:
+        """The number of the first of these seeds among all of a method."""
+        return first_seeds(self.task.seeds, self.ends[-1]).index(seeds[0])
 
     def trained(self, name: str) -> int:
         """How many seeds of a method have ended their training."""

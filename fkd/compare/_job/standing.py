@@ -13,7 +13,7 @@ from fkd import checkpoint
 from fkd.compare._job.record import Record
 from fkd.compare._json import with_seeds
 from fkd.distributed import Mesh
-from fkd.ensemble import ensemble, size
+from fkd.ensemble import Seed, ensemble, size
 from fkd.model import Tensors
 from fkd.train import At, Students
 
@@ -102,12 +102,13 @@ class _Measured:
 
 class Saved:
     """A checkpoint in files, of which this rank's members are read. `seeds` are those of each
-    method that it holds, in the order of their training.
+    method that it holds, in the order of their training; `number` is that of its moment.
 
     Raises ValueError where a file is damaged, is no checkpoint, or is one of another moment.
     """
 
-    def __init__(self, paths: Sequence[Path], mesh: Mesh = ALONE):
+    def __init__(self, paths: Sequence[Path], mesh: Mesh = ALONE, number: int = 0):
+        self.number = number
         abouts = [_about(path) for path in paths]
         for path, about in zip(paths, abouts, strict=True):
             if any(about[field] != abouts[0][field] for field in MOMENT):
@@ -115,7 +116,7 @@ class Saved:
                     f"checkpoint {path}: it is of another moment than {paths[0].name}; remove them"
                 )
         self.about = abouts[0]  # rank 0's clock is taken
-        self.seeds = {name: with_seeds(own) for name, own in self.about["seeds"].items()}
+        self.seeds = _seeds(self.about)
         self.own = {name: share(mesh, count) for name, count in self.about["members"].items()}
         self.tensors: Tensors = {}
         for name in self.seeds:
@@ -157,6 +158,18 @@ class Saved:
             record.state = states[name]
         at = self.about
         return At(at["epoch"], at["step"], at["steps"], states, sums, diverged)
+
+
+def seeds_in(path: Path) -> dict[str, list[Seed]]:
+    """The seeds of each method in a checkpoint's file, of which the header alone is read.
+
+    Raises ValueError where it is damaged, or is no checkpoint.
+    """
+    return _seeds(_about(path))
+
+
+def _seeds(about: Mapping[str, Any]) -> dict[str, list[Seed]]:
+    return {name: with_seeds(own) for name, own in about["seeds"].items()}
 
 
 def _no_sums(step: Tensor) -> Tensor:

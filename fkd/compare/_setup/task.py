@@ -270,6 +270,7 @@ def context_of(task: Task, teacher: nn.Module, outputs: Tensors) -> Context:
         examples=task.data.train.examples,
         teacher=teacher,
         steps_per_epoch=task.steps,
+        epochs=task.epochs,
         outputs={name: value.shape[1:] for name, value in outputs.items()},
         targets={name: value.shape[1:] for name, value in targets.items()},
     )

@@ -55,11 +55,18 @@ def train_each(
             if runs:  # all that can be refused was refused with the first
                 begin = time.perf_counter()
                 comparison = prepare(config, console, mesh, seed)
-            training = comparison.run(
-                folder / _name(config, seed),
-                checkpoint_minutes=config.checkpoint_minutes,
-                options=config.raw,
-            )
+            try:
+                training = comparison.run(
+                    folder / _name(config, seed),
+                    checkpoint_minutes=config.checkpoint_minutes,
+                    options=config.raw,
+                )
+            except ValueError as error:  # a disk that is full by now
+                if end is None:
+                    raise
+                errors.print(f"compare: {error}", markup=False)
+                end = end._replace(unwritten=True)
+                break
             unwritten = end is not None and end.unwritten
             end = carry_out(comparison, training, console, errors, begin)
             end = end._replace(unwritten=end.unwritten or unwritten)

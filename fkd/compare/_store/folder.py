@@ -3,7 +3,7 @@
 import json
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -115,7 +115,7 @@ class RunFolder:
                 f"folder: another process is writing to {self.path}; wait for it, or give another"
             ) from error
         except OSError as error:
-            raise ValueError(f"folder: {self.path} cannot be written: {error}") from error
+            raise self._unwritable(error) from error
 
     def _begin(
         self,
@@ -135,7 +135,7 @@ class RunFolder:
             try:
                 self._write("run.json", json.dumps(entry, indent=1) + "\n")
             except OSError as error:  # a full disk
-                raise ValueError(f"folder: {self.path} cannot be written: {error}") from error
+                raise self._unwritable(error) from error
             return []
         if differing := differences(began["identity"], identity):
             raise ValueError(
@@ -156,6 +156,12 @@ class RunFolder:
             if began["environment"].get(name) != now[name]
         ]
 
+    def _unwritable(self, error: OSError) -> ValueError:
+        return ValueError(
+            f"folder: {self.path} cannot be written: {error}; make that possible, as by room on "
+            "the disk, or give another folder"
+        )
+
     def close(self) -> None:
         """Let other processes write there."""
         if self._lock is not None:
@@ -167,9 +173,9 @@ class RunFolder:
         """What writes, each so many minutes, where this rank's part of a training stands."""
         return Saver(self.path, minutes, self.token, self.last)
 
-    def remove_saved(self) -> None:
-        """The training that any checkpoint is of has ended."""
-        remove(self.path, before=self.last + 1)
+    def remove_saved(self, spared: Collection[int]) -> None:
+        """Remove the checkpoints of trainings that have ended, which are all but those spared."""
+        remove(self.path, self.last + 1, spared)
 
     @property
     def teacher(self) -> Path:
@@ -192,27 +198,30 @@ class RunFolder:
         then = self.accord.share("the results so far", then)[0]
         return None if then is None else Results.from_json(then)
 
-    def saved(self) -> Saved | None:
-        """The checkpoint of the training that was under way, if there is one: the last moment whose
-        files are whole on every rank that reads them.
+    def saved(self) -> list[Saved]:
+        """The checkpoint of each training that has one, the last first: its last moment whose files
+        are whole on every rank that reads them.
 
         Raises ValueError where every one is damaged.
         """
         moments = [] if self.mesh.rank else list(map(astuple, whole_moments(self.path)))
+        saved: list[Saved] = []
         damaged = None
-        for moment in self.accord.share("the checkpoints", moments)[0]:
+        for fields in self.accord.share("the checkpoints", moments)[0]:
+            moment = Moment(*fields)
             try:
                 with self.accord.together("a checkpoint"):
-                    saved = Saved(Moment(*moment).paths(self.path), self.mesh)
+                    one = Saved(moment.paths(self.path), self.mesh, moment.number)
             except ValueError as error:
                 damaged = damaged or error
                 continue
-            if damaged:
-                self.notes.append(f"{damaged}; the checkpoint before it is taken")
-            return saved
-        if damaged:
+            if all(one.seeds != later.seeds for later in saved):
+                saved.append(one)
+        if damaged and not saved:
             raise damaged
-        return None
+        if damaged:
+            self.notes.append(f"{damaged}; the checkpoint before it is taken")
+        return saved
 
     def save_teacher(self, teacher: Teacher, about: Mapping[str, Any]) -> None:
         checkpoint.write(self.teacher, state_dict(teacher.params, teacher.buffers), about)
@@ -223,29 +232,36 @@ class RunFolder:
         state: State,
         about: Mapping[str, Any],
         first: int = 0,
-        before: int = 0,
+        members: int = 0,
     ) -> None:
-        """Write a method's trained students, which `checkpoint.load_members` gives back, and beside
-        them the running averages of their weights where they were kept. Of several ranks each hands
-        on its own, numbered from `first` on, and there is one file in the end. They join as many as
-        were there `before`; where these are not, they stand under their numbers all the same.
+        """Write a method's trained students, which `checkpoint.load_members` gives back, and before
+        them the running averages of their weights where they were kept, so that whose students are
+        there has all. Of several ranks each hands on its own, numbered from `first` on, and there
+        is one file in the end. They join what is there of as many `members`; where these are not,
+        they stand under their numbers all the same.
 
-        Raises ValueError where a rank cannot write its own, on every rank, and what
-        `checkpoint.write` raises, on that which writes the file, which it does not touch where the
-        students that are to be joined cannot be read.
+        Raises what `checkpoint.write` raises, and of several ranks ValueError on every rank where
+        one cannot write; no file is touched where the students to be joined cannot be read.
         """
-        self._save(self.students(method), state_dict(*student_of(state)), about, first, before)
         if isinstance(state.optimizer, AverageState):
             averages = state_dict(*average_of(state))
-            self._save(self.averages(method), averages, about, first, before)
+            self._save(self.averages(method), averages, about, first, members)
+        self._save(self.students(method), state_dict(*student_of(state)), about, first, members)
+
+    def holds(self, method: str, members: Collection[int]) -> bool:
+        """Whether a method's students of these numbers are in its file."""
+        try:
+            return set(members) <= set(checkpoint.members(self.students(method)))
+        except ValueError:  # there is none, or one that is damaged
+            return False
 
     def _save(
-        self, path: Path, tree: Tensors, about: Mapping[str, Any], first: int, before: int
+        self, path: Path, tree: Tensors, about: Mapping[str, Any], first: int, members: int
     ) -> None:
         mesh = self.mesh
         if mesh.ranks == 1:
             own = checkpoint.by_member(tree, first=first)
-            checkpoint.write(path, _only_first(path, before) | own, about)
+            checkpoint.write(path, _only_first(path, members) | own, about)
             return
         self._handed += 1  # on every rank alike
         names = [f"{self._handed}-{part}.safetensors" for part in range(mesh.member_ranks)]
@@ -256,13 +272,20 @@ class RunFolder:
                 checkpoint.save_members(parts[mesh.member_rank], tree, first=first)
             except (OSError, ValueError) as error:  # all ranks are to know
                 trouble = str(error)
-        for rank, why in enumerate(self.accord.share(f"the parts of {path.name}", trouble)):
+        told = self.accord.share(f"the parts of {path.name}", trouble)
+        if mesh.rank == 0:
+            if not any(told):
+                try:
+                    own = checkpoint.read(parts)
+                    checkpoint.write(path, _only_first(path, members) | own, about)
+                except (OSError, ValueError) as error:
+                    trouble = str(error)
+            for part in parts:  # where it failed they are not to fill the disk
+                part.unlink(missing_ok=True)
+        told = self.accord.share(path.name, trouble)
+        for rank, why in enumerate(told):
             if why is not None:
                 raise ValueError(f"{why} (on rank {rank})")
-        if mesh.rank == 0:
-            checkpoint.write(path, _only_first(path, before) | checkpoint.read(parts), about)
-            for part in parts:
-                part.unlink()
 
     def save_error(self, method: str, traceback: str) -> None:
         """Write what a method failed by, as a programmer wants to read it."""
@@ -274,7 +297,7 @@ class RunFolder:
 
 
 def _only_first(path: Path, members: int) -> Tensors:
-    """The first students in a file, as far as they are there: one may not have been written."""
+    """The first students in a file, as far as they are there: some may not have been written."""
     if not members or not path.exists():
         return {}
     tensors = checkpoint.read(path)

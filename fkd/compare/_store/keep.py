@@ -1,15 +1,24 @@
 """A run that is kept in a folder: written as it goes, and gone on with."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
+from contextlib import suppress
+from itertools import compress
 from typing import Any
 
 from fkd import checkpoint
 from fkd.compare import sweep
 from fkd.compare._counted import counted
-from fkd.compare._job.course import Progress, Run
+from fkd.compare._job.course import Run
+from fkd.compare._job.progress import Progress
+from fkd.compare._job.standing import Saved, Standing
+from fkd.compare._setup.asked import TEACHER
 from fkd.compare._setup.reading import teacher_of
 from fkd.compare._store.folder import RunFolder
 from fkd.compare._store.saver import Saver
+from fkd.compare._store.unwritten import is_needed, needed, what_to_do
+from fkd.compare.results import FILE
+
+TABLE = "table.md"
 
 
 def go_on(run: Run, folder: RunFolder) -> list[str]:
@@ -44,95 +53,142 @@ def go_on(run: Run, folder: RunFolder) -> list[str]:
         run.set_teacher(teacher, about["curves"])
         run.results.seconds["teacher_training"] = about["seconds"]
         known.insert(0, "the teacher is trained")
-    saved = folder.saved()
-    if saved and run.is_under_way(saved):
-        run.saved = saved
-        known.append(str(saved))
-    elif saved:  # a kill came between the end of its training and its removal
-        _attempt(run, folder.remove_saved)
+    saved = folder.saved()[::-1]  # in the order of their training
+    stay = [is_needed(run, folder, one.seeds) for one in saved]
+    stay = accord.share("the checkpoints that are needed", stay)[0]
+    run.saved = list(compress(saved, stay))
+    run.spared = {one.number for one in run.saved}
+    if not all(stay) and accord.mesh.rank == 0:  # a kill came before they were removed
+        _remove(run, folder.remove_saved)
+    known += [_said(run, one) for one in run.saved]
     if not known:
         return notes
-    gone = [name for name in ended if name in run.results.methods]
-    gone = [path.name for name in gone if not (path := folder.students(name)).exists()]
+    held = {name for one in run.saved for name in one.seeds}
+    gone = [
+        folder.students(name).name
+        for name, one in run.results.methods.items()
+        if name in ended and name not in held and not folder.holds(name, range(len(one.seeds)))
+    ]
+    if run.teacher is None and TEACHER not in held and len(ended) == len(run.task.methods):
+        gone.append(folder.teacher.name)
     if gone:
         notes.append(
-            f"{', '.join(gone)}: not there, for the disk was full or someone removed it, and not "
-            "made again, for what ended is not trained again; a run in another folder makes it"
+            f"{', '.join(gone)}: not there, or not whole, for the disk was full or someone removed "
+            "it, and what ended is not trained again; a run in another folder makes it"
         )
     if len(ended) < len(run.task.methods):
         run.results.resumed += 1
     return [f"Going on with the run in {folder.path}: {'; '.join(known)}", *notes]
 
 
+def _said(run: Run, saved: Saved) -> str:
+    """Whose checkpoint it is, and how far it had come, or that it is to be written."""
+    if TEACHER not in saved.seeds and run.rounds.have_ended(saved.seeds):
+        return f"{', '.join(saved.seeds)}: ended, and to be written from a checkpoint"
+    return str(saved)
+
+
 def kept(run: Run, folder: RunFolder, minutes: float) -> Generator[Progress]:
     """The run, whose ends are written when they come, and where it stands each so many minutes and
     when the iterator is closed. The table is written once, however the run ends; `report` makes all
-    else of what a kill has left. What cannot be written stops nothing, and is told in `troubles`.
+    else of what a kill has left. What cannot be written stops nothing, and is told in `troubles`;
+    what a checkpoint alone holds then stays there, and is written when the run is gone on with.
 
     Each rank writes where its members stand, and rank 0 all that is known of the whole. On closing
     no rank waits for another.
     """
     saver = folder.saver(minutes)
-    ended, progress = _ended(run), None
-    trained = run.teacher is not None
+    ended, progress, last = _ended(run), None, None
     try:
         run.accord.wish(save=saver.due)
         for progress in run.progress():
-            if run.teacher is not None and not trained:
-                _write_teacher(run, folder, saver)
-                trained = True
-            if _ended(run) != ended:
-                _write_ends(run, folder, saver)
+            if run.students or _ended(run) != ended:
+                _write_ends(run, folder, saver, last)
                 ended = _ended(run)
             elif progress.standing is not None and progress.save:
                 if _share_errors(run, saver):
                     saver.discard()
-                saver.save(progress.standing)
+                saver.save(progress.standing, run.spared)
             yield progress
             run.accord.wish(save=saver.due)
-        if any(_ended(run)) and run.accord.mesh.rank == 0:
-            _attempt(run, run.results.write_numbers, folder.path)
+            last = progress.standing
+        _write_ends(run, folder, saver)  # what could not be written before, perhaps now
     except GeneratorExit:  # its caller has stopped, between two steps
         if progress is not None and progress.standing is not None:
-            saver.save_now(progress.standing)
+            saver.save_now(progress.standing, run.spared)
         raise
     finally:
         saver.close()
         _tell_error(run, saver)
         try:
             # Not at each method's end, for it takes all statistics anew.
-            if any(_ended(run)) and run.accord.mesh.rank == 0:
-                _attempt(run, run.results.write_table, folder.path)
+            if _is_measured(run) and run.accord.mesh.rank == 0:
+                _attempt(run, TABLE, run.results.write_table, folder.path)
+            run.troubles += what_to_do(run, folder)
         finally:
             folder.close()
 
 
-def _ended(run: Run) -> tuple[list[int], list[str]]:
-    """How many seeds of each method have ended, and who failed."""
-    return [len(one.seeds) for one in run.results.methods.values()], list(run.results.failed)
+def _ended(run: Run) -> tuple[bool, list[int], list[str]]:
+    """Whether the teacher is trained, how many seeds of each method have ended, and who failed."""
+    seeds = [len(one.seeds) for one in run.results.methods.values()]
+    return run.teacher is not None, seeds, list(run.results.failed)
 
 
-def _write_teacher(run: Run, folder: RunFolder, saver: Saver) -> None:
-    if run.accord.mesh.rank != 0:  # whose teacher all ranks have, and who alone saves it
-        return
-    seconds = run.results.seconds["teacher_training"]
-    about = {"curves": run.teacher_curves, "seconds": seconds}
-    if _attempt(run, folder.save_teacher, run.teacher, about):
-        _attempt(run, saver.remove)
+def _is_measured(run: Run) -> bool:
+    return bool(run.results.methods or run.results.failed)
 
 
-def _write_ends(run: Run, folder: RunFolder, saver: Saver) -> None:
-    """Write methods that ended: a kill between any two of these steps loses nothing."""
+def _write_ends(
+    run: Run, folder: RunFolder, saver: Saver, standing: Standing | None = None
+) -> None:
+    """Write the teacher and the methods that ended, which stood so in the end: a kill between any
+    two of these steps loses nothing, and no write that fails. All ranks agree on what stays."""
     _share_errors(run, saver)  # no rank's checkpoint is being written from here on
+    first = run.accord.mesh.rank == 0  # who has the teacher and the results, as all have
+    if first and run.teacher_curves is not None and not folder.teacher.exists():
+        about = {"curves": run.teacher_curves, "seconds": run.results.seconds["teacher_training"]}
+        _attempt(run, folder.teacher.name, folder.save_teacher, run.teacher, about)
     for name, trained in run.students.items():
-        who, first, before = _about(run, name), trained.first, trained.before
-        _attempt(run, folder.save_students, name, trained.state, who, first, before)
-    if run.accord.mesh.rank == 0:
+        who, members = _about(run, name), len(run.results.methods[name].seeds)
+        file, state, place = folder.students(name).name, trained.state, trained.first
+        _attempt(run, file, folder.save_students, name, state, who, place, members)
+        if first and not folder.holds(name, range(members)):  # those before may be missing
+            run.unwritten.add(file)
+    if first:
         for name, traceback in run.tracebacks.items():
-            _attempt(run, folder.save_error, name, traceback)
-        if _attempt(run, run.results.write_numbers, folder.path):
-            _attempt(run, saver.remove)
+            _attempt(run, f"error-{name}.txt", folder.save_error, name, traceback)
+        if _is_measured(run):
+            _attempt(run, FILE, run.results.write_numbers, folder.path)
+    if standing is not None and _is_unwritten(run, folder, standing):
+        saver.save_now(standing, run.spared)  # its end, before which nothing is trained again
+        if _share_errors(run, saver):
+            saver.discard()
+    _remove_written(run, folder, saver)
     run.students, run.tracebacks = {}, {}
+
+
+def _is_unwritten(run: Run, folder: RunFolder, standing: Standing) -> bool:
+    """Whether a training came to its end, and not all of it could be written; on every rank."""
+    seeds = {name: list(record.seeds) for name, record in standing.records.items()}
+    came = bool(run.students) or TEACHER in seeds
+    first = run.accord.mesh.rank == 0
+    lacks = first and came and is_needed(run, folder, seeds)
+    return run.accord.share("what could not be written", lacks)[0]
+
+
+def _remove_written(run: Run, folder: RunFolder, saver: Saver) -> None:
+    """Remove the checkpoints of which all is written; every rank spares the others from now on."""
+    stay = None
+    if run.accord.mesh.rank == 0:
+        with suppress(OSError):  # the folder is gone, or cannot be read now
+            stay = sorted(needed(run, folder))
+    stay = run.accord.share("the checkpoints that stay", stay)[0]
+    if stay is not None:
+        run.spared = set(stay)
+        run.saved = [saved for saved in run.saved if saved.number in run.spared]
+        if run.accord.mesh.rank == 0:
+            _remove(run, saver.remove)
 
 
 def _about(run: Run, name: str) -> dict[str, Any]:
@@ -167,11 +223,18 @@ def _tell_error(run: Run, saver: Saver) -> None:
         saver.error = None
 
 
-def _attempt(run: Run, write: Callable[..., None], *arguments: Any) -> bool:
+def _attempt(run: Run, file: str, write: Callable[..., None], *arguments: Any) -> None:
     try:
         write(*arguments)
     except (OSError, ValueError) as error:  # a full disk, or a dtype that no file holds
-        run.troubles.append(f"what was measured cannot be written: {error}")
-        run.lost = True
-        return False
-    return True
+        run.troubles.append(f"{file} cannot be written: {error}")
+        run.unwritten.add(file)
+    else:
+        run.unwritten.discard(file)
+
+
+def _remove(run: Run, remove: Callable[[Collection[int]], None]) -> None:
+    try:
+        remove(run.spared)
+    except OSError as error:
+        run.troubles.append(f"a checkpoint that is written elsewhere cannot be removed: {error}")

@@ -2,11 +2,12 @@
 
 Ranks write their parts without a word to each other. Whoever sees that a moment is whole removes
 the older ones, so that at every instant one that is whole is on the disk, and a kill of any ranks
-at any instant leaves parts that never count.
+at any instant leaves parts that never count. Moments of other trainings, of which something is not
+written yet, are spared.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,11 +52,11 @@ def last_number(folder: Path) -> int:
     return max((moment.number for _, moment in _files(folder)), default=0)
 
 
-def remove(folder: Path, before: int) -> None:
-    """Remove every file of the moments before this number."""
+def remove(folder: Path, before: int, spared: Collection[int] = ()) -> None:
+    """Remove every file of the moments before this number, but for those of the numbers spared."""
     checkpoint.flush(folder)  # what they give way to stays, even if the power fails now
     for path, moment in list(_files(folder)):
-        if moment.number < before:
+        if moment.number < before and moment.number not in spared:
             path.unlink(missing_ok=True)
 
 

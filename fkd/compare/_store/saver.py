@@ -1,8 +1,9 @@
 """Checkpoints now and then, written beside the training."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ class Saver:
     The training is held up only while its tensors are copied. What cannot be written stops
     nothing: the moment that was whole before stays, and `error` says why. No rank waits for
     another. All of them save at the same steps, so that their parts are those of one moment: the
-    moments of an attempt at a run, `token`, are numbered from the one after `last` on.
+    moments of an attempt at a run, `token`, are numbered from the one after `last` on. A moment
+    that is whole takes the place of all before it, but for those of the numbers that are `spared`.
     """
 
     def __init__(self, folder: Path, minutes: float, token: str = "00000000", last: int = 0):
@@ -35,7 +37,7 @@ class Saver:
         written = self._writing is None or self._writing.done()
         return written and time.monotonic() - self._saved >= self.seconds
 
-    def save(self, standing: Standing) -> None:
+    def save(self, standing: Standing, spared: Collection[int] = ()) -> None:
         """Copy where training stands, and have it written."""
         self.wait()
         moment = self._next(standing)
@@ -43,9 +45,10 @@ class Saver:
         if standing.part is not None:
             part, taken = standing.part, standing.taken()
             self._part = moment.path(self.folder, part)
-            self._writing = self._thread.submit(_write, self.folder, moment, part, *taken)
+            spared = frozenset(spared)
+            self._writing = self._thread.submit(_write, self.folder, moment, part, *taken, spared)
 
-    def save_now(self, standing: Standing) -> None:
+    def save_now(self, standing: Standing, spared: Collection[int] = ()) -> None:
         """Write where training stands before anything else goes on.
 
         No thread is asked: Python may close a run that nobody holds any more wherever it collects
@@ -54,8 +57,9 @@ class Saver:
         self.wait()
         moment = self._next(standing)
         if standing.part is not None:
+            self._part = moment.path(self.folder, standing.part)
             try:
-                _write(self.folder, moment, standing.part, *standing.taken())
+                _write(self.folder, moment, standing.part, *standing.taken(), spared)
             except (OSError, ValueError) as error:
                 self.error = error
 
@@ -76,12 +80,13 @@ class Saver:
     def discard(self) -> None:
         """Remove this rank's part of the last moment, for that of another could not be written."""
         if self._part is not None:
-            self._part.unlink(missing_ok=True)
+            with suppress(OSError):  # as of a disk that takes no more; it never counts
+                self._part.unlink(missing_ok=True)
 
-    def remove(self) -> None:
+    def remove(self, spared: Collection[int] = ()) -> None:
         """The training that the files were of has ended, on every rank: none is written now."""
         self.wait()
-        remove(self.folder, before=self.last + 1)
+        remove(self.folder, self.last + 1, spared)
 
     def close(self) -> None:
         self.wait()
@@ -89,9 +94,14 @@ class Saver:
 
 
 def _write(
-    folder: Path, moment: Moment, part: int, tensors: Tensors, about: Mapping[str, Any]
+    folder: Path,
+    moment: Moment,
+    part: int,
+    tensors: Tensors,
+    about: Mapping[str, Any],
+    spared: Collection[int],
 ) -> None:
     """Write a part; the last of a moment's parts is what the older moments give way to."""
     checkpoint.write(moment.path(folder, part), tensors, about)
     if moment.is_whole(folder):
-        remove(folder, before=moment.number)
+        remove(folder, moment.number, spared)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fkd.compare._counted import counted, singular
-from fkd.compare._difference import Difference
+from fkd.compare._difference import LEVEL, Difference
 from fkd.compare._over_runs import OverRuns
 from fkd.compare.presentation._numbers import p_value
 from fkd.compare.results import DataSummary, Results
@@ -38,10 +38,10 @@ def caption(results: Results) -> str:
         f"{_networks(config)}teacher {teacher} %{_teacher_epochs(config)}. "
         f"{_how_chosen(results)}"
         f"Test accuracy after the last epoch: mean ± deviation over seeds, {interval}; * cannot be "
-        f"told from the best; difference from {results.baseline} paired by seed (the same initial "
-        f"weights, {config['order']} order of batches), its interval and {p}, of each method by "
-        "itself; agreement with the teacher in %; training seconds of all students together, with "
-        "compilation and without evaluation. "
+        f"told from the best{why_all(results)}; difference from {results.baseline} paired by seed "
+        f"(the same initial weights, {config['order']} order of batches), its interval and {p}, of "
+        "each method by itself; agreement with the teacher in %; training seconds of all students "
+        "together, with compilation and without evaluation. "
         f"{_compiling(results.seconds)}"
         f"{where_and_when(results.environment, results.device)}"
     )
@@ -77,14 +77,15 @@ def splits(data: DataSummary) -> str:
 
 def caption_of_wide(results: Results) -> str:
     """What the further figures of table.md are."""
+    unit = results.data.unit
     joint, adjusted = "Bonferroni's on the t interval", "by max-t over sign flips of seeds"
     if results.pilot is not None:
         joint, adjusted = "Bonferroni's on Stein's", "by Holm"
     return (
         "At once: the interval of the difference that holds for all methods together, "
-        f"{joint}, and p adjusted for all {adjusted}. On images like these: the interval of the "
-        "difference where the test images are as random as the seeds, both crossed; the others are "
-        "on these images. The best epoch is each seed's own on the test set, told for what "
+        f"{joint}, and p adjusted for all {adjusted}. On {unit} like these: the interval of the "
+        f"difference where the test {unit} are as random as the seeds, both crossed; the others "
+        f"are on these {unit}. The best epoch is each seed's own on the test set, told for what "
         "choosing it there would add to the accuracy and to the difference: no conclusion rests on "
         "it. Agreement, calibration error and test loss after the last epoch are compared as "
         "accuracy is; of the last two the lowest is the best."
@@ -102,6 +103,15 @@ def why_at_odds(differences: Iterable[Difference], seeds: int) -> str:
         "interval rests on the normality of the differences, p on their symmetry alone, and flips "
         f"of the signs of {counted(seeds, 'seed')} allow no p below {least:.3g}."
     )
+
+
+def why_all(results: Results) -> str:
+    """Why all methods are among the best, where there are too few seeds for another answer."""
+    seeds, several = results.seeds, len(results.methods) > 1 and not results.factorial
+    least = 0.5**seeds  # the flip of none, of all: `fkd.statistics.best_set`
+    if not several or seeds < 2 or results.pilot is not None or least <= LEVEL:
+        return ""
+    return f" (as all are: flips of the signs of {seeds} seeds allow no p below {least:.3g})"
 
 
 def adjusted(one: Difference) -> str:

@@ -131,7 +131,7 @@ def _further(results: Results, differences: Mapping[str, Difference]) -> list[Co
     images = {name: x.images_told for name, x in differences.items() if x.images}
     if images:
         told = {name: bounds(x.low, x.high, "+") if x else NOTHING for name, x in images.items()}
-        columns.append(Column("95 % on images like these", told))
+        columns.append(Column(f"95 % on {results.data.unit} like these", told))
     best = {name: results.best(name).mean for name in results.methods}
     above = {name: mean - results.accuracy(name).mean for name, mean in best.items()}
     added = {

@@ -32,7 +32,9 @@ def _accuracy(key: str, results: Results) -> list[Section]:
     sections = [Section("accuracy", "Accuracy", [_tables.accuracy(results), pictures])]
     variances, others = _tables.variances(results), _tables.others(results)
     if variances:
-        sections.append(Section("variances", "Seeds or images", [variances], deeper=1))
+        sections.append(
+            Section("variances", f"Seeds or {results.data.unit}", [variances], deeper=1)
+        )
     if others:
         sections.append(Section("others", "Agreement, calibration and loss", others))
     return sections

@@ -18,10 +18,10 @@ NOTES = {
     "and Wolf, “Exact and approximate stepdown methods for multiple hypothesis testing” (2005).",
     "holm": "The same by Holm's rule, from each method's own p. Holm, “A simple sequentially "
     "rejective multiple test procedure” (1979).",
-    "images": "The 95 % interval of the difference on other images like these: seeds and test "
-    "images as crossed random effects. Searle, Casella and McCulloch, “Variance components” "
+    "images": "The 95 % interval of the difference on other test examples like these: seeds and "
+    "examples as crossed random effects. Searle, Casella and McCulloch, “Variance components” "
     "(1992), section 4.3; Owen, “The pigeonhole bootstrap” (2007). The intervals beside it are on "
-    "these images.",
+    "these examples.",
     "average": "The mean test accuracy of the running averages of the students' weights.",
     "best": "★ stands for what cannot be told from the best at 95 %: no other method is surely "
     "above it. Hsu, “Constrained simultaneous confidence intervals for multiple comparisons with "

@@ -8,7 +8,7 @@ from fkd.compare import conclusions, sweep
 from fkd.compare._counted import counted
 from fkd.compare._sentence import line
 from fkd.compare.conclusions import Difference
-from fkd.compare.presentation._caption import adjusted, why_at_odds
+from fkd.compare.presentation._caption import adjusted, why_all, why_at_odds
 from fkd.compare.presentation._numbers import (
     NATS,
     POINTS,
@@ -33,7 +33,7 @@ def accuracy(results: Results) -> Table:
         Column("accuracy %", ("accuracy",)),
         Column("95 % interval", ("own",)),
         *_difference_columns(results, POINTS.name),
-        Column("on images like these", ("images",)),
+        Column(f"on {results.data.unit} like these", ("images",)),
         Column("p", ("p",)),
         Column("adjusted p", ("adjusted",)),
         Column("Holm's p", ("holm",)),
@@ -117,7 +117,7 @@ def _best(results: Results, metric: str) -> list[str]:
 def _nobody(results: Results, metric: str) -> str:
     """What a caption adds where it would be everybody."""
     everybody = len(conclusions.best(results, metric)) == len(results.methods) > 1
-    return "; no method can be told from the best" if everybody else ""
+    return f"; no method can be told from the best{why_all(results)}" if everybody else ""
 
 
 def _difference_columns(results: Results, unit: str) -> list[Column]:
@@ -210,10 +210,10 @@ def variances(results: Results) -> Table | None:
     columns = [
         Column(f"− {line(results.baseline)}, points", ("paired",)),
         Column("from seeds", ("variance",)),
-        Column("from test images", ("variance",)),
+        Column(f"from test {results.data.unit}", ("variance",)),
         Column("from the rest", ("variance",)),
     ]
-    caption = "How far the difference may lie off by the seeds and by the test images"
+    caption = f"How far the difference may lie off by the seeds and by the test {results.data.unit}"
     return Table(caption, Column("method"), columns, rows) if rows else None
 
 

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -44,21 +45,28 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def write_all(record: Record, folder: Path, errors: Console) -> int:
-    """Write a record, its pictures and its report into a folder; return 1 where they cannot be, or
-    130 where Ctrl-C stopped that."""
+    """Write a record, its pictures and its report into a folder, each whatever becomes of the
+    others; return 1 where one cannot be, or 130 where Ctrl-C stopped that."""
+    again = f"and train nothing anew: python -m fkd.compare --resume {shlex.quote(str(folder))}"
+    writers = {
+        "the results": partial(record.write, folder),
+        "the pictures": partial(record.draw, folder),
+        "the report": partial(write, folder / FILE, {folder.name: record}),
+    }
+    code = 0
     try:
-        record.write(folder)
-        record.draw(folder)
-        write(folder / FILE, {folder.name: record})
-    except (OSError, ValueError) as error:  # the last of a file that is not fkd's
-        errors.print(f"compare: the results cannot be written: {error}", markup=False)
-        return 1
+        for what, writer in writers.items():
+            try:
+                writer()
+            except (OSError, ValueError) as error:  # the last of a file that is not fkd's
+                text = f"{what} cannot be written: {error}; to write them once they can be, {again}"
+                errors.print(f"compare: {text}", markup=False)
+                code = 1
     except KeyboardInterrupt:  # what was measured was written as it came
-        again = f"python -m fkd.compare --resume {shlex.quote(str(folder))}"
-        text = f"stopped before all was drawn; to draw it, and train nothing anew: {again}"
+        text = f"stopped before all was drawn; to draw it, {again}"
         errors.print(f"compare: {text}", markup=False)
         return 130
-    return 0
+    return code
 
 
 def _asked(arguments: Sequence[str]) -> tuple[dict[str, Path], Path]:

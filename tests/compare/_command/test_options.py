@@ -90,7 +90,7 @@ def test_every_flag_is_read():
         "--augment": "crop flip",
         "--batch-size": "16",
         "--order": "own",
-        "--teacher-model": "resnet56",
+        "--teacher-model": "mypackage.nets:build",
         "--student-model": "timm:resnet18",
         "--layer": "feature_map=layer3 hidden=pool",
         "--teacher-layer": "hidden=norm",
@@ -137,7 +137,7 @@ def test_every_flag_is_read():
         augment=("crop", "flip"),
         batch_size=16,
         order="own",
-        teacher_model="resnet56",
+        teacher_model="mypackage.nets:build",
         student_model="timm:resnet18",
         teacher="train",
         teacher_member=None,
@@ -257,6 +257,14 @@ def test_all_is_every_method():
         (["--augment", "flop"], "--augment: augmentation 'flop' is not known; choose from crop"),
         (["--image-size", "0"], "--image-size: image_size must lie in [1, 65535]"),
         (["--channels", "2"], "--channels: number '2' is not known; choose from 1, 3, 4"),
+        (
+            ["--channels", "1"],
+            "--teacher-model: deepnn takes images of 3 channels, but --channels is 1; leave",
+        ),
+        (
+            ["--channels", "4", "--teacher-model", "a.b:c", "--student-model", "torchvision:vgg11"],
+            "--student-model: torchvision:vgg11 takes images of 3 channels, but --channels is 4",
+        ),
         (["--memory", "-1"], "--memory: memory must be zero or more"),
         (["--mean", "0.5"], "--mean: it goes with --std; give both or neither"),
         (

@@ -52,6 +52,18 @@ def test_a_run_goes_on_with_the_options_that_it_began_with(arguments, elsewhere)
     assert options.parse(["--resume", "run", *arguments]).raw == config.raw
 
 
+def test_a_part_of_a_run_is_gone_on_with_as_the_whole(elsewhere):
+    config = began(elsewhere / "run", "--teachers", "2", "--output", "run")
+    part = elsewhere / "run" / "teacher-42"
+    part.mkdir()
+    (part / "run.json").write_text(run_json(config.raw), encoding="utf-8")
+    told = "--resume: run/teacher-42 is a part of the run in run; give that folder"
+    with pytest.raises(ValueError, match=f"^{told}"):
+        options.parse(["--resume", "run/teacher-42"])
+    (elsewhere / "run" / "run.json").write_text("{}", encoding="utf-8")  # it is another's
+    assert options.parse(["--resume", "run/teacher-42"]).raw == config.raw
+
+
 def test_how_often_a_run_is_saved_may_change(elsewhere):
     began(elsewhere / "run", "--checkpoint-minutes", "2")
     assert options.parse(["--resume", "run"]).checkpoint_minutes == 2

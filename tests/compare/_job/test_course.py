@@ -1,6 +1,6 @@
 """How often a run makes a method's students, of which teacher, and what they read of it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -38,8 +38,8 @@ class Biased(nn.Module):
         return outputs | {"logits": outputs["logits"] + self.bias}
 
 
-def biased(student: nn.Module, context: Context) -> nn.Module:
-    return Biased(student, context.need("teacher"))
+def biased(build: Callable[[], nn.Module], context: Context) -> nn.Module:
+    return Biased(build(), context.need("teacher"))
 
 
 class BiasedHead(nn.Module):

@@ -1,5 +1,6 @@
 """What all methods have in common is tried once, and is refused as of each of them."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -39,12 +40,12 @@ def counting() -> nn.Module:
     return Counting(Narrow())
 
 
-def counted(student: nn.Module, context: Context) -> nn.Module:
-    return Counting(student)
+def counted(build: Callable[[], nn.Module], context: Context) -> nn.Module:
+    return Counting(build())
 
 
-def kept(student: nn.Module, context: Context) -> nn.Module:
-    return student
+def kept(build: Callable[[], nn.Module], context: Context) -> nn.Module:
+    return build()
 
 
 WRAPPED: Method = {"wrapped": Term(losses.squared_error, wrap=counted)}

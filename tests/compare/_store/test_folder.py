@@ -50,7 +50,7 @@ def test_a_second_process_is_refused_while_the_first_lives(other, tmp_path):
 def test_a_new_folder_is_made_and_taken_again(tmp_path):
     path = tmp_path / "runs" / "new"
     folder = RunFolder(path, IDENTITY, {"seeds": "3,5"})
-    assert folder.notes == [] and folder.results() is None and folder.saved() is None
+    assert folder.notes == [] and folder.results() is None and folder.saved() == []
     folder.close()
     entry = run_in(path)
     assert entry is not None and entry["options"] == {"seeds": "3,5"}

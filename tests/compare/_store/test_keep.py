@@ -34,7 +34,9 @@ KINDS = {
         "resolution": 0.1,
         "max_seeds": 4,
     },
-    "a head with a memory": {"methods": {"ce": methods.ce(), "crd": methods.crd(negatives=4)}},
+    "a head with a memory, and a peer": {
+        "methods": {"ce": methods.ce(), "crd": methods.crd(negatives=4), "dml": methods.dml()}
+    },
 }
 
 
@@ -145,7 +147,7 @@ def test_what_is_on_the_disk_at_any_moment_is_enough(kind, wholes, tmp_path):
 
 def test_a_kill_before_the_last_checkpoint_is_removed_leaves_none(tmp_path, monkeypatch):
     folder = tmp_path / "run"
-    monkeypatch.setattr(Saver, "remove", Saver.wait)
+    monkeypatch.setattr(Saver, "remove", lambda saver, spared: saver.wait())
     for _ in comparison().run(folder, checkpoint_minutes=ALWAYS):
         pass
     assert list(folder.glob("checkpoint-*"))
@@ -272,9 +274,12 @@ def test_a_disk_that_is_full_stops_nothing(tmp_path, monkeypatch):
         pass
     assert one.results.complete and any("No space left" in line for line in one.troubles)
     assert Results.read(tmp_path / "run").complete
-    assert one.lost
+    files = [f"students-{name}.safetensors" for name in one.results.methods]
+    assert one.unwritten == [*files, "teacher.safetensors"]
+    told = f"{files[0]} is not written: no checkpoint holds it; a run in another folder makes it"
+    assert any(told in line for line in one.troubles)
     monkeypatch.undo()
     again = comparison()
-    assert list(again.run(tmp_path / "run")) == [] and not again.lost
-    gone = next(line for line in again.notes if "not there, for the disk was full" in line)
-    assert all(f"students-{name}.safetensors" in gone for name in one.results.methods)
+    assert list(again.run(tmp_path / "run")) == [] and not again.unwritten
+    gone = next(line for line in again.notes if "not whole, for the disk was full" in line)
+    assert all(file in gone for file in [*files, "teacher.safetensors"])

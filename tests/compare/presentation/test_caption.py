@@ -1,9 +1,12 @@
 """What is said of a table's figures."""
 
+from dataclasses import replace
+
 import pytest
 from compare.comparison_records import method, record, swept
 
 from fkd.compare._difference import Difference
+from fkd.compare.conclusions import best
 from fkd.compare.presentation._caption import (
     adjusted,
     caption,
@@ -90,3 +93,25 @@ def test_it_names_the_gpu_whatever_its_number():
     where = {"date": "2026-11-27T04:40", "gpu": "a GPU", "processor": "one", "cores": 2, "torch": 2}
     assert where_and_when(where, "cuda:0") == "2026-11-27, a GPU, 2 cores, torch 2."
     assert where_and_when(where, "cpu") == "2026-11-27, one, 2 cores, torch 2."
+
+
+@pytest.mark.parametrize(("seeds", "least"), [(2, "0.25"), (4, "0.0625"), (5, None)])
+def test_where_all_must_be_among_the_best_it_says_why(seeds, least):
+    # Of n seeds the smallest p by flips of their signs is 1 / 2ⁿ, which of four is above 0.05.
+    low, high = [0.1 + 0.01 * k for k in range(seeds)], [0.9 - 0.01 * k for k in range(seeds)]
+    results = record({"ce": method(low), "kd": method(high)})
+    why = f"(as all are: flips of the signs of {seeds} seeds allow no p below {least}); difference"
+    assert (why in caption(results)) == (least is not None)
+    assert len(best(results)) == (2 if least else 1)
+    results.pilot = 2
+    assert "as all are" not in caption(results)
+    assert "as all are" not in caption(record({"ce": method(low)}))
+
+
+def test_examples_that_are_no_images_are_not_called_so():
+    results = record({"ce": method([0.4, 0.5])})
+    assert "On images like these" in caption_of_wide(results)
+    results.data = replace(results.data, unit="examples")
+    text = caption(results) + caption_of_wide(results)
+    assert "20 test examples" in text and "On examples like these" in text
+    assert "image" not in text

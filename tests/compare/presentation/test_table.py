@@ -77,6 +77,9 @@ def test_images_like_these_have_a_column_where_answers_were_kept():
     assert images and kd["95 % on images like these"] == (
         f"[{100 * images.low:+.2f}, {100 * images.high:+.2f}]"
     )
+    results.data = replace(results.data, unit="examples")
+    assert "95 % on examples like these" in cells(results)[1]
+    results.data = replace(results.data, unit="images")
     # Seeds that are all the same show no spread, and images alone do not tell how sure it is.
     results.methods["kd"] = replace(method([0.5, 0.5]), answers=~right)
     assert cells(results)[1]["95 % on images like these"] == "–"

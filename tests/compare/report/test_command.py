@@ -84,6 +84,19 @@ def test_a_drawing_that_is_stopped_says_what_is_kept(tmp_path, monkeypatch, caps
     assert "stopped before all was drawn" in told and f"--resume '{tmp_path / 'my run'}'" in told
 
 
+def test_a_picture_that_cannot_be_written_keeps_no_other_file(tmp_path, monkeypatch, capsys):
+    def full(record: Results, folder: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Results, "draw", full)
+    measured = record({"ce": method([0.4, 0.5]), "kd": method([0.5, 0.6])})
+    assert write_all(measured, tmp_path, consoles()[1]) == 1
+    names = ["report.html", "results.json", "table.md"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    told = " ".join(capsys.readouterr().err.split())
+    assert "the pictures cannot be written: [Errno 28]" in told and "--resume" in told
+
+
 def test_each_help_tells_of_the_other(capsys):
     for line in (["--help"], ["report", "--help"]):
         with pytest.raises(SystemExit) as stopped:
