@@ -26,7 +26,7 @@ from fkd.teachers import Teacher
 
 FORMAT = 4  # of run.json; a greater one is of a newer version of fkd
 # A run may go on where these differ, but then it may not end as it would have.
-TOLD = ("fkd", "torch", "processor", "threads", "gpu", "data_ranks")
+TOLD = ("python", "fkd", "torch", "processor", "threads", "gpu", "data_ranks")
 
 
 class RunFolder:

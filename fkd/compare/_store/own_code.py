@@ -67,7 +67,8 @@ def _code(name: str) -> str | None:
     if file is None or any(Path(file).is_relative_to(folder) for folder in INSTALLED):
         return None
     try:
-        tree = ast.parse(Path(file).read_bytes())
-    except (OSError, SyntaxError, ValueError):
+        # Of a tree's own form each Python has another.
+        text = ast.unparse(ast.parse(Path(file).read_bytes()))
+    except (OSError, SyntaxError, ValueError, RecursionError):
         return None
-    return hashlib.sha256(ast.dump(tree).encode("utf-8", "backslashreplace")).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()

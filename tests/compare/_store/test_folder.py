@@ -131,7 +131,10 @@ def test_a_run_json_that_is_none_is_refused(text, told, tmp_path):
 def test_another_machine_is_told(tmp_path):
     RunFolder(tmp_path, IDENTITY).close()
     text = (tmp_path / "run.json").read_text()
-    (tmp_path / "run.json").write_text(text.replace('"torch": "', '"torch": "1.'))
+    for name in ("python", "torch"):
+        text = text.replace(f'"{name}": "', f'"{name}": "1.')
+    (tmp_path / "run.json").write_text(text)
     again = RunFolder(tmp_path, IDENTITY)
-    assert len(again.notes) == 1 and "It began with torch 1." in again.notes[0]
+    first, second = again.notes
+    assert "It began with python 1.3." in first and "It began with torch 1." in second
     again.close()

@@ -50,6 +50,7 @@ def test_what_changes_in_the_code_alone_is_seen(written):
 
 def test_what_cannot_be_read_is_left_out(written):
     assert "userown_far" not in written("def (")
+    assert "userown_far" not in written(f"x = {'-' * 1000}1")  # deeper than Python goes
 
 
 def test_nothing_of_an_installed_package_is_looked_at():
