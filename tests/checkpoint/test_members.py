@@ -195,3 +195,14 @@ def test_a_tree_without_one_member_axis_is_refused(bad, message):
 def test_a_member_is_a_whole_number(member):
     with pytest.raises(ValueError, match=r"of_members: members\[1\] must be a whole number"):
         checkpoint.of_members(checkpoint.by_member(tree()), tree(), [0, member])
+
+
+def test_the_numbers_of_members_are_those_of_all_files(tmp_path):
+    one, other = tmp_path / "one.safetensors", tmp_path / "other.safetensors"
+    checkpoint.save_members(one, {"w": torch.ones(2, 3), "b": torch.ones(2)}, name="kd", first=7)
+    checkpoint.save_members(other, {"w": torch.ones(1, 3)}, name="kd", first=2)
+    assert checkpoint.members(one, "kd") == [7, 8]
+    assert checkpoint.members([one, other], "kd") == [2, 7, 8]
+    assert checkpoint.members(one, "ce") == []
+    with pytest.raises(ValueError, match=r"kd\.0007\.w is not wanted"):
+        checkpoint.members(one)

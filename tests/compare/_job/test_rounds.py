@@ -67,6 +67,16 @@ def test_no_round_has_more_seeds_than_the_pilot(rounds):
     assert rounds.costs()[1] == Cost(1.0, 2.75 * 2 / 8)  # of two trainings
 
 
+def test_seeds_that_are_known_stay_as_they_are_and_have_their_places(rounds):
+    put_pilot(rounds, "ce", "kd", "again")
+    rounds.decide(ALONE)
+    rounds.put({"kd": of_seeds(4, 5, 6, 7)}, {})
+    before = rounds.results.methods["kd"]
+    for seeds in ((0, 1, 2, 3), (4, 5, 6, 7)):  # brought back, for they were not written
+        rounds.put({"kd": of_seeds(*seeds)}, {})
+        assert rounds.results.methods["kd"] is before and rounds.place(seeds) == seeds[0]
+
+
 def test_a_method_that_failed_in_the_pilot_takes_no_part(rounds):
     put_pilot(rounds, "ce", "kd")
     rounds.put({}, {"again": GAP})

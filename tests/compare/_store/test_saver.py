@@ -86,6 +86,17 @@ def test_what_is_saved_is_the_last_and_is_removed_when_asked(saver):
     assert steps(saver) == []
 
 
+def test_a_moment_that_is_spared_stays_whatever_is_saved(saver):
+    for number, spared in ((1, ()), (2, (1,)), (3, (1,))):
+        saver.save(standing(number), spared)
+    saver.wait()
+    assert steps(saver) == [1, 3]
+    saver.save_now(standing(4), {1, 3})
+    assert steps(saver) == [1, 3, 4]
+    saver.remove({1})
+    assert steps(saver) == [1]
+
+
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ValueError("dtype")])
 def test_what_cannot_be_written_is_told_and_the_old_one_stays(error, saver, monkeypatch):
     saver.save(standing(1))
