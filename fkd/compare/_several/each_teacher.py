@@ -10,7 +10,7 @@ from rich.table import Table
 
 from fkd.compare._accord import Accord
 from fkd.compare._command.carry_out import End, carry_out, tell_end
-from fkd.compare._command.options import Config
+from fkd.compare._command.options import Config, in_flags
 from fkd.compare._command.prepare import named_folder, prepare, shared_folder
 from fkd.compare._store.folder import RunFolder
 from fkd.compare.presentation import table
@@ -64,7 +64,7 @@ def train_each(
             except ValueError as error:  # a disk that is full by now
                 if end is None:
                     raise
-                errors.print(f"compare: {error}", markup=False)
+                errors.print(f"compare: {in_flags(str(error))}", markup=False)
                 end = end._replace(unwritten=True)
                 break
             unwritten = end is not None and end.unwritten

@@ -1,12 +1,19 @@
 """The end of several teachers' runs: a failure with any of them is one of all."""
 
+import errno
+import os
 import signal
+from contextlib import contextmanager
+from pathlib import Path
 
+import pytest
+from compare._several.refused_and_stopped import tiny
 from compare.comparison_records import method, record
 from compare.test_variance import PLAN, random, runs
 from rich.console import Console
 
-from fkd.compare import Variance
+from fkd import checkpoint
+from fkd.compare import Results, Variance, command
 from fkd.compare._accord import Accord
 from fkd.compare._command.carry_out import End
 from fkd.compare._several.each_teacher import Trained, finish
@@ -24,6 +31,30 @@ def test_a_failure_with_the_first_teacher_is_in_the_exit_code(tmp_path):
     made[0].failed["kd"] = Failure("diverged", "it went")
     assert finish(trained, None, [], [], quiet, quiet) == 3
     assert not made[1].failed
+
+
+@pytest.mark.slow
+@pytest.mark.plain
+@pytest.mark.usefixtures("elsewhere")
+def test_a_disk_that_is_full_at_the_next_teacher_keeps_the_first(images, monkeypatch, capsys):
+    @contextmanager
+    def whole(path):
+        if Path(path).parent.name == "teacher-43":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        with real(path) as temporary:
+            yield temporary
+
+    real = checkpoint.whole
+    arguments = tiny(images, "--seeds", "2", "--teachers", "2", "--output", "out")
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "whole", whole)
+        assert command.main(arguments) == 1
+    told = " ".join(capsys.readouterr().err.split())
+    assert "compare: --output: out/teacher-43 cannot be written: [Errno 28]" in told
+    assert "python -m fkd.compare --resume out" in told
+    assert Results.read("out/teacher-42").complete
+    assert command.main(["--resume", "out"]) == 0
+    assert Results.read("out/teacher-42").resumed == 0 and Path("out/teachers.json").exists()
 
 
 def test_what_ended_with_all_teachers_is_written_and_drawn(tmp_path, monkeypatch):
