@@ -8,6 +8,8 @@ from fkd.compare._difference import Difference
 from fkd.compare.results import LARGEST, Results
 from fkd.compare.vary import TEACHER
 
+MANY = 12  # methods more than which are counted where a table beside names them
+
 
 def words(results: Results, differences: Mapping[str, Difference], best: Sequence[str]) -> str:
     """The sentence of results whose methods differ like this from the baseline in accuracy, and of
@@ -23,7 +25,8 @@ def words(results: Results, differences: Mapping[str, Difference], best: Sequenc
     if results.seeds > 1 and len(best) == 1 and among:
         clauses.append(f"{listed(best)} alone is the best")
     elif results.seeds > 1 and best and among:
-        clauses.append(f"{listed(best)} cannot be told from the best")
+        who = listed(best) if len(best) <= MANY else f"{len(best)} methods"
+        clauses.append(f"{who} cannot be told from the best")
     clauses += missing(results.waiting, list(results.failed))
     return "; ".join(clauses) + "."
 
@@ -69,8 +72,12 @@ def _against(results: Results, differences: Mapping[str, Difference]) -> list[st
             clauses.append(clause + joint + (f", and {joined(others)}" if others else ""))
             joint = ""
     if rest:
-        whole = len(rest) == len(differences) > 1
-        who = "No method can" if whole else f"{listed(rest)} cannot"
+        if len(rest) == len(differences) > 1:
+            who = "No method can"
+        elif len(rest) > MANY and not lost:
+            who = f"the other {len(rest)} methods cannot"
+        else:
+            who = f"{listed(rest)} cannot"
         clauses.append(f"{who} be told from {base} by {counted(seeds, 'seed')}")
     if lost:
         values = results.methods[results.baseline].last("test_accuracy")

@@ -257,6 +257,16 @@ def test_the_sentence():
     )
 
 
+def test_where_methods_are_many_the_sentence_counts_those_that_cannot_be_told():
+    many = {f"as{number}": ALIKE for number in range(13)}
+    *_, few, alone = conclusions.sentence(of(None, ce=BASE, above=ABOVE, **many)).split("; ")
+    assert few == "the other 13 methods cannot be told from ce by 6 seeds"
+    assert alone == "above alone is the best."
+    below = {f"below{number}": BELOW for number in range(2)}
+    text = conclusions.sentence(of(None, ce=BASE, **many, **below))
+    assert text.endswith("; 14 methods cannot be told from the best.")
+
+
 def test_the_sentence_says_what_may_not_be_said():
     say = conclusions.sentence
     assert say(of(ce=[0.5], kd=[0.6], at=[0.4])) == "One seed cannot tell kd and at from ce."

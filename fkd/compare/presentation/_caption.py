@@ -25,6 +25,7 @@ def caption(results: Results) -> str:
     teacher = "–"
     if results.teacher and math.isfinite(results.teacher.accuracy):
         teacher = f"{100 * results.teacher.accuracy:.2f}"
+    why = why_all(results)
     pilot, interval, p = "", "Student's t interval", "the paired t-test's p"
     if results.pilot is not None:
         pilot = f" ({results.pilot} of them a pilot)"
@@ -38,7 +39,8 @@ def caption(results: Results) -> str:
         f"{_networks(config)}teacher {teacher} %{_teacher_epochs(config)}. "
         f"{_how_chosen(results)}"
         f"Test accuracy after the last epoch: mean ± deviation over seeds, {interval}; * cannot be "
-        f"told from the best{why_all(results)}; difference from {results.baseline} paired by seed "
+        f"told from the best{f' (as all are: {why})' if why else ''}; difference from "
+        f"{results.baseline} paired by seed "
         f"(the same initial weights, {config['order']} order of batches), its interval and {p}, of "
         "each method by itself; agreement with the teacher in %; training seconds of all students "
         "together, with compilation and without evaluation. "
@@ -111,7 +113,7 @@ def why_all(results: Results) -> str:
     least = 0.5**seeds  # the flip of none, of all: `fkd.statistics.best_set`
     if not several or seeds < 2 or results.pilot is not None or least <= LEVEL:
         return ""
-    return f" (as all are: flips of the signs of {seeds} seeds allow no p below {least:.3g})"
+    return f"flips of the signs of {seeds} seeds allow no p below {least:.3g}"
 
 
 def adjusted(one: Difference) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from fkd.compare._counted import counted, singular
 from fkd.compare._over_runs import OverRuns
-from fkd.compare._sentence import line, listed
+from fkd.compare._sentence import MANY, line, listed
 from fkd.compare.presentation._numbers import number
 from fkd.compare.results import Results
 from fkd.compare.vary import TEACHER
@@ -33,11 +33,14 @@ def which(names: Sequence[str], baseline: str, data: str) -> str:
 
     >>> which(["ce", "kd"], "ce", "digits")
     'Is kd above ce on digits, and by how much?'
+    >>> which(["ce", *(f"kd{number}" for number in range(13))], "ce", "digits")
+    'Which of 13 methods is above ce on digits, and by how much?'
     """
     others = [name for name in names if name != baseline]
     if not others or len(others) == len(names):
         return f"How accurate is {listed(names) or 'a student'} on {line(data)}?"
-    asked = f"Which of {listed(others)} is" if len(others) > 1 else f"Is {line(others[0])}"
+    who = listed(others) if len(others) <= MANY else f"{len(others)} methods"
+    asked = f"Which of {who} is" if len(others) > 1 else f"Is {line(others[0])}"
     return f"{asked} above {line(baseline)} on {line(data)}, and by how much?"
 
 

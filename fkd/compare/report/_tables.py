@@ -117,7 +117,10 @@ def _best(results: Results, metric: str) -> list[str]:
 def _nobody(results: Results, metric: str) -> str:
     """What a caption adds where it would be everybody."""
     everybody = len(conclusions.best(results, metric)) == len(results.methods) > 1
-    return f"; no method can be told from the best{why_all(results)}" if everybody else ""
+    if not everybody:
+        return ""
+    why = why_all(results)
+    return f"; no method can be told from the best{f', for {why}' if why else ''}"
 
 
 def _difference_columns(results: Results, unit: str) -> list[Column]:

@@ -26,8 +26,8 @@ def test_accuracy_by_hand():
     assert "of averages %" not in told
     assert told["for all at once"] == "[-25.83, +45.83]"
     assert told["seconds"] == "3.5" and "seeds" not in told and "on images like these" not in told
-    why = "(as all are: flips of the signs of 3 seeds allow no p below 0.125)"
-    assert _tables.accuracy(results).caption.endswith(f"no method can be told from the best {why}")
+    why = "for flips of the signs of 3 seeds allow no p below 0.125"
+    assert _tables.accuracy(results).caption.endswith(f"no method can be told from the best, {why}")
     results.methods["kd"].curves["test_accuracy_of_average"] = [[0.1] * 3, [0.6, 0.7, 0.8]]
     assert cells(_tables.accuracy(results), "kd")["of averages %"] == "70.00"
     results.pilot = 2
