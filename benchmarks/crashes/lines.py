@@ -82,7 +82,7 @@ def _place(line: str) -> str:
 
 def _wrong(code: int, folder: Path, errors: str) -> str:
     """What is wrong with the way that it ended, or nothing."""
-    told = f"to go on: python -m fkd.compare --resume {folder}"
+    told = f": python -m fkd.compare --resume {folder}"  # of a training, or of what is drawn
     if code > 128 and told not in errors and "stopped before it began" not in errors:
         return f"it ended with {code} and did not say how to go on: {errors}"
     return errors if 0 < code <= 128 else ""
