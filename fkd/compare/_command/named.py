@@ -56,7 +56,7 @@ def method(text: str, recipe: str | None, epochs: int) -> Method:
     return dict(made)
 
 
-def check_network(flag: str, text: str, channels: int = 3) -> None:
+def check_network(flag: str, text: str, channels: int = RGB) -> None:
     """Raise where a network has a name that is not known, or takes images of other channels; what
     stands elsewhere is imported later, and may take any.
 
