@@ -90,8 +90,7 @@ def copied(folder: Path, to: Path) -> Path:
     raise AssertionError(f"{folder} never kept its files for as long as it takes to copy them")
 
 
-@pytest.fixture(scope="module")
-def wholes(tmp_path_factory):
+def whole_runs(tmp_path_factory):
     """Each kind's run that was not cut short, and how many values it gave."""
     runs = {}
     for kind, options in KINDS.items():
@@ -102,6 +101,11 @@ def wholes(tmp_path_factory):
         assert one.results.seeds == options.get("max_seeds", 2)
         runs[kind] = measured(one.results), students(folder), count
     return runs
+
+
+@pytest.fixture(scope="module")
+def wholes(tmp_path_factory):
+    return whole_runs(tmp_path_factory)
 
 
 @pytest.mark.slow

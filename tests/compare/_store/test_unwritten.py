@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from compare._store.test_keep import ALWAYS, KINDS, RARELY, comparison, measured, students
+from compare._store.test_keep import (
+    ALWAYS,
+    KINDS,
+    RARELY,
+    comparison,
+    measured,
+    students,
+    whole_runs,
+)
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -118,14 +126,7 @@ class Disk:
 
 @pytest.fixture(scope="module")
 def wholes(tmp_path_factory):
-    """Each kind's run to a disk that is never full, and how many values it gave."""
-    runs = {}
-    for kind, options in KINDS.items():
-        folder = tmp_path_factory.mktemp("whole") / "run"
-        one = comparison(**options)
-        count = sum(1 for _ in one.run(folder, checkpoint_minutes=RARELY))
-        runs[kind] = measured(one.results), students(folder), count
-    return runs
+    return whole_runs(tmp_path_factory)
 
 
 def told_lost(run: Comparison) -> set[str]:
