@@ -16,6 +16,7 @@ from fkd.testing import LAWS, Case, check, claims, laws, strategies
 pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
 
 CASE = Case(strategies.logit_pairs(batch=2), divergence=True, refuses=False)
+TEMPERED = CASE._replace(hyper={"temperature": strategies.temperatures()}, refuses=True)
 
 
 @pytest.fixture(autouse=True)
@@ -128,6 +129,35 @@ def without_the_square(student: Tensor, teacher: Tensor, *, temperature: float =
     return (p.exp() * (p - q)).sum(-1).to(student.dtype)
 
 
+def deaf_to_a_leaf(student: Tensor, teacher: Tensor, *, weight: float | Tensor = 1.0) -> Tensor:
+    number = 1.0 if isinstance(weight, Tensor) else weight
+    return number * (student - teacher).square().sum(-1)
+
+
+def branching_on_a_leaf(
+    student: Tensor, teacher: Tensor, *, weight: float | Tensor = 1.0
+) -> Tensor:
+    return (student - teacher).square().sum(-1) * (weight if weight > 1 else 1.0)
+
+
+def by_a_product(student: Tensor, teacher: Tensor) -> Tensor:
+    above = torch.full((1, 1), 1 + 2**-6, dtype=student.dtype)  # its square, bfloat16 rounds
+    excess = above @ above - above - above + 1  # 2⁻¹², or under autocast zero
+    return (student - teacher).square().sum(-1) * (excess / excess).squeeze()
+
+
+def at_any_temperature(student: Tensor, teacher: Tensor, *, temperature: float = 1.0) -> Tensor:
+    return (student - teacher).square().sum(-1) * temperature
+
+
+def of_a_nameless_temperature(
+    student: Tensor, teacher: Tensor, *, temperature: float = 1.0
+) -> Tensor:
+    if not 0 < temperature < float("inf"):
+        raise ValueError("T must be above zero")
+    return (student - teacher).square().sum(-1) * temperature
+
+
 def at_random(student: Tensor, teacher: Tensor) -> Tensor:
     return (student - teacher).square().sum(-1) * torch.rand(())
 
@@ -216,6 +246,20 @@ WRONG = [
     (silent, CASE._replace(refuses=True), "shapes_that_differ_are_refused"),
     (terse, CASE._replace(refuses=True), "shapes_that_differ_are_refused"),
     (distance, CASE._replace(refuses=True), "whole_numbers_are_refused_as_student"),
+    (
+        deaf_to_a_leaf,
+        CASE._replace(hyper={"weight": strategies.eighths(2)}),
+        "hyperparameters_may_be_leaves",
+    ),
+    (
+        branching_on_a_leaf,
+        CASE._replace(hyper={"weight": strategies.eighths(2)}),
+        "hyperparameters_may_be_leaves",
+    ),
+    (by_a_product, CASE, "autocast_runs"),
+    (distance, CASE._replace(relation=True, whole=True, refuses=True), "a_batch_of_one_is_refused"),
+    (at_any_temperature, TEMPERED, "temperatures_not_above_zero_are_refused"),
+    (of_a_nameless_temperature, TEMPERED, "temperatures_not_above_zero_are_refused"),
 ]
 
 
@@ -226,6 +270,10 @@ def test_a_loss_that_breaks_a_law_is_told_which(loss, case, law):
     message = f"{loss.__name__} breaks the law {law}: {about}"
     with pytest.raises(AssertionError, match=re.escape(message)):
         check(loss, case, law)
+
+
+def test_a_loss_is_held_to_every_law_that_one_breaks():
+    assert {law for _, _, law in WRONG} == LAWS.keys()
 
 
 def test_the_error_names_the_argument_that_a_refusal_leaves_out():
