@@ -20,6 +20,24 @@ def test_on_the_meta_device_the_answer_has_its_shape_and_dtype(name):
 
 
 @pytest.mark.plain
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        (name, key)
+        for name, call in LOSSES.items()
+        for key, argument in call.arguments.items()
+        if isinstance(argument.value, float)
+    ],
+)
+def test_a_number_on_another_device_is_refused_by_its_name(name, number):
+    call = LOSSES[name]
+    values = {key: argument.value for key, argument in call.arguments.items()}
+    elsewhere = torch.tensor(values[number], device="meta")
+    with pytest.raises(ValueError, match=f"{number} must lie on cpu, as the tensors do"):
+        call.function(**values | {number: elsewhere})
+
+
+@pytest.mark.plain
 @pytest.mark.parametrize("label", [-100, 1000])
 @pytest.mark.parametrize("name", [name for name in LOSSES if "labels" in LOSSES[name].arguments])
 def test_a_label_that_is_no_class_has_no_value_where_none_may_be_read(name, label, monkeypatch):
