@@ -93,7 +93,7 @@ def test_standardized_logits_of_any_size_but_zero_have_one_value():
         torch.testing.assert_close(actual, expected)
 
 
-@pytest.mark.parametrize("level", [0.0, 0.1, 1e4])
+@pytest.mark.parametrize("level", [0.0, 0.9, 1e4])  # the mean of three 0.9 is not 0.9 in float32
 def test_equal_logits_are_standardized_to_zeros_with_a_gradient_of_size_one(level):
     teacher = torch.tensor([[1.0, -1.0, 0.0]])  # its z is itself: std is 1
     gradient, value = torch.func.grad_and_value(
