@@ -191,6 +191,18 @@ def test_alpha_and_beta_reach_the_divergences_that_they_stand_for_smoothly(numbe
     torch.testing.assert_close(actual, expected, rtol=100 * near + 1e-12, atol=0)
 
 
+@pytest.mark.parametrize("numbers", [(0.4, 1e-4), (1e-4, 0.4)])
+def test_beside_the_limits_it_is_numpys_to_what_cancels_there(numbers):
+    # where powers of d are added up in place of a quotient; NumPy's terms of about one are off by
+    # 1e-16, and are divided by alpha times beta
+    student, teacher = logit_pair()
+    alpha, beta = numbers
+    expected = torch.from_numpy(_alpha_beta(student.numpy(), teacher.numpy(), 1.0, alpha, beta))
+    actual = losses.alpha_beta_divergence(student, teacher, alpha=alpha, beta=beta)
+    noise = 1e-15 / (alpha * beta * (alpha + beta))
+    torch.testing.assert_close(actual, expected, rtol=1e-11, atol=noise)
+
+
 @pytest.mark.parametrize("numbers", [(0.2, 0.7), (1.0, 1e-3), (1e-3, 1.0), (1.5, 2.0)])
 def test_the_gradients_of_alpha_and_beta_are_numpys(numbers):
     student, teacher = logit_pair()
