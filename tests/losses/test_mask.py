@@ -159,3 +159,7 @@ def test_a_mask_that_does_not_fit_is_refused(name):
     shapes = r"student is \(3, 4, 5\) and mask is \(3,\); nothing is broadcast"
     with pytest.raises(ValueError, match=shapes):
         loss(*texts, mask=MASK[:, 0])
+    with pytest.raises(ValueError, match=f"{name}: mask must be a torch.Tensor, but it is"):
+        loss(*texts, mask=MASK.tolist())
+    with pytest.raises(ValueError, match=f"{name}: student and mask must lie on one device"):
+        loss(*texts, mask=MASK.to("meta"))
