@@ -140,8 +140,9 @@ def test_maps_are_taken_as_one_row_an_example(name):
 
 
 @every
-def test_rows_whose_squares_overflow_or_vanish(name):
-    student, teacher = (x.float() for x in _pair())
+@pytest.mark.parametrize("change", [Tensor.clone, lambda x: -x.relu()])  # of one sign, with zeros
+def test_rows_whose_squares_overflow_or_vanish(name, change):
+    student, teacher = (change(x.float()) for x in _pair())
     expected = getattr(losses, name)(student, teacher)
     for size in (1e-30, 1e30):
         torch.testing.assert_close(
@@ -394,3 +395,13 @@ def test_cka_distance_of_a_side_whose_rows_are_all_equal():
 def test_batches_that_differ_are_refused(name):
     with pytest.raises(ValueError, match=r"student .* teacher .*\(2, 3\).*\(4, 3\)"):
         getattr(losses, name)(torch.zeros(2, 3), torch.zeros(4, 3))
+
+
+@pytest.mark.plain
+@every
+@pytest.mark.parametrize("shape", [(4,), (4, 0)])
+def test_a_side_without_features_is_refused(name, shape):
+    side = torch.zeros(shape)
+    for pair in ((side, torch.zeros(4, 3)), (torch.zeros(4, 3), side)):
+        with pytest.raises(ValueError, match=f"{name}: (student|teacher) must"):
+            getattr(losses, name)(*pair)
