@@ -315,6 +315,17 @@ def test_srd_close_to_the_teacher_keeps_its_digits(distance):
     )
 
 
+def test_srd_counts_a_constant_element_as_zeros():
+    student, teacher = (x.flatten(1).float() for x in _maps())
+    student[:, 1] = 0.3  # of which the mean of six is not 0.3 in float32
+    s, t = (x.double().numpy() for x in (student, teacher))
+    deviation = s.std(0)
+    deviation[1] = np.inf
+    apart = (s - s.mean(0)) / deviation - (t - t.mean(0)) / t.std(0)
+    expected = torch.full((6,), np.log((apart**4).sum() / 6))
+    torch.testing.assert_close(losses.srd(student, teacher), expected)
+
+
 def test_srd_at_equality_and_of_constant_elements_is_finite_with_a_finite_gradient():
     student, teacher = (x.flatten(1).float() for x in _maps())
     level = student.clone()

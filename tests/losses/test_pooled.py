@@ -159,6 +159,15 @@ def test_a_constant_channel_has_no_deviation_and_a_finite_gradient(level):
     torch.testing.assert_close(gradient, torch.full((1, 1, 3, 3), 8 * (level - 2) / 9))
 
 
+def test_deviations_keep_their_digits_beside_a_large_offset():
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = torch.randn(2, 4, 3, 3, 3, generator=generator)
+    far = student + 1e6  # rounded here, so that only the loss is measured
+    value = losses.wkd_f(far, teacher, gamma=0.0)
+    expected = losses.wkd_f(far.double(), teacher.double(), gamma=0.0)
+    torch.testing.assert_close(value.double(), expected, rtol=1e-5, atol=1e-6)
+
+
 LABELS = torch.tensor([0, 1, 2])
 
 
