@@ -349,3 +349,9 @@ def test_tf_kd_refuses_a_teacher_that_is_always_right():
             losses.tf_kd(torch.zeros(1, 2), torch.tensor([0]), correct=correct)
     with pytest.raises(ValueError, match="tf_kd: there must be at least two classes"):
         losses.tf_kd(torch.zeros(1, 1), torch.tensor([0]))
+
+
+def test_ofa_is_infinite_where_the_student_rules_out_a_label_that_the_teacher_does_not():
+    student, labels = torch.tensor([[-math.inf, 0.0]]), torch.tensor([0])
+    assert losses.ofa(student, torch.zeros(1, 2), labels).isinf()
+    assert losses.ofa(student, torch.tensor([[-math.inf, 0.0]]), labels) == 0

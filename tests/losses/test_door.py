@@ -1,12 +1,21 @@
 """Losses on the meta device, and what reading a tensor's values costs a step."""
 
+import math
 import warnings
 
 import pytest
 import torch
-from valid_losses import LOSSES
+from valid_losses import LOSSES, NUMBERS, OWN
 
 from fkd import losses
+
+HYPER = [
+    (name, key)
+    for name, call in LOSSES.items()
+    for key, argument in call.arguments.items()
+    if isinstance(argument.value, float)
+]
+LABELLED = [name for name in LOSSES if "labels" in LOSSES[name].arguments]
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -20,15 +29,7 @@ def test_on_the_meta_device_the_answer_has_its_shape_and_dtype(name):
 
 
 @pytest.mark.plain
-@pytest.mark.parametrize(
-    ("name", "number"),
-    [
-        (name, key)
-        for name, call in LOSSES.items()
-        for key, argument in call.arguments.items()
-        if isinstance(argument.value, float)
-    ],
-)
+@pytest.mark.parametrize(("name", "number"), HYPER)
 def test_a_number_on_another_device_is_refused_by_its_name(name, number):
     call = LOSSES[name]
     values = {key: argument.value for key, argument in call.arguments.items()}
@@ -38,8 +39,43 @@ def test_a_number_on_another_device_is_refused_by_its_name(name, number):
 
 
 @pytest.mark.plain
+@pytest.mark.parametrize(("name", "number"), HYPER)
+def test_a_number_out_of_range_is_refused_by_its_name(name, number):
+    call = LOSSES[name]
+    values = {key: argument.value for key, argument in call.arguments.items()}
+    short = name.removeprefix("losses.")
+    for wrong in (*OWN.get((short, number), NUMBERS[number]), math.nan, math.inf, "1"):
+        with pytest.raises(ValueError, match=f"{short}: {number} must"):
+            call.function(**values | {number: wrong})
+
+
+WHOLE = [
+    torch.uint8,
+    torch.int8,
+    torch.int16,
+    torch.int32,
+    torch.uint16,
+    torch.uint32,
+    torch.uint64,
+]
+
+
+@pytest.mark.parametrize("name", LABELLED)
+def test_labels_of_any_whole_dtype_are_as_good_with_a_mask_and_without(name):
+    call = LOSSES[name]
+    values = {key: argument.value for key, argument in call.arguments.items()}
+    labels = values["labels"]
+    masks = [None, torch.arange(len(labels)) > 0] if "mask" in values else [None]
+    for mask in masks:
+        given = values if mask is None else values | {"mask": mask}
+        expected = call.function(**given)
+        for dtype in WHOLE:
+            assert torch.equal(call.function(**given | {"labels": labels.to(dtype)}), expected)
+
+
+@pytest.mark.plain
 @pytest.mark.parametrize("label", [-100, 1000])
-@pytest.mark.parametrize("name", [name for name in LOSSES if "labels" in LOSSES[name].arguments])
+@pytest.mark.parametrize("name", LABELLED)
 def test_a_label_that_is_no_class_has_no_value_where_none_may_be_read(name, label, monkeypatch):
     call = LOSSES[name]
     values = {key: argument.value for key, argument in call.arguments.items()}
