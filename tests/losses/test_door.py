@@ -15,6 +15,12 @@ HYPER = [
     for key, argument in call.arguments.items()
     if isinstance(argument.value, float)
 ]
+TENSORS = [
+    (name, key)
+    for name, call in LOSSES.items()
+    for key, argument in call.arguments.items()
+    if isinstance(argument.value, torch.Tensor) and key != "mask"
+]
 LABELLED = [name for name in LOSSES if "labels" in LOSSES[name].arguments]
 
 
@@ -26,6 +32,21 @@ def test_on_the_meta_device_the_answer_has_its_shape_and_dtype(name):
     meta = {k: x.to("meta") if isinstance(x, torch.Tensor) else x for k, x in values.items()}
     answer = call.function(**meta)
     assert answer.is_meta and (answer.shape, answer.dtype) == (expected.shape, expected.dtype)
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize(("name", "argument"), TENSORS)
+def test_a_tensor_of_another_kind_is_refused_by_its_name(name, argument):
+    call = LOSSES[name]
+    values = {key: argument.value for key, argument in call.arguments.items()}
+    x = values[argument]
+    wrong = [x.tolist(), x.to_sparse(), x.to(torch.complex64), x[:0], x.bool()]
+    wrong += [x.long()] if x.is_floating_point() else []
+    several = [key for other, key in TENSORS if other == name][1:]
+    wrong += [x.to("meta")] if several else []
+    for other in wrong:
+        with pytest.raises(ValueError, match=f"{name.removeprefix('losses.')}: .*{argument}"):
+            call.function(**values | {argument: other})
 
 
 @pytest.mark.plain
