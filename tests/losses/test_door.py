@@ -8,6 +8,7 @@ import torch
 from valid_losses import LOSSES, NUMBERS, OWN
 
 from fkd import losses
+from losses.sized import arguments, size_of
 
 HYPER = [
     (name, key)
@@ -47,6 +48,18 @@ def test_a_tensor_of_another_kind_is_refused_by_its_name(name, argument):
     for other in wrong:
         with pytest.raises(ValueError, match=f"{name.removeprefix('losses.')}: .*{argument}"):
             call.function(**values | {argument: other})
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize("name", [name for name in losses.__all__ if size_of(name)])
+def test_maps_of_more_axes_or_fewer_are_refused_by_their_name(name):
+    tensors = arguments(name, 3, 4, size_of(name))
+    for key in [key for key, x in tensors.items() if x.ndim == 4]:
+        for wrong in (tensors[key][..., 0], tensors[key][None], tensors[key][..., None]):
+            with pytest.raises(
+                ValueError, match=rf"{name}: {key} must be \[batch \w+ height width"
+            ):
+                getattr(losses, name)(**tensors | {key: wrong})
 
 
 @pytest.mark.plain
