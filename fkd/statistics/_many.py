@@ -171,7 +171,7 @@ def _units(x: Float[np.ndarray, "methods seeds"]) -> Float[np.ndarray, "methods 
 
 def _p(cosines: Float[np.ndarray, " methods"], seeds: int) -> Float[np.ndarray, " methods"]:
     """Of the paired t-test, two-sided: c² has the law of Beta(1/2, (n − 1) / 2)."""
-    return stats.beta.sf(np.minimum(cosines**2, 1.0), 0.5, (seeds - 1) / 2)
+    return stats.beta.sf(cosines**2, 0.5, (seeds - 1) / 2)
 
 
 def _signs(where: str, seeds: int, flips: int, seed: int) -> Float[np.ndarray, "flips seeds"]:

@@ -35,6 +35,13 @@ def test_p_and_the_bounds_are_those_of_the_paired_test():
         assert told == pytest.approx(expected)
 
 
+def test_seeds_without_a_difference_count_as_such():
+    x = np.array([[0.0, 1.0, 2.0, 1.0, 0.0, 3.0, 0.0]])
+    result = against_baseline(x)
+    assert result.p[0] == pytest.approx(stats.ttest_1samp(x[0], 0).pvalue)
+    assert result.adjusted[0] == pytest.approx(_exact(x[0]))
+
+
 def test_one_method_alone_is_the_permutation_test_of_scipy():
     x = DIFFERENCES[2:3]
     assert against_baseline(x).adjusted[0] == pytest.approx(_exact(x[0]))
@@ -138,7 +145,8 @@ def test_a_difference_that_is_the_same_at_all_seeds_tells_nothing_of_the_best():
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match=r"best_set: scores must be .* at least 2 methods"):
         best_set(DIFFERENCES[:1])
-    with pytest.raises(ValueError, match="holm: p must lie in"):
-        holm(np.array([0.5, 1.5]))
+    for p in ([0.5, 1.5], [-0.5, 0.5]):
+        with pytest.raises(ValueError, match="holm: p must lie in"):
+            holm(np.array(p))
     with pytest.raises(ValueError, match="against_baseline: flips must be a whole number in"):
         against_baseline(DIFFERENCES, flips=0)

@@ -37,6 +37,23 @@ def test_a_table_that_does_not_fit_is_refused(begins, values, why):
 
 
 @pytest.mark.plain
+@pytest.mark.parametrize(
+    ("begins", "axis"),
+    [
+        ("best_set: scores", "methods"),
+        ("crossed: a", "seeds"),
+        ("components: values", "levels"),
+        ("mean_ranks: scores", "tasks"),
+        ("setting_choice: validation", "settings"),
+    ],
+)
+def test_a_table_of_one_row_is_refused_where_two_are_compared(begins, axis):
+    why = f"with at least 2 {axis}, but it has 1; give more"
+    with pytest.raises(ValueError, match=f"{begins} must be an array .*{why}"):
+        CALLS[begins](np.ones((1, 2)))
+
+
+@pytest.mark.plain
 def test_two_tables_of_two_shapes_are_refused():
     a, b = np.ones((2, 3)), np.ones((2, 2))
     for call, names in ((statistics.crossed, "a and b"), (statistics.setting_choice, "validation")):

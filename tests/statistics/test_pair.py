@@ -39,7 +39,14 @@ def test_what_one_seed_cannot_tell_is_none():
     assert statistics.paired([0.5, 0.5], [0.25, 0.25]) == (0.25, 0.25, 0.25, None)
 
 
-@pytest.mark.parametrize("a, b", [([0.3, 0.5, 0.8], [0.2, 0.4, 0.7]), ([0.1] * 3, [0.0] * 3)])
+@pytest.mark.parametrize(
+    "a, b",
+    [
+        ([0.3, 0.5, 0.8], [0.2, 0.4, 0.7]),
+        ([0.1] * 3, [0.0] * 3),
+        ([0.3 - 0.2, 0.1, 0.1], [0.0] * 3),  # rounded as numbers of one side's size are
+    ],
+)
 def test_differences_that_rounding_alone_tells_apart_are_the_same(a, b):
     # 0.3 - 0.2, 0.5 - 0.4 and 0.8 - 0.7 are three numbers, and so is the mean of three 0.1
     result = statistics.paired(a, b)
@@ -68,6 +75,21 @@ def test_of_values_that_are_not_finite_nothing_but_the_mean_is_known(value):
     difference, *others = statistics.paired([0.5, value], [0.25, 0.5])
     np.testing.assert_equal(others, [np.nan] * 3)
     assert not np.isfinite(difference)
+
+
+def test_a_difference_that_overflows_is_infinite_and_nothing_else_is_known():
+    difference, *others = statistics.paired([1e308, 1.0], [-1e308, 0.0])
+    assert difference == np.inf
+    np.testing.assert_equal(others, [np.nan] * 3)
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize("confidence", [-0.1, 1.0, 95, "0.9"])
+def test_a_confidence_that_is_no_share_is_refused(confidence):
+    with pytest.raises(ValueError, match="interval: confidence must"):
+        statistics.interval([1.0, 2.0], confidence)
+    with pytest.raises(ValueError, match="paired: confidence must"):
+        statistics.paired([1.0, 2.0], [3.0, 1.0], confidence)
 
 
 @pytest.mark.plain
