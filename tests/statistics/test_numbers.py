@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from fkd import statistics
 
@@ -70,10 +71,18 @@ def test_whole_numbers_and_float32_are_numbers():
         assert statistics.mean_ranks(x.astype(dtype)).mean.tolist() == [2.0, 2.5, 1.5]
 
 
+def test_rows_of_numpys_are_as_good_as_lists():
+    a, b = [0.5, 0.25, 0.75], [0.5, 0.5, 0.25]
+    assert statistics.interval(np.array(a)) == statistics.interval(a)  # type: ignore[arg-type]
+    assert statistics.paired(np.array(a), np.array(b)) == statistics.paired(a, b)  # type: ignore[arg-type]
+
+
 @pytest.mark.plain
 def test_a_confidence_that_is_one_but_for_rounding_is_refused():
     with pytest.raises(ValueError, match="mean_ranks: confidence must be below 1"):
         statistics.mean_ranks(np.ones((2, 2)), 1 - 2**-53)
+    with pytest.raises(ValueError, match="mean_ranks: confidence must be a number of Python's"):
+        statistics.mean_ranks(np.ones((2, 2)), torch.tensor(0.9))  # type: ignore[arg-type]
     assert statistics.mean_ranks(np.ones((2, 2)), 0.0).critical_difference == 0
     assert statistics.seeds_needed(np.full((1, 2), 1e99), 1e-30, max_seeds=7) == 2
     assert statistics.seeds_needed(np.array([[1e99, -1e99]]), 1e-30, max_seeds=7) == 7
