@@ -214,7 +214,8 @@ def _own_head(wide: int):
         (
             methods.cosine(layer="layer3"),
             "term 'cosine' wants student output 'layer3'; "
-            "this model gives: feature_map, hidden, logits",
+            "this model gives: feature_map, hidden, logits; where it goes by another, let a module "
+            "around this one return it by that name; fkd.models.features names inner layers",
         ),
         (
             {"x": Term(losses.kl_divergence, target="answers")},
@@ -239,7 +240,8 @@ def _own_head(wide: int):
         ),
         (
             {"x": Term(F.mse_loss)},
-            r"term 'x': a loss must return one floating-point value per example",
+            r"term 'x': a loss must return one floating-point value per example .* returned "
+            r"\(\) of torch.float64; of torch's losses give reduction='none'",
         ),
     ],
 )
