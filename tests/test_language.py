@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader
 from fkd import methods, optim
 from fkd.data import Batch, Streamed
 from fkd.distillation import distill, step, student_of
-from fkd.ensemble import ensemble
+from fkd.ensemble import ensemble, member
+from fkd.execution import why_not_vmap
 from fkd.export import member_state_dict
 from fkd.model import functional
 from fkd.teachers import teacher_of_module
@@ -55,6 +56,31 @@ def test_a_classifier_of_texts_is_distilled_with_its_dropouts_and_mask():
     assert (losses[-1] < losses[0]).all() and len(set(losses[0].tolist())) == 3
     best = bert().double()
     best.load_state_dict(member_state_dict(student.build, *student_of(state), member=1))
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")  # torch's attention
+@pytest.mark.parametrize("build", [bert, gpt2])
+def test_vmap_takes_own_batches_of_texts_by_a_mask_of_four_axes(build):
+    ids, mask = words()["input_ids"], words()["attention_mask"].bool()
+    inputs = {"input_ids": torch.stack([ids, ids.flip(0)])}
+    masks = torch.stack([mask, torch.ones_like(mask)])  # the second hides nothing
+    wide = masks[:, :, None, None]
+    labels = inputs["input_ids"] if build is gpt2 else torch.arange(4).expand(2, 4) % CLASSES
+    if build is gpt2:
+        length = ids.shape[1]
+        wide = wide & torch.ones(length, length, dtype=torch.bool).tril()
+    flat = Batch(inputs | {"attention_mask": masks}, {"labels": labels})
+    own = flat._replace(inputs=inputs | {"attention_mask": wide})
+    student = functional(lambda: without_dropout(build))
+    run = distill(student, methods.ce(), optim.sgd(0.1), member(flat, 0))
+    students = ensemble(run, order="own")
+    state = students.init([0, 1])
+    # Of the other it looks into the numbers, whether it hides anything at all.
+    assert "Model" in str(why_not_vmap(run, state, flat, "own"))
+    assert why_not_vmap(run, state, own, "own") is None
+    _, metrics = step(students, state, own)
+    alone = [step(run, member(state, k), member(flat, k))[1]["loss"] for k in (0, 1)]
+    torch.testing.assert_close(metrics["loss"], torch.stack(alone))
 
 
 def plain_loop(batch: Batch, kept: Tensor, seed: int) -> dict[str, Tensor]:

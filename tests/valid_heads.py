@@ -110,6 +110,7 @@ BUILT: dict[str, Call] = {
         _layers,
     ),
     "heads.pointwise": Call(heads.pointwise, BOTH, _layers),
+    "heads.pointwise_where_needed": Call(heads.pointwise_where_needed, BOTH, _layers),
     "heads.connector": Call(heads.connector, BOTH, _layers),
     "heads.projector": Call(heads.projector, BOTH, _layers),
     "heads.rectified_connector": Call(heads.rectified_connector, BOTH, _layers),

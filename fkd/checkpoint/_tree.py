@@ -42,13 +42,7 @@ def load(path: str | Path, like: Any) -> Any:
     raises.
     """
     tensors, expected = opened(path), flat(like)
-    if prefix := _prefix(tensors, expected):
-        raise ValueError(
-            f"checkpoint {path}: it holds all that is wanted with {prefix!r} before each name, as "
-            "of a module within another; write these alone and without it: "
-            f"{{name.removeprefix({prefix!r}): x for name, x in state.items() "
-            f"if name.startswith({prefix!r})}}"
-        )
+    refuse_prefix(f"checkpoint {path}", tensors, expected)
     wrong = [f"{name} is missing" for name in expected if name not in tensors]
     wrong += [f"{name} is not wanted" for name in tensors if name not in expected]
     leaves = {name: tensors[name] for name in expected if name in tensors}
@@ -115,6 +109,17 @@ def _placed(x: Tensor, leaf: Tensor) -> Tensor:
     """A tensor with the dtype, the device and the strides of a leaf."""
     x = x.to(leaf.device, leaf.dtype)
     return x if x.stride() == leaf.stride() else torch.empty_like(leaf).copy_(x)
+
+
+def refuse_prefix(where: str, names: Iterable[str], expected: Iterable[str]) -> None:
+    """Raise where all names that are expected are there behind one prefix, and none by itself."""
+    if prefix := _prefix(names, expected):
+        raise ValueError(
+            f"{where}: it holds all that is wanted with {prefix!r} before each name, as of a "
+            "module within another; give these alone and without it: "
+            f"{{name.removeprefix({prefix!r}): x for name, x in state.items() "
+            f"if name.startswith({prefix!r})}}"
+        )
 
 
 def _prefix(names: Iterable[str], expected: Iterable[str]) -> str:

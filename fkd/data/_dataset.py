@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from fkd import _check
 from fkd.data._data import Data, check_alike
@@ -50,7 +50,9 @@ def from_dataset(
     loader's size, or of 128.
 
     Raises ValueError for examples that do not go into one batch, that do not fit the classes or
-    that `transform` refuses, and as `Streamed` and `Data`.
+    that `transform` refuses; for data sets that number classes differently by their own `classes`,
+    as torchvision's `ImageFolder` does where one lacks a class, or in another order than `classes`;
+    and as `Streamed` and `Data`.
 
     >>> examples = torch.utils.data.TensorDataset(torch.zeros(6, 2), torch.arange(6) % 2)
     >>> data = from_dataset(examples, examples, ("even", "odd"))
@@ -66,6 +68,7 @@ def from_dataset(
     _check.plain("from_dataset", memory=memory)
     _check.not_negative("from_dataset", memory=memory)
     _check.function("from_dataset", transform=transform, split=split)
+    _check_numbering(name, train, test, tuple(classes))
     streamed = {
         "train": Streamed(_loader(train), split=split, transform=transform, batch_size=batch_size),
         "test": Streamed(_loader(test), split=split, transform=transform),
@@ -93,7 +96,7 @@ def built(
     `classes`, the classes' names, as torchvision's have. `memory` is for such a pair.
 
     Raises ValueError where the function raises anything, returns anything else, or its pair has no
-    classes or two lists of them that differ, and as `from_dataset`.
+    classes, and as `from_dataset`.
 
     >>> built(lambda: 3)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
@@ -122,29 +125,39 @@ def built(
             form += f" of {', '.join(type(part).__name__ for part in parts) or 'nothing'}"
         raise ValueError(f"{name}() must return {WANTED}, but it returned a {form}")
     train, test = parts
-    classes = _classes(name, train, test)
-    return from_dataset(train, test, classes, name=name, batch_size=batch_size, memory=memory)
-
-
-def _classes(name: str, train: Examples, test: Examples) -> tuple[str, ...]:
-    """The classes' names in the data set to train on, which those of the other must not differ
-    from: a label would mean another class there."""
-    names, others = (_names(part) for part in (train, test))
-    if names is None:
+    classes = _names(train)
+    if classes is None:
         raise ValueError(
             f"{name}() returned a pair whose first has no `classes`, the list of the classes' "
             "names; return fkd.data.from_dataset(train, test, classes) instead"
         )
-    if others is not None and others != names:
+    return from_dataset(train, test, classes, name=name, batch_size=batch_size, memory=memory)
+
+
+def _check_numbering(name: str, train: Examples, test: Examples, classes: tuple[str, ...]) -> None:
+    """Raise where a label means one class in one data set and another class elsewhere, by the lists
+    of classes that the data sets have themselves, if they have any."""
+    own, others = _names(train), _names(test)
+    if own is not None and others is not None and own != others:
         raise ValueError(
-            f"{name}() returned a pair with classes that differ, {names!s:.100} to train on and "
-            f"{others!s:.100} to test on; number the classes alike"
+            f"{name}: the data sets have classes that differ, {own!s:.100} to train on and "
+            f"{others!s:.100} to test on, so that one label means two classes; number the classes "
+            "alike"
         )
-    return names
+    for names in (own, others):
+        if names is not None and names != classes and sorted(names) == sorted(classes):
+            raise ValueError(
+                f"{name}: classes must be in the order of their numbers, but they are "
+                f"{classes!s:.100}, and the data set numbers them as {names!s:.100}; give these"
+            )
 
 
 def _names(examples: Examples) -> tuple[str, ...] | None:
-    dataset = examples.dataset if isinstance(examples, DataLoader) else examples
+    """The names of the classes by number, of a data set that says so, or of one that it is a part
+    of."""
+    dataset: Any = examples.dataset if isinstance(examples, DataLoader) else examples
+    while isinstance(dataset, Subset):
+        dataset = dataset.dataset
     classes = getattr(dataset, "classes", None)
     return tuple(map(str, classes)) if isinstance(classes, tuple | list) else None
 

@@ -306,9 +306,10 @@ def _check_and_build_heads(
         if head is not None:
             heads[name] = head
         if value.ndim != 1 or not value.is_floating_point():
+            remedy = "; of torch's losses give reduction='none'" if value.ndim == 0 else ""
             raise ValueError(
                 f"term {name!r}: a loss must return one floating-point value per example or more, "
-                f"[batch, ...], but this one returned {tuple(value.shape)} of {value.dtype}"
+                f"[batch, ...], but this one returned {tuple(value.shape)} of {value.dtype}{remedy}"
             )
     return heads
 
@@ -317,7 +318,10 @@ def _remedy(term: Term) -> str:
     """Where an output comes from that the student does not give."""
     if term.wrap is not None:
         return "fkd.methods.wrapped builds the student that a method adds outputs to"
-    return "fkd.models.features names inner layers"
+    return (
+        "where it goes by another, let a module around this one return it by that name; "
+        "fkd.models.features names inner layers"
+    )
 
 
 def _check_numbers(

@@ -21,8 +21,9 @@ class State(NamedTuple):
     """All that a student in training is: a pytree of tensors.
 
     `params` and `buffers` hold `student` (by name) and `heads` (by term, then by name); `hyper`
-    holds each hyperparameter as a scalar, under `kd.temperature` or `lr`; `key` is the seed, from
-    which the student's random numbers come, and `step` counts the steps.
+    holds each hyperparameter as a scalar, under `kd.temperature` or `lr`, in float32 whatever the
+    parameters are in, so that a rate of 0.1 is 0.1 · (1 + 2⁻²⁶); `key` is the seed, from which the
+    student's random numbers come, and `step` counts the steps.
     """
 
     params: dict[str, Any]

@@ -27,6 +27,7 @@ from fkd.heads._regressors import (
     generator,
     linear,
     pointwise,
+    pointwise_where_needed,
     projector,
     rectified_connector,
 )
@@ -54,6 +55,7 @@ __all__ = [
     "generator",
     "linear",
     "pointwise",
+    "pointwise_where_needed",
     "projector",
     "rectified_connector",
 ]

@@ -52,6 +52,17 @@ def pointwise(student: torch.Size, target: torch.Size) -> nn.Module:
     return nn.Conv2d(*channels("pointwise", student, target), kernel_size=1)
 
 
+def pointwise_where_needed(student: torch.Size, target: torch.Size) -> nn.Module:
+    """Nothing where both sides have as many channels, else `pointwise`: CWD and PKD compare each
+    channel with its own, and a convolution would let the student have it in any other.
+
+    >>> pointwise_where_needed(torch.Size([4, 8, 8]), torch.Size([4, 8, 8]))
+    Identity()
+    """
+    inputs, outputs = channels("pointwise_where_needed", student, target)
+    return nn.Identity() if inputs == outputs else pointwise(student, target)
+
+
 def connector(student: torch.Size, target: torch.Size) -> nn.Module:
     """A 1x1 convolution and a BatchNorm, which AB, OFD and ICKD put behind the student."""
     inputs, outputs = channels("connector", student, target)

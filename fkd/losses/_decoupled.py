@@ -11,7 +11,15 @@ from fkd import _check
 from fkd._check import Scalar
 from fkd.losses._mask import check_mask, filled, zeroed
 from fkd.losses._numeric import raised
-from fkd.losses._response import at_label, check_labels, check_pair, cross, kl, log_softmax
+from fkd.losses._response import (
+    at_label,
+    check_classes,
+    check_labels,
+    check_pair,
+    cross,
+    kl,
+    log_softmax,
+)
 
 
 def check_labelled(
@@ -28,17 +36,13 @@ def check_labelled(
 
 
 def _check_parted(where: str, student: Tensor, labels: Tensor) -> None:
-    """Raise unless there are labels of one class each, and classes beside it."""
+    """Raise unless there are labels of one class each."""
     _check.tensor(where, student=student, labels=labels)
     if labels.is_floating_point():
         raise ValueError(
             f"{where}: labels must hold whole numbers, but their dtype is {labels.dtype}; it parts "
             "one labelled class from the others, which a soft label does not name: give "
             "labels.argmax(-1)"
-        )
-    if student.shape[-1] < 2:
-        raise ValueError(
-            f"{where}: there must be at least two classes, but student is {tuple(student.shape)}"
         )
 
 
@@ -296,6 +300,7 @@ def tf_kd(
     tensor([0.1308])
     """
     _check.dimensions("tf_kd", "... classes", student=student)
+    check_classes("tf_kd", student)
     _check.floating("tf_kd", student=student)
     _check.positive("tf_kd", correct=correct)
     _check.share("tf_kd", correct=correct)

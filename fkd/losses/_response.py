@@ -38,10 +38,22 @@ def check_pair(
     """Raise unless both are logits [..., classes] of one shape, T is above zero, and mask fits."""
     _check.dimensions(where, "... classes", student=student, teacher=teacher)
     _check.same_shape(where, student=student, teacher=teacher)
+    check_classes(where, student)
     _check.floating(where, student=student, teacher=teacher)
     _check.temperature(where, temperature=temperature)
     _check.beside(where, student, temperature=temperature)
     check_mask(where, student, mask)
+
+
+def check_classes(where: str, student: Tensor) -> None:
+    """Raise for logits of one class, whose softmax is 1 whatever they are: nothing is learnt."""
+    if student.shape[-1] == 1:
+        raise ValueError(
+            f"{where}: logits must be of two classes or more, but student is "
+            f"{tuple(student.shape)}, and the softmax of one number is always 1; of one logit for "
+            "yes or no give F.pad(logit, (1, 0)), and so of a teacher; of a number that is no "
+            "logit take losses.squared_error"
+        )
 
 
 def check_labels(where: str, student: Tensor, labels: Tensor, mask: Tensor | None) -> None:
@@ -125,6 +137,7 @@ def cross_entropy(
     tensor([1.3863])
     """
     _check.dimensions("cross_entropy", "... classes", student=student)
+    check_classes("cross_entropy", student)
     _check.floating("cross_entropy", student=student)
     _check.between("cross_entropy", 0, 1, label_smoothing=label_smoothing)
     _check.beside("cross_entropy", student, label_smoothing=label_smoothing)

@@ -120,6 +120,8 @@ def cwd(
     """Channel-wise distributions at the authors' temperature; our weight, for none is published for
     classification: theirs is 3 on the logits of segmentation, mmrazor's 10 at T = 1 for detection.
 
+    Maps of as many channels are compared as they are, others through a trainable 1x1 convolution.
+
     Shu et al., "Channel-wise Knowledge Distillation for Dense Prediction" (2021).
     """
     check_weights("cwd", weight=weight)
@@ -129,7 +131,7 @@ def cwd(
         *layer_names("cwd", layer, teacher_layer),
         weight,
         {"temperature": temperature},
-        heads.pointwise,
+        heads.pointwise_where_needed,
         align=align.maps,
     )
     return {"cwd": term} | labels("cwd", ce)
@@ -143,9 +145,11 @@ def pkd(
 ) -> Method:
     """Standardised maps; our weight, for the authors', 6 or 10 a level, belong to detection.
 
+    Maps of as many channels are compared as they are, others through a trainable 1x1 convolution.
+
     Cao et al., "PKD: General Distillation Framework for Object Detectors" (2022).
     """
-    head, form = heads.pointwise, align.positions
+    head, form = heads.pointwise_where_needed, align.positions
     return one_layer("pkd", losses.pkd, weight, ce, layer, teacher_layer, head, form)
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 from torchvision.datasets import FakeData
 from torchvision.transforms import v2
 
@@ -242,9 +242,45 @@ def test_a_data_set_that_does_not_fit_is_refused(train, options, message):
         from_dataset(train, FITS, CLASSES, name="mine", **options)
 
 
+ROWS = [(x, y) for x, y in zip(X, Y, strict=True)]
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize(
+    ("train", "test", "classes", "message"),
+    [
+        (
+            Listed(ROWS, ["a", "b", "c"]),
+            Listed([(X[0], 0)], ["a", "c"]),  # whose number 1 is c, as an ImageFolder's without b
+            CLASSES,
+            r"mine: .*\('a', 'b', 'c'\) to train on and \('a', 'c'\) to test on, so that one label",
+        ),
+        (
+            Subset(Listed(ROWS, ["a", "b", "c"]), range(9)),
+            DataLoader(Subset(Listed(ROWS, ["a", "c", "b"]), range(3))),
+            CLASSES,
+            r"'a', 'b', 'c'.* to train on and .*'a', 'c', 'b'.* to test on",
+        ),
+        (
+            FITS,
+            Listed(ROWS, ["b", "a", "c"]),
+            CLASSES,
+            r"order of their numbers, but they are \('a', 'b', 'c'\), .* as \('b', 'a', 'c'\)",
+        ),
+    ],
+)
+def test_a_label_that_means_two_classes_is_refused(train, test, classes, message):
+    with pytest.raises(ValueError, match=message):
+        from_dataset(train, test, classes, name="mine")
+
+
+def test_classes_may_have_other_names_than_the_data_set_has():
+    examples = Listed(ROWS, ["0 - zero", "1 - one", "2 - two"])
+    assert from_dataset(examples, examples, CLASSES).classes == CLASSES
+
+
 def _pair(memory: float = 4.0) -> tuple[Dataset, Dataset]:
-    rows = [(x, y) for x, y in zip(X, Y, strict=True)]
-    return Listed(rows, ["a", "b", "c"]), Listed(rows)
+    return Listed(ROWS, ["a", "b", "c"]), Listed(ROWS)
 
 
 def test_a_function_builds_a_pair_or_data():

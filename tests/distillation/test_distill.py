@@ -108,6 +108,13 @@ def test_five_steps_are_the_tutorials_loop(name):
         torch.testing.assert_close(trained, twins, rtol=1e-6, atol=1e-7)
 
 
+def test_numbers_are_float32_where_the_parameters_are_not():
+    state = distillation("kd").init(0, {"lr": 0.1})
+    assert {leaf.dtype for leaf in state.params["student"].values()} == {torch.float64}
+    assert {number.dtype for number in state.hyper.values()} == {torch.float32}
+    assert float(state.hyper["lr"]) == 0.1 * (1 + 2**-26)
+
+
 def test_metrics_are_the_terms_means_and_their_weighted_sum():
     examples = batch()
     run = distillation("kd")
@@ -214,7 +221,8 @@ def _own_head(wide: int):
         (
             methods.cosine(layer="layer3"),
             "term 'cosine' wants student output 'layer3'; "
-            "this model gives: feature_map, hidden, logits",
+            "this model gives: feature_map, hidden, logits; where it goes by another, let a module "
+            "around this one return it by that name; fkd.models.features names inner layers",
         ),
         (
             {"x": Term(losses.kl_divergence, target="answers")},
@@ -239,7 +247,8 @@ def _own_head(wide: int):
         ),
         (
             {"x": Term(F.mse_loss)},
-            r"term 'x': a loss must return one floating-point value per example",
+            r"term 'x': a loss must return one floating-point value per example .* returned "
+            r"\(\) of torch.float64; of torch's losses give reduction='none'",
         ),
     ],
 )

@@ -21,6 +21,7 @@ SMALL, LARGE = torch.Size([4, 6, 6]), torch.Size([8, 6, 6])
     [
         heads.convolution_regressor,
         heads.pointwise,
+        heads.pointwise_where_needed,
         heads.connector,
         heads.projector,
         heads.generator,

@@ -1,5 +1,6 @@
 """Losses of logits against torch.nn.functional, NumPy, SciPy and numbers worked by hand."""
 
+import inspect
 import math
 from collections.abc import Callable
 
@@ -15,6 +16,11 @@ from fkd import losses
 from fkd.testing import Case, strategies
 
 TEMPERATURE = {"temperature": strategies.temperatures()}
+OF_LOGITS = [  # which are those that take a mask, and those of a whole batch
+    name
+    for name in losses.__all__
+    if "mask" in inspect.signature(getattr(losses, name)).parameters or name.startswith("dist_")
+]
 LOGITS = {"shift": True, "leading": True, "mask": True}
 CASES = {
     "cross_entropy": Case(
@@ -193,6 +199,26 @@ def test_wrong_axes_and_dtypes_are_refused():
         losses.cross_entropy(torch.zeros(2, 3, 4), torch.zeros(2, 4).long())
     with pytest.raises(ValueError, match=r"label_smoothing must lie in \[0, 1\], but it is 2"):
         losses.cross_entropy(torch.zeros(1, 2), torch.tensor([0]), label_smoothing=2)
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize("name", OF_LOGITS)
+def test_one_logit_is_refused_of_which_every_softmax_is_one(name):
+    loss = getattr(losses, name)
+    sides = {"student": torch.randn(2, 1), "teacher": torch.randn(2, 1)}
+    sides |= {"labels": torch.zeros(2, dtype=torch.int64), "cost": torch.zeros(1, 1)}
+    own = {key: x for key, x in sides.items() if key in inspect.signature(loss).parameters}
+    with pytest.raises(ValueError, match=rf"{name}: logits must be of two .* F.pad\(logit, \(1, 0"):
+        loss(**own)
+
+
+def test_one_logit_for_yes_or_no_is_a_pair_with_zero():
+    logit, labels = torch.tensor([[-1.5], [0.25]], dtype=torch.float64), torch.tensor([0, 1])
+    pair = F.pad(logit, (1, 0))
+    expected = F.binary_cross_entropy_with_logits(
+        logit.squeeze(-1), labels.double(), reduction="none"
+    )
+    torch.testing.assert_close(losses.cross_entropy(pair, labels), expected)
 
 
 def test_the_gradient_of_kl_goes_to_that_of_centred_squared_error_as_t_grows():

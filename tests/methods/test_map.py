@@ -23,6 +23,15 @@ def test_ickd_has_its_authors_weight_and_normalised_embedding():
     assert isinstance(norm, nn.BatchNorm2d)
 
 
+@pytest.mark.parametrize("name", ["cwd", "pkd"])
+def test_channels_of_one_number_are_compared_each_with_its_own(name):
+    """As in the authors' code, of logits' channels and of a feature pyramid's."""
+    head = getattr(methods, name)()[name].head
+    assert isinstance(head(torch.Size([6, 3, 3]), torch.Size([6, 3, 3])), nn.Identity)
+    joined = head(torch.Size([3, 3, 3]), torch.Size([6, 3, 3]))
+    assert isinstance(joined, nn.Conv2d) and joined.kernel_size == (1, 1)
+
+
 @pytest.mark.plain
 @pytest.mark.parametrize(
     ("method", "layers", "teacher_layers", "message"),

@@ -76,6 +76,13 @@ def check_kinds(
             _check.function(name, **{name: function})
     if teacher_state is not None:
         _check.mapping("teacher_state", teacher_state=teacher_state)
+        for name, value in teacher_state.items():
+            if isinstance(value, Mapping) and value:
+                raise ValueError(
+                    f"teacher_state: it must be a state_dict, tensors by name, but its {name!r} is "
+                    f"a mapping itself, as in a training script's file; give that alone: "
+                    f"state[{name!r}]"
+                )
         entries = {f"the entry {name!r}": value for name, value in teacher_state.items()}
         _check.instance("teacher_state", Tensor, "a torch.Tensor", **entries)
     for name, wanted, value in (

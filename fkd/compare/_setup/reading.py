@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from fkd import _check
 from fkd._random import Key
+from fkd.checkpoint._tree import refuse_prefix
 from fkd.compare._setup.task import Build
 from fkd.data import Batch, Source
 from fkd.model import Model, Tensors
@@ -44,6 +45,7 @@ def module_of(build: Build, state: Mapping[str, Tensor] | None = None) -> nn.Mod
     with torch.random.fork_rng(devices=[]):
         module = copy.deepcopy(build())  # which may give a module that is another's
     if state is not None:
+        refuse_prefix("teacher_state", state, module.state_dict())
         try:
             module.load_state_dict({name: value.cpu() for name, value in state.items()})
         except RuntimeError as error:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from compare.small_comparisons import small, vectors
+from compare.small_comparisons import small, trained_elsewhere, vectors
 
 from fkd import methods
 from fkd.compare._setup.asked import check_classes
@@ -17,6 +17,9 @@ from fkd.methods import Method
 def test_a_teachers_state_holds_tensors_alone():
     with pytest.raises(ValueError, match=r"^teacher_state: the entry 'weight' must be a torch"):
         small(vectors(), teacher_state={"weight": None})  # type: ignore[dict-item]
+    held = {"epoch": 3, "model": trained_elsewhere()}
+    with pytest.raises(ValueError, match=r"its 'model' is a mapping .* alone: state\['model'\]"):
+        small(vectors(), teacher_state=held)
 
 
 @pytest.mark.plain
