@@ -63,6 +63,7 @@ class At:
     students: `states` are stacked over members; `sums` holds each metric's sum over the epoch's
     steps, a number a member; `diverged` the first step of the run, counted from 0, after which a
     member's loss was not finite, or -1. The next step writes over the states: copy what you keep.
+    `plans` say how the last step was taken, compiled or not; going on does not ask for them.
     """
 
     epoch: int
@@ -71,6 +72,7 @@ class At:
     states: dict[str, State]
     sums: dict[str, Tensors]
     diverged: dict[str, Tensor]
+    plans: dict[str, Plan] = field(default_factory=dict)
 
     @property
     def epoch_ended(self) -> bool:
@@ -177,7 +179,7 @@ def train(
     graph = max(plan.graph for plan in plans.values())  # the device decides it, and has one
     run = runner(body, start.states, graph)
     seeds = _order_seeds(students, order, order_seed)
-    return _epochs(run, source, seeds, order, epochs, max(graph, 1), start)
+    return _epochs(run, advances, source, seeds, order, epochs, max(graph, 1), start)
 
 
 def _order_seeds(
@@ -245,6 +247,7 @@ def _shapes(state: State) -> dict[str, tuple[int, ...]]:
 
 def _epochs(
     run: Callable[[list[Any]], dict[str, Tensors]],
+    advances: Mapping[str, Advance],
     source: Source,
     seeds: Sequence[int],
     order: Order,
@@ -259,6 +262,7 @@ def _epochs(
         later = iter(())
         while few := list(islice(feeds, at_once)):
             at = _later(at, run(few), len(few))
+            at = replace(at, plans={name: one.plan for name, one in advances.items()})
             if at.epoch_ended and at.epoch + 1 < epochs:
                 # While a GPU is still busy: the caller will wait for it.
                 later = _feeds(source, seeds, order, _next_epoch(at))

@@ -102,6 +102,7 @@ APART = {
     "distillation.Parts": "what distill makes of its arguments",
     "ensemble.check_order": "what train calls",
     "ensemble.seeds_of": "what init and Students call",
+    "execution.Advance": "what lay makes of its arguments",
     "export.save_onnx": "as exported, which it calls",
     "teachers.kept": "with the files that it keeps",
     "train.At": "a record that train gives",

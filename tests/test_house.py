@@ -144,6 +144,7 @@ ACROSS = {
     "losses": {"absent", "bounds", "door", "memory", "public", "soft_labels"},
     "methods": {"methods", "shapes"},
     "compare": {
+        "compiling",
         "door",
         "failed_teacher",
         "going_on",

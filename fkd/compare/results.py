@@ -18,6 +18,7 @@ from fkd.compare._json import bits, of_bits, with_nan, with_null, with_seeds
 from fkd.compare.environment import environment
 from fkd.compare.failure import Failure, failure_of
 from fkd.ensemble import Seed, Seeds
+from fkd.execution import Plan
 from fkd.statistics import Interval, interval, two_stage
 
 __all__ = [
@@ -52,14 +53,15 @@ class DataSummary:
 
 @dataclass(frozen=True)
 class TeacherResults:
-    """The teacher's test accuracy, in [0, 1]; `curves` by epoch if it was trained here.
-
-    `live` says that it was asked about each batch, for its outputs did not fit into memory.
+    """The teacher's test accuracy, in [0, 1]; `curves` by epoch if it was trained here, and the
+    `plans` of `MethodResults`. `live` says that it was asked about each batch, for its outputs did
+    not fit into memory.
     """
 
     accuracy: float
     curves: dict[str, list[float]] | None = None
     live: bool = False
+    plans: list[Plan] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,10 @@ class MethodResults:
     `seconds` holds `first_step` (with compilation), `steps` (the others) and `evaluation`, of all
     students that were trained. `answers`, bool [seeds, test examples], says which of the test
     examples each was right about after the last epoch: None where an example has no class of its
-    own, as of dense labels, and in results from before they were kept.
+    own, as of dense labels, and in results from before they were kept. `plans` are those by which
+    the steps were taken, with nothing left to choose, and compiled only where the compiler could
+    take them: more than one where processes, rounds of seeds or a run that went on elsewhere had
+    others; none in results from before they were kept.
     """
 
     seeds: list[Seed]
@@ -115,6 +120,7 @@ class MethodResults:
     seconds: dict[str, float]
     sweep: SweepResults | None = None
     answers: np.ndarray | None = None
+    plans: list[Plan] = field(default_factory=list)
 
     def __eq__(self, other: object) -> bool:
         """Whether all is the same, and the answers bit for bit: arrays have no single truth."""
@@ -124,7 +130,7 @@ class MethodResults:
 
     def _told(self) -> tuple[Any, ...]:
         answers = None if self.answers is None else self.answers.tolist()
-        return self.seeds, self.curves, self.seconds, self.sweep, answers
+        return self.seeds, self.curves, self.seconds, self.sweep, answers, self.plans
 
     def last(self, metric: str) -> list[float]:
         """A metric after the last epoch, one number a seed."""
@@ -146,10 +152,11 @@ class Results:
     `config` is what was asked, in JSON's own types; `parameters` and `shapes` are by role,
     `teacher` or `student`; `failed` says of each method without results why, or of the `teacher`
     alone. `complete` is False until all have results, and `resumed` is how often the run was gone
-    on with. `seconds` holds `total` and its parts, and as `estimated_total` what that was estimated
-    at when the pace of the first students was known. `pilot` says how many of each method's first
-    seeds were the pilot of a run in two stages, whose intervals are Stein's; None in one stage.
-    `unfinished` keeps what was measured of methods that failed when new seeds were to join theirs.
+    on with. `compiled` says whether any training was, and the `plans` of each which. `seconds`
+    holds `total` and its parts, and as `estimated_total` what that was estimated at when the pace
+    of the first students was known. `pilot` says how many of each method's first seeds were the
+    pilot of a run in two stages, whose intervals are Stein's; None in one stage. `unfinished` keeps
+    what was measured of methods that failed when new seeds were to join theirs.
     """
 
     config: dict[str, Any]
@@ -252,9 +259,10 @@ class Results:
         unfinished = {name: _measured(one) for name, one in self.unfinished.items()}
         entry = asdict(self) | {"methods": methods, "unfinished": unfinished}
         entry["sentence"] = conclusions.sentence(self)
-        for optional in ("networks", "failed", "pilot", "unfinished"):
-            if not entry[optional]:
-                del entry[optional]
+        optional = [(entry, name) for name in ("networks", "failed", "pilot", "unfinished")]
+        for part, name in [*optional, (entry["teacher"] or {}, "plans")]:
+            if not part.get(name):
+                part.pop(name, None)
         return with_null(entry)
 
     def _method_to_json(self, name: str) -> dict[str, Any]:
@@ -332,11 +340,9 @@ class Results:
 
 def _teacher(entry: dict[str, Any]) -> TeacherResults:
     curves = entry.get("curves")
-    return TeacherResults(
-        accuracy=with_nan(entry["accuracy"]),
-        curves=None if curves is None else with_nan(curves),
-        live=entry.get("live", False),
-    )
+    curves = None if curves is None else with_nan(curves)
+    live, plans = entry.get("live", False), _plans(entry)
+    return TeacherResults(with_nan(entry["accuracy"]), curves, live, plans)
 
 
 def _measured(method: MethodResults) -> dict[str, Any]:
@@ -353,6 +359,8 @@ def _measured(method: MethodResults) -> dict[str, Any]:
                 del setting["test_accuracy"]
     if method.answers is not None:
         entry["answers"] = {"shape": method.answers.shape, "bits": bits(method.answers)}
+    if method.plans:
+        entry["plans"] = [asdict(plan) for plan in method.plans]
     return entry
 
 
@@ -375,7 +383,11 @@ def _method(entry: dict[str, Any]) -> MethodResults:
     if "answers" in entry:
         seeds_and_examples = tuple(entry["answers"]["shape"])
         answers = of_bits(entry["answers"]["bits"], seeds_and_examples)
-    return MethodResults(seeds, curves, seconds, sweep, answers)
+    return MethodResults(seeds, curves, seconds, sweep, answers, _plans(entry))
+
+
+def _plans(entry: dict[str, Any]) -> list[Plan]:
+    return [Plan(**plan) for plan in entry.get("plans", [])]
 
 
 def _failed(entry: dict[str, Any]) -> dict[str, Failure]:

@@ -69,12 +69,17 @@ class Compiled:
         self.is_read = not _can_be_run()
         self.run = compiled(function) if self.is_read else _compiled_by_running(function)
 
+    @property
+    def gave_way(self) -> bool:
+        """Whether `eager` has taken its place."""
+        return self.run is self.eager
+
     def __call__(self, *inputs: Any) -> Any:
         while True:
             try:
                 return self.run(*inputs)
             except Exception as error:
-                if self.run is self.eager or not _is_of_compiler(error):
+                if self.gave_way or not _is_of_compiler(error):
                     raise
                 self._give_way(error)
 

@@ -1,6 +1,7 @@
 """An ensemble's step in place, laid out as a plan says."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,8 +18,27 @@ from fkd.execution._layers import FasterLayers
 from fkd.execution._plan import Plan
 from fkd.model import Tensors
 
-Advance = Callable[[State, Batch], Tensors]  # writes the new state over the old one
 Reduce = Callable[[Gradient], Gradient]
+
+
+class Advance:
+    """An ensemble's step in place: `advance(state, batch)` writes the new state over the old one,
+    and returns the metrics, a number a member."""
+
+    def __init__(self, run: Callable[[State, Batch], Tensors], plan: Plan, parts: Sequence[Any]):
+        self._run, self._plan = run, plan
+        self._compiled = [part for part in parts if isinstance(part, Compiled)]
+
+    def __call__(self, state: State, batch: Batch) -> Tensors:
+        return self._run(state, batch)
+
+    @property
+    def plan(self) -> Plan:
+        """The plan by which the last step was taken: the one that was asked for, but not compiled
+        where the compiler could not take the step, or a part of it."""
+        if any(part.gave_way for part in self._compiled):
+            return replace(self._plan, compile="none")
+        return self._plan
 
 
 def lay(
@@ -34,7 +54,7 @@ def lay(
     state is made. `plan` is settled (see `Plan.settle`). The distillation's `reduce` stands between
     gradient and update, for all members at once; without it both are one. Where the compiler cannot
     take the step, the first call raises ValueError, or with `fall_back` warns and goes on without
-    the compiler.
+    the compiler, as `advance.plan` says from then on.
 
     Raises ValueError for an argument of another kind, and for a plan that still has something to
     choose.
@@ -58,7 +78,7 @@ def lay(
             fast = partial(_faster, distillation.gradient)
             alone = Compiled(fast, alone if fall_back else None)
         gradient = partial(_one_by_one, alone, order)
-        advance = partial(_one_by_one, step, order)
+        half, whole = alone, partial(_one_by_one, step, order)
     else:
         together = ensemble(distillation, order=order)
         wide: Callable[..., Any] = partial(_wide, together.gradient)
@@ -67,13 +87,14 @@ def lay(
             wide = Compiled(wide, wide if fall_back else None)
             step = Compiled(step, step if fall_back else None)
         gradient = partial(_in_chunks, wide, order, plan.chunk)
-        advance = partial(_in_chunks, step, order, plan.chunk)
+        half, whole = wide, partial(_in_chunks, step, order, plan.chunk)
     if distillation.reduce is None:
-        return advance
+        return Advance(whole, plan, [step])
     update: Callable[..., Any] = torch.func.vmap(distillation.update)
     if compiles:
         update = Compiled(update, update if fall_back else None)
-    return partial(_advance, partial(_reduced, gradient, distillation.reduce), update)
+    reduced = partial(_advance, partial(_reduced, gradient, distillation.reduce), update)
+    return Advance(reduced, plan, [half, update])
 
 
 def _advance(

@@ -15,6 +15,7 @@ from fkd.compare.results import (
     SweepResults,
     TeacherResults,
 )
+from fkd.execution import Plan
 
 WHERE = {
     "date": "2026-11-24T12:00:00+00:00",
@@ -116,7 +117,9 @@ def methods_of_any_numbers(draw: st.DrawFn, seeds: int, epochs: int) -> MethodRe
     answers = draw(st.none() | bits.map(lambda drawn: np.array(drawn).reshape(seeds, 3)))
     if answers is not None:
         curves["test_accuracy"][-1] = answers.mean(1).tolist()
-    return MethodResults(list(range(seeds)), curves, seconds, choice, answers)
+    loop = Plan("loop", compile="none", graph=0)
+    plans = draw(st.sampled_from([[], [loop], [Plan("vmap", 2, compile="step"), loop]]))
+    return MethodResults(list(range(seeds)), curves, seconds, choice, answers, plans)
 
 
 @st.composite

@@ -274,39 +274,6 @@ def test_layouts_agree(data, teacher_state):
 
 
 @pytest.mark.plain
-def test_what_compiles_is_told_while_it_lasts_and_afterwards(data, teacher_state, monkeypatch):
-    monkeypatch.setattr("fkd.compare._setup.choices.why_not_compile", lambda device: None)
-    monkeypatch.setattr(  # as if it compiled
-        "fkd.compare._job.course.train",
-        lambda *students, plan, **options: train(*students, plan=EAGER, **options),
-    )
-    plan = Plan(compile="step")
-    comparison = Comparison(
-        Wide, Narrow, ALL, data, seeds=[0], epochs=1, teacher_state=teacher_state, plan=plan
-    )
-    compiling = [(p.what[:2], p.step) for p in comparison.run() if p.compiling]
-    assert compiling == [("ce", 0), ("kd", 0)]
-    results = comparison.results
-    first = sum(method.seconds["first_step"] for method in results.methods.values())
-    assert results.compiled and results.seconds["first_steps"] == pytest.approx(first)
-    assert results.seconds["compiler_check"] >= 0
-
-
-@pytest.mark.plain
-def test_without_a_compiler_it_goes_on_and_says_so(data, teacher_state, monkeypatch):
-    monkeypatch.setattr(
-        "fkd.compare._setup.choices.why_not_compile", lambda device: "there is none"
-    )
-    plan = Plan(compile="step")
-    comparison = Comparison(Wide, Narrow, ALL, data, epochs=1, seeds=[0], plan=plan)
-    note = "Compilation is not possible here, going on without: there is none"
-    assert comparison.notes == [note]
-    for progress in comparison.run():
-        assert not progress.compiling
-    assert not comparison.results.compiled
-
-
-@pytest.mark.plain
 def test_a_slow_precision_is_told_before_the_start(data, monkeypatch):
     monkeypatch.setattr("fkd.compare.run.fast_in_bfloat16", lambda device: False)
     make = partial(Comparison, Wide, Narrow, ALL, data, plan=EAGER)

@@ -57,11 +57,13 @@ def test_a_step_that_the_compiler_cannot_take_goes_on_without_it_where_it_may(re
     state, expected = ensemble(one).init([0, 1]), ensemble(one).init([0, 1])
     advance = lay(one, plan, fall_back=True)
     plain = lay(one, Plan("loop", compile="none", graph=0))
+    assert advance.plan == plan and plain.plan.compile == "none"
     with pytest.warns(UserWarning, match="goes on without: .*Data-dependent branching"):
         metrics = advance(state, _examples())
     assert_same(metrics, plain(expected, _examples()))
     assert_same(advance(state, _examples()), plain(expected, _examples()))  # and warns no more
     assert_same(state, expected)
+    assert advance.plan == plain.plan  # what happened, and not what was asked for
 
 
 @pytest.mark.plain
@@ -94,6 +96,7 @@ def test_the_compiler_runs_a_step_whose_python_it_cannot_read():
     for _ in range(2):
         assert_same(advance(state, batch), plain(expected, batch))
     assert_same(state, expected)
+    assert advance.plan == Plan("loop", compile="step", graph=0)
 
 
 @pytest.mark.plain
@@ -132,6 +135,7 @@ def test_training_falls_back_where_the_plan_left_it_open():
         *_, at = train(students, source, epochs=2, plan=Plan("loop"))
     *_, expected = train(students, source, epochs=2, plan=Plan("loop", compile="none"))
     assert_same(at.states, expected.states)
+    assert at.plans == expected.plans == {"ce": Plan("loop", compile="none", graph=0)}
     with pytest.raises(ValueError, match="the step cannot be compiled"):
         next(train(students, source, epochs=2, plan=Plan("loop", compile="step")))
 

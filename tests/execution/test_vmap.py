@@ -202,6 +202,10 @@ def test_auto_takes_the_loop_by_itself_for_those_who_need_it(monkeypatch, order:
     monkeypatch.setattr(Plan, "settle", _settled("vmap"))
     *_, at = go(plan=Plan())
     assert_same(at.states, expected.states)
+    assert {name: plan.layout for name, plan in at.plans.items()} == {
+        "plain": "vmap",
+        "branch": "loop",
+    }
 
 
 def test_vmap_by_demand_is_refused_with_the_way_out():

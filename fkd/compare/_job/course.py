@@ -23,6 +23,7 @@ from fkd.compare.results import MethodResults, Results, TeacherResults
 from fkd.data import Source
 from fkd.distillation import State, student_of
 from fkd.ensemble import Seed, member, part
+from fkd.execution import Plan
 from fkd.methods import Context
 from fkd.teachers import Teacher, cached, module_of
 from fkd.train import Students, train
@@ -59,6 +60,7 @@ class Run:
     notes: list[str]
     teacher: Teacher | None = None
     teacher_curves: dict[str, list[float]] | None = None
+    teacher_plans: list[Plan] = field(default_factory=list)
     saved: list[Saved] = field(default_factory=list)
     spared: set[int] = field(default_factory=set)
     students: dict[str, Trained] = field(default_factory=dict)
@@ -119,9 +121,11 @@ class Run:
         self.accord.at()
         return Progress(what, step, steps, compiling, self.results, stop=self.accord.stop)
 
-    def set_teacher(self, teacher: Teacher, curves: dict[str, list[float]] | None) -> None:
+    def set_teacher(
+        self, teacher: Teacher, curves: dict[str, list[float]] | None, plans: list[Plan]
+    ) -> None:
         """Take the teacher that was trained here."""
-        self.teacher, self.teacher_curves = teacher, curves
+        self.teacher, self.teacher_curves, self.teacher_plans = teacher, curves, plans
         self.context = replace(self.context, teacher=module_of(teacher))
         methods, made = self.task.methods, self.candidates
         self.candidates = {
@@ -152,7 +156,7 @@ class Run:
         trained = member(student_of(record.state), 0)
         params, buffers = self.accord.of_first("the teacher's parameters", trained)
         curves = {name: [row[0] for row in curve] for name, curve in record.curves.items()}
-        self.set_teacher(Teacher(task.teacher.model, params, buffers), curves)
+        self.set_teacher(Teacher(task.teacher.model, params, buffers), curves, record.plans)
         self.results.seconds["teacher_training"] = sum(record.seconds.values())
 
     def _ask_teacher(self) -> tuple[Source, Exam]:
@@ -167,7 +171,9 @@ class Run:
         labels = task.test_labels
         logits = evaluate.predict(self.teacher, task.data.test)["logits"]
         accuracy = evaluate.accuracy(logits, labels).item()
-        self.results.teacher = TeacherResults(accuracy, self.teacher_curves, task.live)
+        self.results.teacher = TeacherResults(
+            accuracy, self.teacher_curves, task.live, self.teacher_plans
+        )
         self.results.seconds["teacher_outputs"] = time.perf_counter() - begin
         return source, Exam("test", task.data.test, labels, logits)
 
@@ -300,7 +306,8 @@ class Run:
         if record.own is None and self.accord.mesh.member_rank:
             state = part(state, slice(0, 0))  # rank 0 has them, too
         known = answers_of(answers, test.source.examples)
-        one = MethodResults(list(record.seeds), curves, record.seconds, choice, known)
+        seeds, seconds, plans = list(record.seeds), record.seconds, record.plans
+        one = MethodResults(seeds, curves, seconds, choice, known, plans)
         return one, state, held.start
 
     def _train(
@@ -350,6 +357,7 @@ class Run:
         for at in timed(training, records.values(), source.device):
             for name, record in records.items():
                 record.state = at.states[name]
+                record.take_plan(at.plans[name])
                 if at.epoch_ended:
                     record.end_epoch(name, at, exam, self.accord)
             step = at.epoch * at.steps + at.step
@@ -363,9 +371,13 @@ class Run:
             yield Progress(what, step, total, False, results, standing, left, save, stop)
             if all(record.hopeless for record in records.values()):
                 break
-        if compiles:
-            results.compiled = True
-            taken = sum(record.seconds["first_step"] for record in records.values())
+        taken = 0.0
+        for name, record in records.items():
+            record.share_plans(name, self.accord)
+            if any(plan.compile == "step" for plan in record.plans):
+                taken += record.seconds["first_step"]
+                results.compiled = True
+        if taken:
             results.seconds["first_steps"] = results.seconds.get("first_steps", 0.0) + taken
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ from fkd.compare.sweep import Setting, describe
 from fkd.data import Source
 from fkd.distillation import State
 from fkd.ensemble import Seed, part
+from fkd.execution import Plan
 from fkd.model import Model
 from fkd.optim import AverageState
 from fkd.train import At
@@ -81,6 +82,11 @@ class Exam:
         return Marks(as_lists(metrics), broken, answers)
 
 
+def plans_of(each: Iterable[Sequence[dict[str, Any]]]) -> list[Plan]:
+    """The plans that ranks told in JSON's types, each once."""
+    return list(dict.fromkeys(Plan(**plan) for plans in each for plan in plans))
+
+
 def as_lists(metrics: Mapping[str, Tensor]) -> dict[str, list[float]]:
     """Numbers of each member, by name, in JSON's types."""
     return {name: values.tolist() for name, values in metrics.items()}
@@ -96,9 +102,10 @@ class Record:
 
     `own` are this rank's members, or None where every rank has all of them. `state` is that of
     these after the last step; all else is of all members, and the same on every rank but for the
-    seconds. Of each member, at the end of the last epoch, `diverged` holds the first step, counted
-    from 0 over the run, whose loss was not finite, or -1, `broken` what of the student itself is
-    not finite, or "", and `answers` which examples it was right about, as `Marks` holds them.
+    seconds and, until the end of a training, the `plans`, by which the steps were taken. Of each
+    member, at the end of the last epoch, `diverged` holds the first step, counted from 0 over the
+    run, whose loss was not finite, or -1, `broken` what of the student itself is not finite, or "",
+    and `answers` which examples it was right about, as `Marks` holds them.
     """
 
     model: Model
@@ -111,6 +118,17 @@ class Record:
     diverged: list[int] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     answers: list[str | None] = field(default_factory=list)
+    plans: list[Plan] = field(default_factory=list)
+
+    def take_plan(self, plan: Plan) -> None:
+        """Take in the plan by which a step was taken."""
+        if plan not in self.plans:
+            self.plans.append(plan)
+
+    def share_plans(self, name: str, accord: Accord) -> None:
+        """Take in those of every rank, once the students of that name are trained."""
+        own = [asdict(plan) for plan in self.plans]
+        self.plans = plans_of(accord.share(f"{name}: the plans", own))
 
     def end_epoch(self, name: str, at: At, exam: Exam, accord: Accord) -> None:
         """Put the end of an epoch, of the students of that name, into the curves."""

@@ -10,15 +10,16 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from fkd import checkpoint
-from fkd.compare._job.record import Record
+from fkd.compare._job.record import Record, plans_of
 from fkd.compare._json import with_seeds
 from fkd.distributed import Mesh
 from fkd.ensemble import Seed, ensemble, size
+from fkd.execution import Plan
 from fkd.model import Tensors
 from fkd.train import At, Students
 
 ALONE = Mesh()  # one process
-# What a record holds beside the students themselves.
+# What a record holds beside the students themselves, and the plans by which they are trained.
 MEASURED = ("curves", "seconds", "diverged", "broken", "answers")
 # What all files of one moment say alike.
 MOMENT = ("seeds", "epoch", "step", "steps", "members", "metrics")
@@ -88,7 +89,7 @@ def _count(record: Record) -> int:
 
 def _measured(record: Record) -> dict[str, Any]:
     # Copied as deep as JSON goes, for the record goes on while the file is written.
-    return asdict(_Measured(*(getattr(record, field) for field in MEASURED)))
+    return asdict(_Measured(*(getattr(record, field) for field in (*MEASURED, "plans"))))
 
 
 @dataclass
@@ -98,6 +99,7 @@ class _Measured:
     diverged: list[int]
     broken: list[str]
     answers: list[str | None]
+    plans: list[Plan]
 
 
 class Saved:
@@ -116,6 +118,12 @@ class Saved:
                     f"checkpoint {path}: it is of another moment than {paths[0].name}; remove them"
                 )
         self.about = abouts[0]  # rank 0's clock is taken
+        # By method those of all ranks; an earlier version of fkd kept none.
+        records = [about["records"] for about in abouts]
+        self.plans = {
+            name: plans_of(record[name].get("plans", []) for record in records)
+            for name in self.about["records"]
+        }
         self.seeds = _seeds(self.about)
         self.own = {name: share(mesh, count) for name, count in self.about["members"].items()}
         self.tensors: Tensors = {}
@@ -155,7 +163,7 @@ class Saved:
         for name, record in records.items():
             for field in MEASURED:
                 setattr(record, field, self.about["records"][name][field])
-            record.state = states[name]
+            record.state, record.plans = states[name], list(self.plans[name])
         at = self.about
         return At(at["epoch"], at["step"], at["steps"], states, sums, diverged)
 

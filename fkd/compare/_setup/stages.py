@@ -127,5 +127,11 @@ def joined(first: MethodResults, more: MethodResults) -> MethodResults:
     answers = None
     if first.answers is not None and more.answers is not None:
         answers = np.concatenate([first.answers, more.answers])
-    seeds = first.seeds + more.seeds
-    return replace(first, seeds=seeds, curves=curves, seconds=seconds, answers=answers)
+    return replace(
+        first,
+        seeds=first.seeds + more.seeds,
+        curves=curves,
+        seconds=seconds,
+        answers=answers,
+        plans=list(dict.fromkeys(first.plans + more.plans)),
+    )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Generator
 from contextlib import suppress
+from dataclasses import asdict
 from itertools import compress
 from typing import Any
 
@@ -10,6 +11,7 @@ from fkd.compare import sweep
 from fkd.compare._counted import counted
 from fkd.compare._job.course import Run
 from fkd.compare._job.progress import Progress
+from fkd.compare._job.record import plans_of
 from fkd.compare._job.standing import Saved, Standing
 from fkd.compare._setup.asked import TEACHER
 from fkd.compare._setup.reading import teacher_of
@@ -50,7 +52,7 @@ def go_on(run: Run, folder: RunFolder) -> list[str]:
         with accord.together("the teacher"):
             about, device = checkpoint.about(folder.teacher), run.task.data.train.device
             teacher = teacher_of(run.task.teacher.model, checkpoint.read(folder.teacher), device)
-        run.set_teacher(teacher, about["curves"])
+        run.set_teacher(teacher, about["curves"], plans_of([about.get("plans", [])]))
         run.results.seconds["teacher_training"] = about["seconds"]
         known.insert(0, "the teacher is trained")
     saved = folder.saved()[::-1]  # in the order of their training
@@ -147,7 +149,11 @@ def _write_ends(
     _share_errors(run, saver)  # no rank's checkpoint is being written from here on
     first = run.accord.mesh.rank == 0  # who has the teacher and the results, as all have
     if first and run.teacher_curves is not None and not folder.teacher.exists():
-        about = {"curves": run.teacher_curves, "seconds": run.results.seconds["teacher_training"]}
+        about = {
+            "curves": run.teacher_curves,
+            "seconds": run.results.seconds["teacher_training"],
+            "plans": [asdict(plan) for plan in run.teacher_plans],
+        }
         _attempt(run, folder.teacher.name, folder.save_teacher, run.teacher, about)
     for name, trained in run.students.items():
         who, members = _about(run, name), len(run.results.methods[name].seeds)

@@ -10,6 +10,7 @@ from fkd.compare._counted import counted, singular
 from fkd.compare._difference import LEVEL, Difference
 from fkd.compare._over_runs import OverRuns
 from fkd.compare.presentation._numbers import p_value
+from fkd.compare.presentation._steps import is_compiled, steps
 from fkd.compare.results import DataSummary, Results
 from fkd.compare.vary import TEACHER
 from fkd.statistics import against_baseline
@@ -43,8 +44,8 @@ def caption(results: Results) -> str:
         f"{results.baseline} paired by seed "
         f"(the same initial weights, {config['order']} order of batches), its interval and {p}, of "
         "each method by itself; agreement with the teacher in %; training seconds of all students "
-        "together, with compilation and without evaluation. "
-        f"{_compiling(results.seconds)}"
+        f"together, {'with compilation and ' * is_compiled(results)}without evaluation. "
+        f"{_steps(results)}{_compiling(results.seconds)}"
         f"{where_and_when(results.environment, results.device)}"
     )
 
@@ -158,6 +159,12 @@ def _optimizer(config: dict[str, Any]) -> str:
     if config["lr"] is None:
         return name or "an optimizer of one's own"
     return f"{name} {config['lr']:g}"
+
+
+def _steps(results: Results) -> str:
+    """How the steps were taken, where that is known."""
+    told = steps(results)
+    return f"Steps: {told}. " if told else ""
 
 
 def _compiling(seconds: dict[str, float]) -> str:

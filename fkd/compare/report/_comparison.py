@@ -2,6 +2,7 @@
 
 from fkd.compare import conclusions
 from fkd.compare.presentation._caption import lacking
+from fkd.compare.presentation._steps import steps
 from fkd.compare.report import _pictures, _question, _tables
 from fkd.compare.report._part import Part, Pictures, Section, drawn
 from fkd.compare.results import Results
@@ -20,7 +21,11 @@ def part(key: str, name: str, results: Results) -> Part:
         sections=[*_accuracy(key, results), *_epochs(key, results), *_sweep(key, results)],
         settings=_tables.settings(results.config, results.baseline, results.parameters),
         environment=_tables.environment(
-            results.device, results.environment, results.seconds, results.resumed
+            results.device,
+            results.environment,
+            results.seconds,
+            results.resumed,
+            steps(results),
         ),
         unfinished=_tables.unfinished(results),
         two_stages=results.pilot is not None,

@@ -26,8 +26,8 @@ NOTES = {
     "best": "★ stands for what cannot be told from the best at 95 %: no other method is surely "
     "above it. Hsu, “Constrained simultaneous confidence intervals for multiple comparisons with "
     "the best” (1984).",
-    "seconds": "The training seconds of all students of a method together, with compilation and "
-    "without tests.",
+    "seconds": "The training seconds of all students of a method together, with compilation, where "
+    "steps are compiled, and without tests.",
     "teacher_agreement": "The share of the test examples where student and teacher name the same "
     "class. Stanton et al., “Does knowledge distillation really work?” (2021), equation 3.",
     "calibration_error": "The expected calibration error: |accuracy − confidence| over 15 bins of "

@@ -267,14 +267,20 @@ def settings(config: Mapping[str, Any], baseline: str, parameters: Mapping[str, 
 
 
 def environment(
-    device: str, told: Mapping[str, Any], seconds: Mapping[str, float], resumed: int = 0
+    device: str,
+    told: Mapping[str, Any],
+    seconds: Mapping[str, float],
+    resumed: int = 0,
+    steps: str = "",
 ) -> Table:
-    """Where and when it ran, and how long."""
+    """Where and when it ran, how its `steps` were taken, and how long."""
     rows = [Row("device", [device])]
     for name, value in told.items():
         if value is not None:
             head = HARDWARE.get(name, name.replace("_", " "))
             rows.append(Row(head, [f"{value:.2f} GiB" if name == "peak_memory" else f"{value}"]))
+    if steps:
+        rows.append(Row("steps", [steps]))
     for name, spent in seconds.items():
         rows.append(Row(f"seconds: {name.replace('_', ' ')}", [f"{spent:.1f}"]))
     if resumed:

@@ -1,17 +1,24 @@
 """What is kept of students: whether they are finite after the last update, their answers, loss."""
 
 import math
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from compare.ranks import on_ranks
 from compare.small_comparisons import ALL, EAGER, Narrow, small, trained_elsewhere, vectors
 from torch import Tensor, nn
 
 from fkd import checkpoint, methods, optim
 from fkd.compare import Results, compare
+from fkd.compare._accord import Accord
+from fkd.compare._job.record import Record
 from fkd.data import Data, Resident
+from fkd.distributed import Mesh
+from fkd.execution import Plan
+from fkd.model import functional
 
 
 def at_the_last_step(factor: float, step: Tensor) -> Tensor:
@@ -89,6 +96,20 @@ def test_the_answers_and_the_loss_after_the_last_epoch_are_those_of_the_students
         assert method.answers is not None and method.answers.tolist() == right
         losses = [nn.functional.cross_entropy(x, labels).item() for x in logits]
         assert method.last("test_loss") == pytest.approx(losses, rel=1e-5)
+
+
+def test_plans_of_all_ranks_are_those_of_a_record_each_once():
+    loop = Plan("loop", compile="none", graph=0)
+    ways = [replace(loop, compile="step"), loop]
+
+    def told(mesh: Mesh) -> list[Plan]:
+        record = Record(functional(Narrow), [3, 5], [{}])
+        for plan in (ways[mesh.rank], loop, loop):  # on the second it was never compiled
+            record.take_plan(plan)
+        record.share_plans("ce", Accord(mesh))
+        return record.plans
+
+    assert on_ranks(told, 2) == [ways, ways]
 
 
 def test_of_labels_at_many_places_no_answers_are_kept():

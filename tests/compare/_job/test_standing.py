@@ -19,6 +19,7 @@ from fkd.compare._job.standing import MEASURED, Saved, Standing, share
 from fkd.data import Resident
 from fkd.distillation import distill
 from fkd.ensemble import ensemble
+from fkd.execution import Plan
 from fkd.methods import Context
 from fkd.model import functional
 from fkd.train import At, Students, train
@@ -67,6 +68,7 @@ def trained() -> Trained:
         records[name].diverged = [-1, 4, -1]
         records[name].broken = ["", "the parameters are", ""]
         records[name].answers = ["hA==", None, "/w=="]
+        records[name].plans = [EAGER]
     training = train(students, source, epochs=3, plan=EAGER)
     return Trained(students, records, source, training, list(islice(training, 5))[-1])
 
@@ -92,7 +94,7 @@ def test_what_is_taken_comes_back_from_a_file(trained, tmp_path):
     assert_same(tensors_of(back), tensors_of(at))
     assert "crd.0002.state.buffers.heads.crd.student_bank" in saved.tensors
     for name, record in again.items():
-        assert record.state is back.states[name]
+        assert record.state is back.states[name] and record.plans == [EAGER]
         for field in MEASURED:  # by repr, for a NaN is not equal to itself
             assert repr(getattr(record, field)) == repr(getattr(trained.records[name], field))
 
@@ -156,6 +158,7 @@ def test_what_any_ranks_wrote_any_other_ranks_read(data, count, tmp_path_factory
     writers = meshes(data.draw(ranks, "writers"), data.draw(st.integers(1, 2), "of each row"))
     paths, parts = [], 1 if count == 1 else writers[0].member_ranks
     for mesh in writers:
+        record.plans = [Plan("loop", compile="none", graph=0), Plan("loop", graph=mesh.rank)]
         standing = Standing(own_of(at, share(mesh, count)), {"ce": record}, mesh)
         assert standing.step == 6 and standing.parts == parts
         if standing.part is not None:
@@ -173,6 +176,8 @@ def test_what_any_ranks_wrote_any_other_ranks_read(data, count, tmp_path_factory
         assert_same(tensors_of(back), tensors_of(own_of(at, own)))
         assert (back.epoch, back.step, back.steps) == (at.epoch, at.step, at.steps)
         assert again.curves == record.curves and again.diverged == record.diverged
+        of_ranks = [Plan("loop", graph=k * writers[0].data_ranks) for k in range(parts)]
+        assert again.plans == [Plan("loop", compile="none", graph=0), *of_ranks]
     like = {"diverged": at.diverged["ce"], "state": at.states["ce"], "sums": at.sums["ce"]}
     for k in range(count):
         alone = checkpoint.load_members(paths, like, [k], "ce")

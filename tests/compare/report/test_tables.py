@@ -105,8 +105,10 @@ def test_settings_and_environment_are_words():
     assert "output" not in heads and "chunk" not in heads and "batch size" in heads
     assert cells(settings, "parameters of the student")["value"] == "5"
     assert cells(where, "processor")["value"] == "a processor"
-    assert "GPU" not in {row.head for row in where.rows}
+    assert {"GPU", "steps"}.isdisjoint(row.head for row in where.rows)
     assert cells(where, "gone on with")["value"] == "2 times"
+    where = _tables.environment("cpu", {}, {}, steps="loop, compiled")
+    assert cells(where, "steps")["value"] == "loop, compiled"
 
 
 def test_what_was_measured_of_methods_that_failed_later_by_hand():
