@@ -8,7 +8,7 @@ from torch import nn
 from fkd import methods, optim
 from fkd.data import Batch
 from fkd.distillation import distill, step
-from fkd.ensemble import Seeds, ensemble, member, size
+from fkd.ensemble import Seeds, ensemble, member, seeds_of, size, stack
 from fkd.model import functional
 
 
@@ -110,6 +110,24 @@ def test_bad_arguments_are_refused():
         ValueError, match="'lr' must have one value a member, but there are 1 values"
     ):
         ensemble(one).init([1, 2], {"lr": [0.1]})
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: member({"w": torch.ones(3, 2)}, 3), r"no member 3, for a leaf .* is \(3, 2\)"),
+        (lambda: member({"w": torch.ones(3, 2), "b": torch.ones(())}, 0), r"a leaf .* is \(\)"),
+        (lambda: stack([]), "stack: there are no trees; give at least one"),
+        (lambda: stack("ab"), "stack: trees must be a "),
+        (lambda: seeds_of("mine", 2**32), "mine: seed must be a whole number"),
+        (lambda: seeds_of("mine", Seeds(0, -1, 0)), "mine: seed of order must be a whole number"),
+        (lambda: ensemble(rule()).init([1, 2], {"lr": "ab"}), "hyperparameter 'lr' must be a "),
+    ],
+)
+def test_members_trees_and_seeds_that_are_none_are_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
 
 
 @pytest.mark.plain

@@ -87,6 +87,15 @@ def test_a_state_of_other_students_is_refused_before_the_first_step(
         train(students, SOURCE, epochs=2, start=start, plan=EAGER)
 
 
+@pytest.mark.plain
+def test_a_state_that_holds_more_than_the_students_is_refused_before_the_first_step():
+    """Momentum would be dropped in silence."""
+    start = ended(rule(methods.ce(), optim.sgd(0.1, momentum=0.9)))
+    students = {"kd": Students(rule(methods.ce(), optim.sgd(0.1)), [1, 2])}
+    with pytest.raises(ValueError, match=r"it has \(.*\), and they none; give the model"):
+        train(students, SOURCE, epochs=2, start=start, plan=EAGER)
+
+
 def test_the_numbers_of_a_start_are_those_that_go_on():
     one = rule(methods.ce(), optim.sgd(0.1))
     start = ended(one)

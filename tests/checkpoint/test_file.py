@@ -1,7 +1,9 @@
 """Whatever tensors are written come back bit for bit; what safetensors cannot hold is refused."""
 
+import errno
 import json
 import math
+import resource
 import stat
 from typing import Any
 
@@ -11,7 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file, save
 from torch import Tensor, nn
 
 from fkd import checkpoint
@@ -69,6 +71,34 @@ def test_every_dtype_is_the_one_that_others_read(dtype, tmp_path):
     back = through(tmp_path, {"x": x, "none": x[:0], "one": x[1]})
     assert_same(back, {"x": x, "none": x[:0], "one": x[1]})
     assert_same(load_file(tmp_path / "x.safetensors"), back)
+
+
+def is_held(dtype: torch.dtype) -> bool:
+    """Whether safetensors' own functions save and load a dtype."""
+    try:
+        return load(save({"x": torch.zeros(2, dtype=torch.uint8).to(dtype)}))["x"].dtype == dtype
+    except Exception:  # as torch or safetensors does not know the dtype, or know it by halves
+        return False
+
+
+def test_every_dtype_that_safetensors_holds_is_taken():
+    all_of_torch = {x for x in vars(torch).values() if isinstance(x, torch.dtype)}
+    held = {dtype for dtype in all_of_torch if is_held(dtype)}
+    assert torch.float32 in held and torch.complex128 not in held
+    assert held <= set(DTYPES)
+
+
+def test_a_file_that_the_disk_does_not_take_is_an_error_of_the_system(tmp_path):
+    through(tmp_path, {"x": torch.ones(1)})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(OSError, match=r"x\.safetensors") as error:
+            checkpoint.write(tmp_path / "x.safetensors", {"x": torch.ones(10_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert error.value.errno == errno.EFBIG
+    assert checkpoint.read(tmp_path / "x.safetensors")["x"].tolist() == [1.0]
 
 
 def test_numbers_that_are_none_keep_their_bits(tmp_path):

@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -79,6 +79,66 @@ def test_a_file_comes_to_its_place_alone(tmp_path):
     put(tmp_path / "x", "one")
     put(tmp_path / "x", "two")
     assert (tmp_path / "x").read_text() == "two" and names(tmp_path) == ["x"]
+
+
+class Order:
+    """In which order a writer flushes what and renames it: `flushed` takes the place of os.fsync,
+    and `replaced` that of os.replace, which are both done."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch):
+        self.events: list[tuple[str, int, int]] = []
+        self._fsync, self._replace = os.fsync, os.replace
+        monkeypatch.setattr(os, "fsync", self.flushed)
+        monkeypatch.setattr(os, "replace", self.replaced)
+
+    def flushed(self, handle: int) -> None:
+        status = os.fstat(handle)
+        size = status.st_size if stat.S_ISREG(status.st_mode) else 0
+        self.events.append(("flushed", status.st_ino, size))
+        self._fsync(handle)
+
+    def replaced(self, source: Path, target: Path) -> None:
+        self.events.append(("replaced", source.stat().st_ino, source.stat().st_size))
+        self._replace(source, target)
+
+
+def test_its_bytes_are_on_the_disk_before_its_name_and_its_name_before_going_on(
+    tmp_path, monkeypatch
+):
+    """A name that comes to the disk before the bytes is an empty file after a power cut."""
+    put(tmp_path / "x", "old")
+    order = Order(monkeypatch)
+    put(tmp_path / "x", "newer")
+    file, folder = (tmp_path / "x").stat().st_ino, tmp_path.stat().st_ino
+    assert order.events == [("flushed", file, 5), ("replaced", file, 5), ("flushed", folder, 0)]
+
+
+@pytest.mark.parametrize(("number", "stays"), [(errno.EINVAL, "new"), (errno.EIO, "old")])
+def test_a_flush_that_fails_leaves_the_old_file_and_one_that_is_not_known_does_not_matter(
+    number, stays, tmp_path, monkeypatch
+):
+    put(tmp_path / "x", "old")
+
+    def fsync(_: int) -> None:
+        raise OSError(number, "of the disk")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with nullcontext() if stays == "new" else pytest.raises(OSError, match="of the disk"):
+        put(tmp_path / "x", "new")
+    assert (tmp_path / "x").read_text() == stays and names(tmp_path) == ["x"]
+
+
+def test_no_handle_stays_open(tmp_path):
+    """A run writes thousands of files, and a process may hold a thousand handles."""
+    with writing(tmp_path / "y"):  # another, whose folder is tried and left alone
+        before = len(os.listdir("/dev/fd"))
+        put(tmp_path / "x", "new")
+        (tmp_path / ".x.01234567.fkd-partial").mkdir()
+        put(tmp_path / "x", "newer")
+        remove_left_overs(tmp_path)
+        with pytest.raises(KeyError), whole(tmp_path / "x"):
+            raise KeyError
+        assert len(os.listdir("/dev/fd")) == before
 
 
 def test_until_the_end_the_old_file_stands(tmp_path):

@@ -70,6 +70,20 @@ def test_a_mask_counts_over_the_whole_batch():
     torch.testing.assert_close(shares[0] + shares[1], gradient(None), rtol=1e-12, atol=1e-14)
 
 
+def dropping(student: torch.Size, target: torch.Size) -> nn.Module:
+    return nn.Sequential(nn.Linear(*student, *target), nn.Dropout(0.5))
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_what_a_head_draws_goes_by_the_examples_number_in_the_whole_batch(whole):
+    """Of a term of the whole batch each part runs the head for all of it, from the first on."""
+    matched = Term(losses.squared_error, "hidden", "hidden", head=dropping, whole=whole)
+    expected = steps({"mine": matched}, small, None)
+    for leaves in together(2, partial(steps, {"mine": matched}, small)):
+        for value, other in zip(leaves, expected, strict=True):
+            torch.testing.assert_close(value, other, rtol=1e-12, atol=1e-12)
+
+
 def test_metrics_are_the_whole_batchs_on_every_part():
     expected = steps(methods.kd(), small, None)[:3]
     for leaves in together(2, partial(steps, methods.kd(), small)):
@@ -83,6 +97,43 @@ class Mixing(Small):
         return super().forward(x - x.mean(0))
 
 
+class Counting(Small):
+    """Its buffer is a mean over the examples, which nothing that it gives shows."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        self.seen = x.mean()
+        return super().forward(x)
+
+
+class CountingHead(nn.Linear):
+    """The same of a head."""
+
+    def __init__(self, student: torch.Size, target: torch.Size):
+        super().__init__(*student, *target)
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, input: Tensor) -> Tensor:
+        self.seen = input.mean()
+        return super().forward(input)
+
+
+class Pulling(Small):
+    """Only its gradient is of the whole batch."""
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        outputs = super().forward(x)
+        mean = outputs["logits"].mean(0)
+        return outputs | {"logits": outputs["logits"] * (1 + mean - mean.detach())}
+
+
+def double(student: type[nn.Module]) -> nn.Module:
+    return student().double()
+
+
 def by_batch(student: Tensor, teacher: Tensor) -> Tensor:
     return (student - student.mean(0) - teacher).square().mean(-1)
 
@@ -90,8 +141,12 @@ def by_batch(student: Tensor, teacher: Tensor) -> Tensor:
 @pytest.mark.plain
 def test_what_cannot_be_split_is_refused_at_the_door():
     split = Split(0, 2, torch.clone)
-    with pytest.raises(ValueError, match=r"this batch cannot be split: .* mixes the examples"):
-        rule(methods.kd(), lambda: Mixing().double(), split)
+    for student, what in ((Mixing, ""), (Counting, "buffer seen"), (Pulling, "the gradient by")):
+        with pytest.raises(ValueError, match=rf"cannot be split: {what}.* mixes the examples"):
+            rule(methods.kd(), partial(double, student), split)
+    head = Term(losses.squared_error, "hidden", "hidden", head=CountingHead)
+    with pytest.raises(ValueError, match=r"cannot be split: buffer mine\.seen"):
+        rule({"mine": head}, small, split)
     wrong = {"mine": Term(by_batch, whole=False)}
     with pytest.raises(ValueError, match="this batch cannot be split"):
         rule(wrong, small, split)
