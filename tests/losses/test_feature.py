@@ -212,7 +212,7 @@ def test_a_variance_not_above_zero_and_a_margin_above_it_are_refused():
     for least in (0.0, -0.5):
         with pytest.raises(ValueError, match=f"vid: variance must be above zero.* is {least}"):
             losses.vid(maps, maps, even.index_fill(0, torch.tensor(1), least))
-    with pytest.raises(ValueError, match="ofd: margin must be zero or less.* is 3.0"):
+    with pytest.raises(ValueError, match=r"ofd: margin must be zero or less.* is 3\.0"):
         losses.ofd(maps, maps, torch.tensor([-1.0, 3.0, 0.0]))
 
 
