@@ -343,6 +343,8 @@ def _by_hand() -> optim.Optimizer:
     [
         (lambda: optim.adam(-1.0), "adam: lr must be zero or more"),
         (lambda: optim.adam(betas=(0.9, 1.0)), "scale_by_adam: beta2 must lie in"),
+        (lambda: optim.adam(betas=0.9), "betas must be a list or a tuple"),  # type: ignore[arg-type]
+        (lambda: optim.adam(betas=(0.9,)), "betas must be two numbers"),  # type: ignore[arg-type]
         (lambda: optim.adam(eps=0.0), "scale_by_adam: eps must be above zero"),
         (lambda: optim.adamw(weight_decay=-1.0), "adamw: weight_decay must be zero or more"),
         (lambda: optim.lamb(float("nan")), "lamb: lr must be zero or more"),
