@@ -354,6 +354,7 @@ def _by_hand() -> optim.Optimizer:
         (lambda: optim.sgd(**NESTEROV, dampening=0.5), "nesterov has no dampening.*leave one out"),
         (lambda: optim.sgd(0.1, momentum=0.9, dampening=2.0), "dampening must lie in"),
         (lambda: optim.clip_by_norm(-1.0), "clip_by_norm: max_norm must be zero or more"),
+        (lambda: optim.clip_by_norm(1.0, name=3), "clip_by_norm: name"),  # type: ignore[arg-type]
         (lambda: optim.clip_by_value(-1.0), "clip_by_value: max_value must be zero or more"),
         (lambda: optim.chain(), "chain: a link is missing"),
         (_twice, "two links have a number 'lr'; give one of them a name of its own with name="),
