@@ -186,6 +186,13 @@ def test_calibration_is_computed_in_float32(dtype):
     assert evaluate.calibration_error(logits, labels) == expected
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_loss_of_half_precision_is_computed_and_added_up_in_float32(dtype):
+    logits, labels = _logits(2, 5000, 4).to(dtype), torch.arange(5000) % 4
+    expected = evaluate.cross_entropy(logits.float(), labels)
+    assert torch.equal(evaluate.cross_entropy(logits, labels), expected)
+
+
 def test_a_score_of_nothing_is_nan():
     logits, labels = _logits(3, 4, 2), torch.full((4,), -100)
     for score in SCORES:
@@ -290,29 +297,6 @@ def test_an_output_that_the_model_has_not_is_refused():
     model = functional(Small)
     with pytest.raises(ValueError, match="output 'hidden' is not known; choose from logits"):
         evaluate.predict(Teacher(model, *model.init(0)), _source(4), names=("hidden",))
-
-
-@pytest.mark.plain
-@pytest.mark.parametrize("output", [torch.zeros(3, 2), torch.zeros(())])
-def test_an_output_without_the_examples_is_refused(output):
-    with pytest.raises(ValueError, match="must lead with an axis of the 4 examples"):
-        evaluate.predict(lambda _: {"logits": output}, _source(4))
-
-
-@pytest.mark.plain
-@pytest.mark.parametrize(
-    ("parts", "message"),
-    [
-        ([{"a": torch.zeros(2, 3)}, {"a": torch.zeros(1, 1)}], "'a' must be of 3 examples alike"),
-        ([{"a": torch.zeros(2, 3)}, {"a": torch.zeros(2, 3)}], "'a' must be of 3 examples alike"),
-        ([{"a": torch.zeros(2)}, {"b": torch.zeros(1)}], "'a' must be of 3 examples alike"),
-        ([{"a": torch.zeros(2), "b": torch.zeros(1)}], "'b' must be of 3 examples alike"),
-        ([{"a": torch.zeros(2)}], "there must be 3 examples, but there are 2"),
-    ],
-)
-def test_parts_that_are_not_alike_are_refused(parts, message):
-    with pytest.raises(ValueError, match=message):
-        evaluate.together(parts, 3)
 
 
 @pytest.mark.parametrize("kind", [Resident, Elsewhere])

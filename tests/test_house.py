@@ -141,7 +141,7 @@ def test_a_part_has_its_tests(part):
 # What tests of a package hold that stands in no single file of it.
 ACROSS = {
     "statistics": {"coverage"},
-    "losses": {"absent", "bounds", "door", "memory", "public", "soft_labels"},
+    "losses": {"absent", "anomaly", "bounds", "door", "memory", "public", "soft_labels"},
     "methods": {"methods", "shapes"},
     "compare": {
         "compiling",

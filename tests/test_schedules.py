@@ -3,6 +3,7 @@
 import math
 import pickle
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -228,3 +229,29 @@ def test_far_steps_lose_nothing_to_float32():
 def test_bad_numbers_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize(
+    ("make", "number"),
+    [
+        (schedules.constant, "factor"),
+        (partial(schedules.cosine, 3), "final"),
+        (partial(schedules.warmup_cosine, 3), "final"),
+        (partial(schedules.piecewise, [3]), "factor"),
+        (schedules.exponential, "factor"),
+        (partial(schedules.linear, 3), "initial"),
+        (partial(schedules.linear, 3), "final"),
+        (partial(schedules.polynomial, 3), "power"),
+        (partial(schedules.one_cycle, 9), "rise"),
+        (partial(schedules.one_cycle, 9), "initial"),
+        (partial(schedules.one_cycle, 9), "final"),
+    ],
+)
+def test_a_number_that_is_none_of_pythons_is_refused(make, number):
+    for wrong in (torch.tensor(0.5), "0.5", None):
+        with pytest.raises(ValueError, match=rf"\w+: {number} must be a number"):
+            make(**{number: wrong})
+    for wrong in (math.nan, math.inf, -0.5, 10**400):
+        with pytest.raises(ValueError, match=rf"\w+: {number} must"):
+            make(**{number: wrong})

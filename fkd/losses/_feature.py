@@ -139,9 +139,9 @@ def vid(
     Student (the mean that its regressor predicts) and teacher are [batch, channels, ...] of one
     shape, v is `variance` [channels] > 0, trained with the student. The value has no lower bound as
     v goes to zero; at any v it is least at s = t, and at any errors where v_c is their mean square.
-    The student's gradient is (s − t)/(n v). Raises ValueError for shapes that do not fit or dtypes.
-    Memory: 6 × features. Up to a constant it is the paper's −log q(t|s); that is summed over the
-    elements, where published code takes this mean.
+    The student's gradient is (s − t)/(n v). Raises ValueError for shapes that do not fit, dtypes,
+    or a v that is not above zero. Memory: 6 × features. Up to a constant it is the paper's
+    −log q(t|s); that is summed over the elements, where published code takes this mean.
 
     Ahn et al., "Variational Information Distillation for Knowledge Transfer" (2019).
 
@@ -168,9 +168,9 @@ def ofd(
     Student and teacher are [batch, channels, ...] of one shape from before the ReLU, `margin` is
     [channels] ≤ 0: `batchnorm_margin` of the teacher's last layer, or `mean_negative` of its maps.
     The value, in squared feature units, is not negative, and zero with a zero gradient at equality;
-    the student's gradient is 2(s − t') or 0. Raises ValueError for shapes that do not fit or
-    dtypes. Memory: 5 × features. Summed over the elements, as in the paper and its code, which then
-    divides by 1000.
+    the student's gradient is 2(s − t') or 0. Raises ValueError for shapes that do not fit, dtypes,
+    or a margin above zero. Memory: 5 × features. Summed over the elements, as in the paper and its
+    code, which then divides by 1000.
 
     Heo et al., "A Comprehensive Overhaul of Feature Distillation" (2019).
 

@@ -8,6 +8,7 @@ import torch
 from valid_losses import LOSSES, NUMBERS, OWN
 
 from fkd import losses
+from losses import test_relation
 from losses.sized import arguments, size_of
 
 HYPER = [
@@ -60,6 +61,16 @@ def test_maps_of_more_axes_or_fewer_are_refused_by_their_name(name):
                 ValueError, match=rf"{name}: {key} must be \[batch \w+ height width"
             ):
                 getattr(losses, name)(**tensors | {key: wrong})
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize("shape", [(4,), (4, 0)])
+@pytest.mark.parametrize("name", test_relation.CASES)
+def test_a_side_of_a_relation_without_features_is_refused(name, shape):
+    side, other = torch.zeros(shape), torch.zeros(4, 3)
+    for pair in ((side, other), (other, side)):
+        with pytest.raises(ValueError, match=f"{name}: (student|teacher) must"):
+            getattr(losses, name)(*pair)
 
 
 @pytest.mark.plain

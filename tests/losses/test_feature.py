@@ -220,6 +220,24 @@ def test_what_is_not_one_number_a_channel_is_refused(name):
         getattr(losses, name)(maps, maps, torch.ones(3, dtype=torch.long))
 
 
+@pytest.mark.plain
+def test_a_variance_not_above_zero_and_a_margin_above_it_are_refused():
+    maps, even = torch.zeros(2, 3), torch.tensor([1.0, 2.0, 3.0])
+    for least in (0.0, -0.5):
+        with pytest.raises(ValueError, match=f"vid: variance must be above zero.* is {least}"):
+            losses.vid(maps, maps, even.index_fill(0, torch.tensor(1), least))
+    with pytest.raises(ValueError, match=r"ofd: margin must be zero or less.* is 3\.0"):
+        losses.ofd(maps, maps, torch.tensor([-1.0, 3.0, 0.0]))
+
+
+def test_vid_of_bfloat16_rounds_once():
+    # ½ log √15, where the logarithms rounded one by one would come to 0.6797
+    variance = torch.tensor([3.0, 5.0]).bfloat16()
+    side = torch.zeros(1, 2).bfloat16()
+    value = losses.vid(side, side, variance)
+    assert value == torch.tensor(math.log(15) / 4).bfloat16()
+
+
 def test_ofd_by_hand():
     # each with margin -1: below the margin; between; left out; both negative, not left out; on
     teacher = torch.tensor([[-5.0, -0.5, -0.5, -0.5, 2.0, 2.0, 0.0, 0.0]])
@@ -276,6 +294,7 @@ def test_batchnorm_margin_of_extremes_is_finite_with_its_gradient():
 def test_mean_negative_is_that_of_each_channels_negative_responses():
     maps, _ = _maps()
     maps[:, 2] = maps[:, 2].abs()
+    maps[:, 3] = maps[:, 3].clamp(max=0)  # zeros are none of them
     channels = maps.movedim(1, 0).numpy()
     expected = [x[x < 0].mean() if (x < 0).any() else 0.0 for x in channels]
     torch.testing.assert_close(
@@ -348,6 +367,8 @@ def test_srd_at_equality_and_of_constant_elements_is_finite_with_a_finite_gradie
         gradient, value = torch.func.grad_and_value(lambda s, t=given: losses.srd(s, t).sum())(own)
         assert value.isfinite() and gradient.isfinite().all()
         assert (gradient == 0).all() == (own is not level)
+    least = torch.full((6,), math.log(torch.finfo(torch.float32).tiny))
+    torch.testing.assert_close(losses.srd(student, student), least)
     # of two examples each element is −1 and 1, or 1 and −1
     value = losses.srd(
         torch.tensor([[1.0, 5.0], [2.0, 1.0]]), torch.tensor([[0.0, 0.0], [9.0, 1.0]])

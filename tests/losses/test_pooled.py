@@ -246,3 +246,11 @@ def test_class_maps_that_do_not_fit_are_refused():
         losses.class_attention_transfer(maps, maps, cells=0)
     assert losses.class_attention_transfer(maps, maps[..., :1]).tolist() == [0.0, 0.0]
     assert not math.isnan(losses.class_attention_transfer(maps.half(), maps)[0])
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize("scales", [0, 9, 1.5])
+def test_scales_that_are_none_or_too_many_are_refused(scales):
+    maps, labels = torch.zeros(2, 3, 4, 4), torch.tensor([0, 2])
+    with pytest.raises(ValueError, match="sdd: scales must"):
+        losses.sdd(maps, maps, labels, scales=scales)

@@ -190,3 +190,10 @@ def test_costs_that_do_not_fit_are_refused():
         losses.wkd_l(logits, logits, labels, -torch.eye(3))
     with pytest.raises(ValueError, match="iterations"):
         losses.wkd_l(logits, logits, labels, torch.eye(3), iterations=0)
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize("shape", [(4, 6), (4, 6, 3, 2), (4, 0, 3)])
+def test_features_of_classes_that_do_not_fit_are_refused(shape):
+    with pytest.raises(ValueError, match="class_cost: features must"):
+        losses.class_cost(torch.zeros(shape))

@@ -55,6 +55,43 @@ def test_a_table_of_one_row_is_refused_where_two_are_compared(begins, axis):
 
 
 @pytest.mark.plain
+@pytest.mark.parametrize(
+    ("begins", "axis"),
+    [
+        ("seeds_needed: pilot_differences", "methods"),
+        ("two_stage: differences", "methods"),
+        ("against_baseline: differences", "methods"),
+        ("epoch_choice: curves", "epochs"),
+    ],
+)
+def test_a_table_of_no_row_is_refused(begins, axis):
+    with pytest.raises(ValueError, match=f"{begins} must .*with at least 1 {axis}, but it has 0"):
+        CALLS[begins](np.ones((0, 2)))
+
+
+X = np.array([[1.0, 2.0], [3.0, 5.0]])
+CONFIDENT = {
+    "seeds_needed": lambda level: statistics.seeds_needed(X, 1.0, level),
+    "two_stage": lambda level: statistics.two_stage(X, 2, level),
+    "against_baseline": lambda level: statistics.against_baseline(X, level),
+    "best_set": lambda level: statistics.best_set(X, level),
+    "crossed": lambda level: statistics.crossed(X, X, level),
+    "components": lambda level: statistics.components(X, ["init", "order"], level),
+    "mean_ranks": lambda level: statistics.mean_ranks(X, level),
+    "setting_choice": lambda level: statistics.setting_choice(X, X, level),
+    "epoch_choice": lambda level: statistics.epoch_choice(X, level),
+}
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize("name", CONFIDENT)
+def test_a_confidence_that_is_no_share_is_refused_by_the_name_of_who_was_asked(name):
+    for level in (-0.1, 1.0, 1 - 2**-53, 95, "0.9", torch.tensor(0.9)):
+        with pytest.raises(ValueError, match=f"{name}: confidence must"):
+            CONFIDENT[name](level)
+
+
+@pytest.mark.plain
 def test_two_tables_of_two_shapes_are_refused():
     a, b = np.ones((2, 3)), np.ones((2, 2))
     for call, names in ((statistics.crossed, "a and b"), (statistics.setting_choice, "validation")):
@@ -77,12 +114,7 @@ def test_rows_of_numpys_are_as_good_as_lists():
     assert statistics.paired(np.array(a), np.array(b)) == statistics.paired(a, b)  # type: ignore[arg-type]
 
 
-@pytest.mark.plain
-def test_a_confidence_that_is_one_but_for_rounding_is_refused():
-    with pytest.raises(ValueError, match="mean_ranks: confidence must be below 1"):
-        statistics.mean_ranks(np.ones((2, 2)), 1 - 2**-53)
-    with pytest.raises(ValueError, match="mean_ranks: confidence must be a number of Python's"):
-        statistics.mean_ranks(np.ones((2, 2)), torch.tensor(0.9))  # type: ignore[arg-type]
+def test_no_confidence_and_a_half_width_next_to_nothing_are_numbers():
     assert statistics.mean_ranks(np.ones((2, 2)), 0.0).critical_difference == 0
     assert statistics.seeds_needed(np.full((1, 2), 1e99), 1e-30, max_seeds=7) == 2
     assert statistics.seeds_needed(np.array([[1e99, -1e99]]), 1e-30, max_seeds=7) == 7
