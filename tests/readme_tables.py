@@ -29,6 +29,7 @@ FAMILIES = {
     "_feature": "features",
     "_map": "maps",
     "_pooled": "maps",
+    "_singular": "maps",
     "_relation": "relations",
     "_contrastive": "contrasts",
 }

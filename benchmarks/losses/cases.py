@@ -32,7 +32,7 @@ def inputs(name: str, device: torch.device) -> tuple[Tensor, ...]:
         return *maps, normal(MAP[0]).exp()
     if name == "ofd":
         return *maps, -normal(MAP[0]).abs()
-    if name == "fsp":
+    if name in ("fsp", "kdsvd"):
         return *maps, normal(BATCH, *MAP), normal(BATCH, *MAP)
     if name == "crd":
         positives = normal(BATCH, 128), normal(BATCH, 128)

@@ -44,6 +44,7 @@ from fkd.losses._divergence import (
 )
 from fkd.losses._feature import (
     activation_boundary,
+    bilinear_congruence,
     cosine_distance,
     factor_transfer,
     ofd,
@@ -81,6 +82,7 @@ from fkd.losses._response import (
     soft_cross_entropy,
     total_variation,
 )
+from fkd.losses._singular import kdsvd
 from fkd.losses._transformed import (
     hard_cross_entropy,
     norm_kd,
@@ -98,6 +100,7 @@ __all__ = [
     "attention_transfer",
     "attention_transfer_squared",
     "batch_correlation",
+    "bilinear_congruence",
     "channel_wise_divergence",
     "cka_distance",
     "class_attention_transfer",
@@ -116,6 +119,7 @@ __all__ = [
     "info_nce",
     "inter_channel_correlation",
     "jensen_shannon",
+    "kdsvd",
     "kl_divergence",
     "nkd",
     "norm_kd",
@@ -170,6 +174,7 @@ BY_EXAMPLE = frozenset(
         hierarchical_context,
         inter_channel_correlation,
         jensen_shannon,
+        kdsvd,
         kl_divergence,
         nkd,
         norm_kd,

@@ -3,6 +3,7 @@
 import math
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
@@ -230,6 +231,34 @@ def srd(
     scale = largest.masked_fill(same, 1.0).log() * 4 - math.log(len(student))
     value = torch.where(same, floor, total.log() + scale)
     return value.expand(len(student)).to(student.dtype)
+
+
+def bilinear_congruence(
+    student: Float[Tensor, "batch *features"], teacher: Float[Tensor, "batch *features"]
+) -> Float[Tensor, " batch"]:
+    """B/(2(B − 1)) (<d_i−1, d_i> + <d_i, d_i+1>), d_i = |student_i − teacher_i| element by element.
+
+    Its mean over the batch is that of <d_i, d_i+1> over the B − 1 pairs of neighbours, in the order
+    in which the examples stand; the first and the last have one neighbour. Both are [batch, ...] of
+    one shape. The value, in squared feature units, is not negative, and zero with a zero gradient
+    at equality; where elements meet, d has a kink and takes the subgradient zero. In a batch in
+    random order the mean is on average that over all pairs of examples. Raises ValueError for
+    shapes that differ, batches below two, or dtypes. Memory: 4 × features.
+
+    Peng et al., "Correlation Congruence for Knowledge Distillation" (2019), as RepDistiller has it,
+    by code of an author's. The paper compares what a kernel makes of each side's own pairs, as
+    `correlation_congruence` does.
+
+    >>> import torch
+    >>> bilinear_congruence(torch.tensor([[1.0], [2.0], [-4.0]]), torch.zeros(3, 1))
+    tensor([1.5000, 7.5000, 6.0000])
+    """
+    _check_pair("bilinear_congruence", student, teacher)
+    _check.several("bilinear_congruence", student=student)
+    error = (rows(student) - rows(teacher)).abs()
+    pairs = (error[:-1] * error[1:]).sum(-1)
+    both = F.pad(pairs, (1, 0)) + F.pad(pairs, (0, 1))
+    return (both * (len(error) / (2 * (len(error) - 1)))).to(student.dtype)
 
 
 def batchnorm_margin(

@@ -22,6 +22,25 @@ def _check_maps(where: str, axes: str, student: Tensor, teacher: Tensor) -> None
     _check.floating(where, student=student, teacher=teacher)
 
 
+def check_layers(
+    where: str,
+    student_first: Tensor,
+    student_last: Tensor,
+    teacher_first: Tensor,
+    teacher_last: Tensor,
+) -> None:
+    """Raise unless they are maps of one batch, and those of a layer agree in channels."""
+    _check.dimensions(where, MAPS, student_first=student_first, teacher_first=teacher_first)
+    _check.dimensions(where, MAPS, student_last=student_last, teacher_last=teacher_last)
+    both = "batch channels"
+    _check.agree(where, both, student_first=student_first, teacher_first=teacher_first)
+    _check.agree(where, both, student_last=student_last, teacher_last=teacher_last)
+    _check.agree(where, "batch", student_first=student_first, student_last=student_last)
+    _check.tensor(where, student_first=student_first, teacher_last=teacher_last)
+    _check.floating(where, student_first=student_first, teacher_first=teacher_first)
+    _check.floating(where, student_last=student_last, teacher_last=teacher_last)
+
+
 def _channels(x: Tensor) -> Tensor:
     return rearrange(widen(x), "batch channels height width -> batch channels (height width)")
 
@@ -35,14 +54,14 @@ def _of_one_size(
     return x, y if y.shape[-2:] == size else pool(y, size)
 
 
-def _scaled(x: Tensor) -> Tensor:
+def scaled(x: Tensor) -> Tensor:
     """Each example over its largest element, held constant: for what no scale changes."""
     largest = x.detach().abs().flatten(1).amax(-1)
     return x / largest.masked_fill(largest == 0, 1.0).reshape(-1, *[1] * (x.ndim - 1))
 
 
 def _attention(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    s, t = (_scaled(widen(x)).square().sum(1, keepdim=True) for x in (student, teacher))
+    s, t = (scaled(widen(x)).square().sum(1, keepdim=True) for x in (student, teacher))
     s, t = _of_one_size(s, t)
     return unit(rows(s)), unit(rows(t))
 
@@ -144,15 +163,7 @@ def fsp(
     >>> fsp(s, s, t, t)
     tensor([2.2500])
     """
-    _check.dimensions("fsp", MAPS, student_first=student_first, teacher_first=teacher_first)
-    _check.dimensions("fsp", MAPS, student_last=student_last, teacher_last=teacher_last)
-    both = "batch channels"
-    _check.agree("fsp", both, student_first=student_first, teacher_first=teacher_first)
-    _check.agree("fsp", both, student_last=student_last, teacher_last=teacher_last)
-    _check.agree("fsp", "batch", student_first=student_first, student_last=student_last)
-    _check.tensor("fsp", student_first=student_first, teacher_last=teacher_last)
-    _check.floating("fsp", student_first=student_first, teacher_first=teacher_first)
-    _check.floating("fsp", student_last=student_last, teacher_last=teacher_last)
+    check_layers("fsp", student_first, student_last, teacher_first, teacher_last)
     difference = _flow(student_first, student_last) - _flow(teacher_first, teacher_last)
     return difference.square().sum((1, 2)).to(student_first.dtype)
 
@@ -271,7 +282,7 @@ def pkd(student: Maps, teacher: Maps) -> Float[Tensor, " batch"]:
 
 
 def _correlation(x: Tensor) -> Tensor:
-    channels = _scaled(_channels(x))
+    channels = scaled(_channels(x))
     return unit(product(channels, channels))
 
 

@@ -202,7 +202,7 @@ def correlation_congruence(
 
     Peng et al., "Correlation Congruence for Knowledge Distillation" (2019), whose term of each
     single example is not in here. RepDistiller's CC, which it has from an author, is another, and
-    without a kernel: the inner product of |student − teacher| of neighbouring examples.
+    without a kernel: `bilinear_congruence`.
 
     >>> import torch
     >>> correlation_congruence(torch.eye(2), torch.ones(2, 1), gamma=0.5, order=1)

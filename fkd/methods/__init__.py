@@ -22,6 +22,7 @@ from fkd.methods import (
     _pooled,
     _relation,
     _response,
+    _singular,
     _transformed,
     _transport,
 )
@@ -36,6 +37,7 @@ from fkd.methods._online import *  # noqa: F403
 from fkd.methods._pooled import *  # noqa: F403
 from fkd.methods._relation import *  # noqa: F403
 from fkd.methods._response import *  # noqa: F403
+from fkd.methods._singular import *  # noqa: F403
 from fkd.methods._term import Context, Method, Term, wrapped
 from fkd.methods._transformed import *  # noqa: F403
 from fkd.methods._transport import *  # noqa: F403
@@ -50,6 +52,7 @@ FAMILIES = (
     _feature,
     _map,
     _pooled,
+    _singular,
     _relation,
     _contrastive,
     _online,

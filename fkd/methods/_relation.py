@@ -1,10 +1,10 @@
 """Methods that match relations among the examples of a batch."""
 
-from fkd import losses
+from fkd import heads, losses
 from fkd.methods._asked import check_weights, layer_names
 from fkd.methods._term import Method, Term, labels, one_layer
 
-__all__ = ["cc", "cka", "pkt", "rkd", "sp"]
+__all__ = ["cc", "cc_bilinear", "cka", "pkt", "rkd", "sp"]
 
 
 def rkd(
@@ -49,6 +49,29 @@ def cc(
     Peng et al., "Correlation Congruence for Knowledge Distillation" (2019).
     """
     return one_layer("cc", losses.correlation_congruence, weight, ce, layer, teacher_layer)
+
+
+def cc_bilinear(
+    weight: float = 0.02,
+    ce: float = 1.0,
+    layer: str = "hidden",
+    teacher_layer: str | None = None,
+) -> Method:
+    """Errors of neighbouring examples by their inner product, as RepDistiller has CC, with both
+    sides' linear embeddings trained and its weight.
+
+    Peng et al., "Correlation Congruence for Knowledge Distillation" (2019), see
+    `losses.bilinear_congruence`.
+    """
+    check_weights("cc-bilinear", weight=weight)
+    term = Term(
+        losses.bilinear_congruence,
+        *layer_names("cc-bilinear", layer, teacher_layer),
+        weight,
+        head=heads.Embeddings,
+        joint=True,
+    )
+    return {"cc-bilinear": term} | labels("cc-bilinear", ce)
 
 
 def pkt(

@@ -34,13 +34,15 @@ class Case(NamedTuple):
     `smooth`: how often it can be differentiated at the inputs: 2 for gradgradcheck, 1 for
     gradcheck, 0 where it has kinks that the strategy cannot keep away from.
     `whole`: a value depends on the other examples, so the batch cannot be split.
+    `ordered`: a value depends on the order in which the examples stand.
     `relation`: a value is a relation to other examples, so a batch of one is refused.
     `per_class`: one value a class instead of one an example.
     `leading`: it takes logits [..., classes], and any leading axes have one value a position.
     `mask`: it takes `mask` by keyword, and positions where that is False count as nothing.
     `refuses`: arguments that do not fit raise ValueError with their names.
 
-    Relations and losses per class need the whole batch: their rows say `whole` too.
+    Relations, losses of an order and losses per class need the whole batch: their rows say `whole`
+    too.
     """
 
     inputs: st.SearchStrategy[Arguments]
@@ -55,6 +57,7 @@ class Case(NamedTuple):
     power: int | None = None
     smooth: int = 2
     whole: bool = False
+    ordered: bool = False
     relation: bool = False
     per_class: bool = False
     leading: bool = False

@@ -45,7 +45,7 @@ LAWS: dict[str, Law] = {
         ),
         Law(_values.zero_at_equality, lambda case: case.divergence),
         Law(_values.extreme_and_empty_rows_stay_finite),
-        Law(_invariance.a_permuted_batch_permutes_the_values),
+        Law(_invariance.a_permuted_batch_permutes_the_values, lambda case: not case.ordered),
         Law(_invariance.a_split_batch_splits_the_values, lambda case: not case.whole),
         Law(_invariance.a_shift_of_the_logits_changes_nothing, lambda case: case.shift),
         Law(
@@ -85,10 +85,10 @@ def claims(case: Case) -> list[str]:
     """
     _check.instance("claims", Case, "a Case", case=case)
     check_case(case)
-    if (case.relation or case.per_class) and not case.whole:
+    if (case.relation or case.ordered or case.per_class) and not case.whole:
         raise ValueError(
-            "Case: a relation and a loss per class need the whole batch, but whole is False; "
-            "give whole=True"
+            "Case: a relation, a loss of an order and a loss per class need the whole batch, but "
+            "whole is False; give whole=True"
         )
     return [name for name, law in LAWS.items() if law.applies(case)]
 

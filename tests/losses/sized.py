@@ -35,4 +35,5 @@ def arguments(
 
 def size_of(name: str) -> tuple[int, ...]:
     """The positions that a loss's tensors have, for `arguments`: none but for feature maps."""
-    return (8, 8) if getattr(losses, name).__module__.endswith(("._map", "._pooled")) else ()
+    maps = ("._map", "._pooled", "._singular")
+    return (8, 8) if getattr(losses, name).__module__.endswith(maps) else ()

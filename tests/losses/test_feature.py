@@ -1,5 +1,6 @@
 """Losses of features against torch.nn.functional, NumPy, SciPy and numbers worked by hand."""
 
+import itertools
 import math
 
 import numpy as np
@@ -22,11 +23,24 @@ def _apart(features: tuple[torch.Tensor, ...]) -> bool:
     return (s - t).abs().max().item() > 0.1
 
 
+def _unlike(features: tuple[torch.Tensor, ...]) -> bool:
+    """Whether no two elements are near one another, where their distance has a kink."""
+    return (features[0] - features[1]).abs().min().item() > 0.01
+
+
 CASES = {
     "activation_boundary": Case(
         strategies.signed_pairs(),
         {"margin": strategies.temperatures()},
         smooth=1,  # a square of a positive part
+    ),
+    "bilinear_congruence": Case(
+        strategies.embedding_pairs(batch=2).filter(_unlike),
+        divergence=True,
+        symmetric=True,
+        whole=True,
+        ordered=True,
+        relation=True,
     ),
     "cosine_distance": Case(
         strategies.feature_pairs(),
@@ -328,3 +342,43 @@ def test_srd_at_equality_and_of_constant_elements_is_finite_with_a_finite_gradie
         torch.tensor([[1.0, 5.0], [2.0, 1.0]]), torch.tensor([[0.0, 0.0], [9.0, 1.0]])
     )
     torch.testing.assert_close(value, torch.full((2,), math.log(16.0)))
+
+
+def test_bilinear_congruence_has_repdistillers_mean_and_its_gradient():
+    student, teacher = (x[:5, :, 0, 0] for x in _maps())
+    weight = torch.arange(1.0, 6.0, dtype=torch.float64)
+
+    def repdistillers(s: np.ndarray) -> float:
+        d = np.abs(s - teacher.numpy())
+        return float(np.mean([d[i] @ d[i + 1] for i in range(4)]))
+
+    def each(s: np.ndarray) -> np.ndarray:
+        d = np.abs(s - teacher.numpy())
+        neighbours = [[j for j in (i - 1, i + 1) if 0 <= j < 5] for i in range(5)]
+        return np.array(
+            [sum(d[i] @ d[j] for j in near) * 5 / 8 for i, near in enumerate(neighbours)]
+        )
+
+    value = losses.bilinear_congruence(student, teacher)
+    torch.testing.assert_close(value, torch.from_numpy(each(student.numpy())))
+    torch.testing.assert_close(value.mean().item(), repdistillers(student.numpy()))
+    gradient = torch.func.grad(lambda s: weight @ losses.bilinear_congruence(s, teacher))(student)
+    expected = differences(lambda s: weight.numpy() @ each(s), student)
+    torch.testing.assert_close(gradient, expected, atol=1e-7, rtol=1e-6)
+    other = torch.func.grad(lambda t: weight @ losses.bilinear_congruence(student, t))(teacher)
+    torch.testing.assert_close(other, -gradient)
+
+
+def test_bilinear_congruence_is_on_average_over_orders_that_over_all_pairs():
+    student, teacher = (x[:4, :, 0, 0] for x in _maps())
+    orders = itertools.permutations(range(4))
+    means = [losses.bilinear_congruence(student[[*x]], teacher[[*x]]).mean() for x in orders]
+    error = (student - teacher).abs()
+    pairs = (error @ error.T)[~torch.eye(4, dtype=torch.bool)]
+    torch.testing.assert_close(torch.stack(means).mean(), pairs.mean())
+
+
+@pytest.mark.plain
+def test_bilinear_congruence_wants_one_shape():
+    with pytest.raises(ValueError, match=r"bilinear_congruence: student and teacher must have one"):
+        losses.bilinear_congruence(torch.zeros(3, 4), torch.zeros(3, 5))

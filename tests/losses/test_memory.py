@@ -13,7 +13,8 @@ from losses.sized import arguments
 
 LOGITS = [(64, 64, ()), (64, 512, ()), (256, 64, ())]
 MAPS = [(16, 32, (8, 8)), (16, 16, (16, 16)), (16, 64, (4, 4))]
-SIZES = {"_map": MAPS, "_pooled": MAPS, "_feature": [(64, 64, ()), (16, 32, (8, 8))]}
+SIZES = {"_feature": [(64, 64, ()), (16, 32, (8, 8))]}
+SIZES |= dict.fromkeys(("_map", "_pooled", "_singular"), MAPS)
 NEGATIVES = 100
 
 

@@ -33,6 +33,7 @@ REFUSED = {
     "ab": NO_FORM,
     "at": NO_MAP,
     "cc": set(),
+    "cc-bilinear": set(),
     "cka": set(),
     "cosine": NO_MAP | {"maps"},  # and so for every width that differs
     "crd": set(),
@@ -42,6 +43,7 @@ REFUSED = {
     "hint": NO_FORM,
     "ickd": NO_MAP,
     "info-nce": set(),
+    "kdsvd": NO_MAP,
     "mgd": NO_MAP,
     "nst": NO_MAP,
     "ofd": NO_FORM,
