@@ -68,9 +68,9 @@ def test_every_method_takes_steps_alike_in_either_layout(name, batch):
 @pytest.mark.slow
 def test_a_step_of_many_whose_arguments_are_looked_at_compiles_in_one_graph(batch):
     # All in one step: most of what is traced is the student and its gradient, the same for each.
-    names = ("crd", "ctkd", "dkd", "dml", "kdsvd", "ofd", "ps-kd", "review", "vid")
+    names = ("crd", "cs-kd", "ctkd", "dkd", "dml", "kdsvd", "ofd", "ps-kd", "review", "vid")
     every = {key: term for name in names for key, term in METHODS[name]().items()}
-    assert every.keys() == {*names, "ce", "dml-peer"}
+    assert every.keys() == {*names, "ce"}
     many = ensemble(rule(every, batch))
     state = many.init([0, 1])
     torch._dynamo.reset()

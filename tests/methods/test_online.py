@@ -74,9 +74,8 @@ def test_mutual_learning_is_a_loop_over_two_networks_with_an_optimizer_each(layo
                 optimizer.zero_grad()
                 mutual(here, there, labels, weight, ce).backward()
                 optimizer.step()
-            for name, own in (("ce", logits[0]), ("dml-peer", logits[1])):
-                value = F.cross_entropy(own, labels).detach()
-                torch.testing.assert_close(metrics[name][k], value, rtol=1e-12, atol=0)
+            value = sum(F.cross_entropy(own, labels).detach() for own in logits)
+            torch.testing.assert_close(metrics["ce"][k], value, rtol=1e-12, atol=0)
     for k, sides in enumerate(cohorts):
         for who, (module, _) in zip(("student", "peer"), sides, strict=True):
             trained = dict(loaded(member(state, k), who).state_dict())
@@ -95,15 +94,27 @@ def test_a_seed_has_the_peer_that_it_would_have_alone_and_no_others():
         assert not torch.equal(first, second)
 
 
-def test_both_masks_are_the_methods_and_both_weights_of_labels_are_one():
+def test_both_masks_are_the_methods_and_a_part_of_a_batch_needs_no_other():
     method = methods.dml(weight=2.0, ce=0.25, mask="kept")
-    assert {name: term.weight for name, term in method.items()} == {
-        "dml": 2.0,
-        "ce": 0.25,
-        "dml-peer": 0.25,
-    }
+    assert {name: term.weight for name, term in method.items()} == {"dml": 2.0, "ce": 0.25}
     assert {term.mask for term in method.values()} == {"kept"}
-    assert method["dml"].targets == () and not method["dml"].is_whole
+    assert method["dml"].targets == () and not any(term.is_whole for term in method.values())
+
+
+def test_the_weight_of_the_labels_is_one_number_for_the_student_and_its_peer():
+    batch = batches(1)[0]
+    method = methods.dml()
+    net = functional(methods.wrapped(network, method, Context()))
+    swept = ensemble(distill(net, method, optim.sgd(0.25), batch))
+    state = swept.init([3, 3], {"ce.weight": [1.0, 0.25]})
+    state, _ = step(swept, state, batch)
+    built = distill(net, methods.dml(ce=0.25), optim.sgd(0.25), batch)
+    alone, _ = step(built, built.init(3), batch)
+    for name, value in alone.params["student"].items():
+        torch.testing.assert_close(state.params["student"][name][1], value, rtol=1e-12, atol=1e-15)
+    for side in ("student", "peer"):
+        other, own = state.params["student"][f"{side}.3.weight"]
+        assert not torch.equal(other, own)
 
 
 @pytest.mark.plain
@@ -116,6 +127,100 @@ def test_a_student_without_its_peer_is_refused_with_what_builds_one():
     net = functional(methods.wrapped(network, methods.dml(), Context()))
     distillation = distill(net, methods.dml(), optim.sgd(0.1), batch)
     assert step(distillation, distillation.init(0), batch)[1]["dml"] > 0
+
+
+def of_a_class(logits: Tensor, labels: list[int], kept: list[bool] | None = None) -> Tensor:
+    """CS-KD's mean KL at T = 4 in torch's functions: each row from the next one of its label."""
+    places = [k for k in range(len(labels)) if kept is None or kept[k]]
+    values = []
+    for k in places:
+        alike = [j for j in places if labels[j] == labels[k]]
+        other = alike[(alike.index(k) + 1) % len(alike)]
+        if other != k:
+            target = (logits[other].detach() / 4).softmax(-1)
+            values.append(16 * F.kl_div((logits[k] / 4).log_softmax(-1), target, reduction="sum"))
+    return torch.stack(values).mean() if values else 0 * logits.sum()
+
+
+CLASS_WISE = [0, 2, 0, 4, 2, 0, 1, 2]  # two of them are alone
+
+
+@pytest.mark.parametrize("layout", ["vmap", "loop"])
+def test_answers_about_a_class_are_a_loop_over_its_examples(layout):
+    method, steps = methods.cs_kd(weight=1.5, ce=0.5), batches(3)
+    for k, batch in enumerate(steps):
+        batch.targets["labels"] = torch.tensor(CLASS_WISE).roll(k)
+    net = functional(network)
+    one = distill(net, method, optim.sgd(0.25, momentum=0.875), steps[0])
+    state, advance = ensemble(one).init(SEEDS), lay(one, Plan(layout, compile="none"))
+    metrics = [advance(state, batch) for batch in steps]
+    for k, seed in enumerate(SEEDS):
+        module = network()
+        module.load_state_dict(state_dict(*net.init(seed)))
+        optimizer = torch.optim.SGD(module.parameters(), 0.25, momentum=0.875)
+        for told, batch in zip(metrics, steps, strict=True):
+            labels, logits = batch.targets["labels"], module(batch.inputs)
+            value = of_a_class(logits, labels.tolist())
+            optimizer.zero_grad()
+            (1.5 * value + 0.5 * F.cross_entropy(logits, labels)).backward()
+            optimizer.step()
+            torch.testing.assert_close(told["cs-kd"][k], value.detach(), rtol=1e-12, atol=0)
+        own = member(state, k)
+        trained = state_dict(own.params["student"], own.buffers["student"])
+        torch.testing.assert_close(trained, dict(module.state_dict()), rtol=1e-12, atol=1e-12)
+
+
+def test_members_with_an_order_each_have_partners_of_their_own():
+    batch = batches(1)[0]
+    labels = torch.stack([torch.tensor(CLASS_WISE), torch.tensor(CLASS_WISE).flip(0)])
+    inputs = torch.stack([batch.inputs, batch.inputs.roll(1, 0)])
+    one = distill(functional(network), methods.cs_kd(), optim.sgd(0.25), batch)
+    own = Batch(inputs, {"labels": labels})
+    gradient = ensemble(one, order="own").gradient(ensemble(one).init(SEEDS), own)
+    for k, seed in enumerate(SEEDS):
+        alone = one.gradient(one.init(seed), Batch(inputs[k], {"labels": labels[k]}))
+        torch.testing.assert_close(gradient.metrics["cs-kd"][k], alone.metrics["cs-kd"])
+
+
+@pytest.mark.parametrize("kept", [[1] * 8, [1, 1, 0, 1, 0, 1, 1, 1], [0] * 8])
+def test_a_partner_is_kept_and_the_mean_is_over_those_that_have_one(kept):
+    logits = torch.randn(8, CLASSES, dtype=torch.float64)
+    mask, labels = torch.tensor(kept).bool(), torch.tensor(CLASS_WISE)
+    term = methods.cs_kd(mask="kept")["cs-kd"]
+    filled = logits.masked_fill(~mask[:, None], torch.nan)
+    tokens = {"labels": labels.where(mask, -100), "kept": mask}
+    expected = of_a_class(logits, CLASS_WISE, mask.tolist())
+
+    def mean(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+        targets = {name: target.reshape(shape) for name, target in tokens.items()}
+        return term.values({"logits": x.reshape(*shape, -1)}, targets, term.hyper, None).mean()
+
+    for shape in ((8,), (2, 4)):
+        gradient, value = torch.func.grad_and_value(mean)(filled, shape)
+        torch.testing.assert_close(value, expected)
+        assert gradient.isfinite().all() and (gradient[~mask] == 0).all()
+
+
+def test_where_each_is_alone_of_its_class_there_is_nothing_to_learn():
+    logits = torch.randn(4, CLASSES)
+    term = methods.cs_kd()["cs-kd"]
+
+    def mean(x: Tensor) -> Tensor:
+        targets = {"labels": torch.tensor([3, 0, 4, 1])}
+        return term.values({"logits": x}, targets, term.hyper, None).mean()
+
+    gradient, value = torch.func.grad_and_value(mean)(logits)
+    assert value == 0 and (gradient == 0).all()
+
+
+@pytest.mark.plain
+def test_labels_without_a_class_are_refused_by_cs_kd():
+    batch = batches(1)[0]
+    mixed = {"labels": F.one_hot(batch.targets["labels"], CLASSES).double()}
+    with pytest.raises(ValueError, match=r"term 'cs-kd': cs-kd: labels .* leave MixUp and CutMix"):
+        distill(functional(network), methods.cs_kd(), optim.sgd(), Batch(batch.inputs, mixed))
+    with pytest.raises(ValueError, match="cs-kd: temperature must be above zero"):
+        methods.cs_kd(temperature=0.0)
 
 
 EPOCHS = 2
@@ -188,8 +293,9 @@ def test_ones_own_answers_are_a_loop_over_two_epochs(tokens):
         torch.testing.assert_close(answers, expected, rtol=1e-12, atol=1e-12)
 
 
-def test_the_memory_of_a_split_batch_is_that_of_the_whole():
-    method, steps = methods.ps_kd(), [read(rows) for epoch in ORDERS for rows in epoch]
+@pytest.mark.parametrize("method", [methods.ps_kd(), methods.cs_kd()], ids=["ps-kd", "cs-kd"])
+def test_a_split_batch_is_trained_as_the_whole(method):
+    steps = [read(rows) for epoch in ORDERS for rows in epoch]
     lock = threading.Lock()  # modules are built by torch's own generators, one after the other
 
     def taken(split: Split | None) -> list[Tensor]:
