@@ -11,6 +11,7 @@ from fkd import _check
 from fkd.heads import align
 from fkd.heads._shapes import channels, check_shapes
 from fkd.model import functional, outputs_like
+from fkd.models._ending import rectified
 
 
 def convolution_regressor(student: torch.Size, target: torch.Size) -> nn.Module:
@@ -150,7 +151,9 @@ def classifier_of(teacher: nn.Module, map: torch.Size) -> nn.Sequential:
     it reads is the first of these that it makes logits [classes] of, which is tried on the meta
     device: the map averaged over its positions, the map flattened, the map itself, which timm's
     heads average inside, and the average as a map of one position, as torchvision's ConvNeXt has
-    it. Whatever else the teacher computes between the map and its classifier is left away.
+    it. Where the teacher has a ReLU right before that, as torchvision's DenseNet behind `features`,
+    so has the copy, and a map from behind the ReLU is the same to it. Whatever else the teacher
+    computes between the map and its classifier is left away.
 
     Raises ValueError where there is no classifier, or where it takes none of them.
 
@@ -168,12 +171,13 @@ def classifier_of(teacher: nn.Module, map: torch.Size) -> nn.Sequential:
             "`fc` or `head` with parameters; give one of these names to its last layers"
         )
     classifier, average = copy.deepcopy(layers[names[0]]), nn.AdaptiveAvgPool2d(1)
+    relu: list[nn.Module] = [nn.ReLU()] if rectified(teacher, names[0]) else []
     larger = torch.Size([map[0], map[1] + 1, map[2] + 1])
     for before, size in (
-        ([average, nn.Flatten()], map),
-        ([nn.Flatten()], map),
-        ([], larger),  # what averages inside takes any size, but no map whose channels stand last
-        ([average], map),
+        ([nn.Sequential(*relu, average), nn.Flatten()], map),
+        ([nn.Sequential(*relu, nn.Flatten())], map),
+        (relu, larger),  # what averages inside takes any size, but no map whose channels stand last
+        ([nn.Sequential(*relu, average)], map),
     ):
         whole = nn.Sequential(*before, classifier)
         if _gives_logits(whole, size):

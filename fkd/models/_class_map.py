@@ -1,20 +1,12 @@
 """A module's class maps among its outputs: what its classifier says at each position."""
 
 from functools import partial
-from typing import Any
 
-import torch
-import torch.nn.functional as F
 from torch import fx, nn
 
 from fkd import _check
+from fkd.models._ending import averages, layer_of, moved_from
 from fkd.models._traced import Build, Trace, fresh, reason_of, traces, with_nodes
-
-# What may stand between the average and the classifier, for it moves no number.
-LAYERS = (nn.Dropout, nn.Flatten, nn.Identity)
-CALLS = ("flatten", "reshape", "squeeze", "view")  # of a tensor
-FUNCTIONS = (F.dropout, torch.flatten, torch.reshape, torch.squeeze)
-SIZES = (1, (1, 1), [1, 1])  # of an average over all positions
 
 
 def class_map(build: Build) -> Build:
@@ -93,43 +85,14 @@ def _ending(module: nn.Module, trace: Trace) -> tuple[fx.Node, fx.Node]:
             f"{', '.join(trace.outputs)}"
         )
     node = classifier
-    if type(_layer(module, node)) is nn.Linear:
-        node = node.all_input_nodes[0]
-        while _moves_no_number(module, node):
-            node = node.all_input_nodes[0]
-        if _averages(module, node):
+    if type(layer_of(module, node)) is nn.Linear:
+        node = moved_from(module, node.all_input_nodes[0])
+        if averages(module, node):
             return node, classifier
-    what = _layer(module, node)
+    what = layer_of(module, node)
     raise ValueError(
         f"class_map: the {type(module).__name__} must end in an average over all positions of a "
         "map, as nn.AdaptiveAvgPool2d(1) or a mean over axes 2 and 3, and one nn.Linear behind it, "
         f"with a flatten between them, but there is {node.name if what is None else what}; let it "
         "return its class maps itself"
     )
-
-
-def _layer(module: nn.Module, node: fx.Node) -> nn.Module | None:
-    """The layer that the node is a call of, if it is one."""
-    return module.get_submodule(str(node.target)) if node.op == "call_module" else None
-
-
-def _moves_no_number(module: nn.Module, node: fx.Node) -> bool:
-    if node.op == "call_method":
-        return node.target in CALLS
-    return isinstance(_layer(module, node), LAYERS) or node.target in FUNCTIONS
-
-
-def _averages(module: nn.Module, node: fx.Node) -> bool:
-    """Whether the node is the mean over all positions of a map."""
-    layer = _layer(module, node)
-    if isinstance(layer, nn.AdaptiveAvgPool2d):
-        return layer.output_size in SIZES
-    if node.target is F.adaptive_avg_pool2d:
-        return _second(node, "output_size") in SIZES
-    axes = _second(node, "dim") if node.target in ("mean", torch.mean) else None
-    return isinstance(axes, tuple | list) and sorted(axis % 4 for axis in axes) == [2, 3]
-
-
-def _second(node: fx.Node, name: str) -> Any:
-    """The second argument of a call, which goes by that name."""
-    return node.args[1] if len(node.args) > 1 else node.kwargs.get(name)

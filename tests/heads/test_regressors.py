@@ -1,13 +1,15 @@
 """Heads of the student alone: what shapes they join, and what a classifier reads."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 import pytest
 import timm
 import torch
+import torch.nn.functional as F
 import torchvision
 from timm.layers.classifier import ClassifierHead
-from torch import nn
+from torch import Tensor, nn
 
 from fkd import heads
 
@@ -100,6 +102,42 @@ def _mobilenet() -> tuple[nn.Module, nn.Module]:
     return net, net.features
 
 
+def _densenet() -> tuple[nn.Module, nn.Module]:
+    """torchvision's, which rectifies its last map outside of all its layers."""
+    net = torchvision.models.DenseNet(4, (1, 1, 1, 1), 8, 2, num_classes=3)
+    return net, net.features
+
+
+def _densenet_rectified() -> tuple[nn.Module, nn.Module]:
+    """The same with its map from behind the ReLU."""
+    net, body = _densenet()
+    return net, nn.Sequential(body, nn.ReLU())
+
+
+class _Small(nn.Module):
+    """Ends in a ReLU, and in what an average or a flatten makes of its map."""
+
+    def __init__(self, average: bool, relu: Callable[[Tensor], Tensor]):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 8, 8, stride=8), nn.BatchNorm2d(8))
+        self.relu, self.average = relu, average
+        self.fc = nn.Linear(8 if average else 8 * 64, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu(self.body(x))
+        return self.fc(x.mean((2, 3)) if self.average else x.flatten(1))
+
+
+def _rectified_by_a_layer() -> tuple[nn.Module, nn.Module]:
+    net = _Small(True, nn.ReLU())
+    return net, net.body
+
+
+def _rectified_by_a_function() -> tuple[nn.Module, nn.Module]:
+    net = _Small(False, F.relu)
+    return net, net.body
+
+
 def _ending(head: nn.Module) -> tuple[nn.Module, nn.Module]:
     """A network of a map and a head that reads it by itself."""
     body = nn.Conv2d(3, 8, 8, stride=8)
@@ -124,7 +162,18 @@ def _with_flatten() -> tuple[nn.Module, nn.Module]:
 
 @pytest.mark.parametrize(
     "network",
-    [_convnext, _timm_convnext, _mobilenet, _with_largest, _with_convolution, _with_flatten],
+    [
+        _convnext,
+        _timm_convnext,
+        _mobilenet,
+        _densenet,
+        _densenet_rectified,
+        _rectified_by_a_layer,
+        _rectified_by_a_function,
+        _with_largest,
+        _with_convolution,
+        _with_flatten,
+    ],
 )
 def test_a_classifier_makes_the_teachers_own_logits_of_its_last_map(network):
     torch.manual_seed(0)
