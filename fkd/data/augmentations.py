@@ -20,9 +20,10 @@ AUGMENTATIONS: dict[str, Callable[[int], Transform]] = {
 
 MIXES: dict[str, Callable[[int], Mix]] = {
     "mixup": lambda classes: MixUp(classes),
+    "uniform-mixup": lambda classes: MixUp(classes, alpha=1.0),
     "cutmix": lambda classes: CutMix(classes),
 }
-"""From the number of classes, at the papers' settings."""
+"""From the number of classes, at the papers' settings; a uniform share is function matching's."""
 
 
 def named(names: Sequence[str], size: int, classes: int) -> tuple[Transform, Mix | None]:

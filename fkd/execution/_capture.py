@@ -43,11 +43,22 @@ def warm_up(first: Function) -> None:
 
 def capture(function: Function, pool: Any) -> tuple[Any, torch.cuda.CUDAGraph]:
     """What `function()` returns, and the graph of what it does, with its memory from a pool, or one
-    of its own where that is None."""
+    of its own where that is None.
+
+    Raises ValueError for what waits for the device, as a decomposition by singular values does.
+    """
     graph = torch.cuda.CUDAGraph()
-    # Other threads may do what a capture must not: a loader's pins memory for the next batches.
-    with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
-        outputs = function()
+    try:
+        # Other threads may do what a capture must not: a loader's pins memory for the next batches.
+        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+            outputs = function()
+    except RuntimeError as error:
+        if "captur" not in str(error):
+            raise
+        line = str(error).strip().split("\n")[0]
+        raise ValueError(
+            f"Plan: graph must be 0 for a step that waits for the device, as this one does ({line})"
+        ) from error
     return outputs, graph
 
 

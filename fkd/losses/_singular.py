@@ -82,13 +82,15 @@ def kdsvd(
     map. It jumps where another vector becomes the nearest or a sign turns, and the gradient grows
     as one over the distance of singular values; between those that are equal it is left out, and a
     vector whose singular value is zero counts as zero. Only the first derivative is there: a
-    second takes the decomposition as constant. Raises ValueError for axes, shapes, dtypes, or
+    second takes the decomposition as constant. On a GPU that waits for the device, so that a CUDA
+    graph cannot hold it: train with Plan(graph=0). Raises ValueError for axes, shapes, dtypes, or
     `vectors` < 1. Memory: 8 × [batch, channels, channels] + 5 × maps.
 
     Lee, Kim and Song, "Self-supervised Knowledge Distillation using Singular Value Decomposition"
-    (2018). The authors' code has half of it times the root of `vectors`, and the student's sign in
-    place of the decomposition's own; RepDistiller chooses among three of the student's more, and
-    mdistiller decomposes [channels · height, width] of each map.
+    (2018). The authors' code has half of it times the root of `vectors`, and turns the teacher's
+    vectors to the student's. RepDistiller and mdistiller choose among `vectors` + 3 of the
+    student's and leave the teacher's signs to the decomposition, and mdistiller decomposes
+    [channels · height, width].
 
     >>> import torch
     >>> one, other = torch.eye(2).reshape(2, 1, 2, 1, 1)

@@ -91,7 +91,9 @@ def ctkd(weight: float = 0.9, ce: float = 0.1, mask: str | None = None) -> Metho
 def funmatch(weight: float = 1.0, temperature: float = 1.0, mask: str | None = None) -> Method:
     """KL alone, without labels: the teacher's function is matched on what both are shown.
 
-    The paper shows both the same random crop, mixed strongly, for many epochs.
+    The paper shows both the same random crop, mixed strongly, for many epochs: on the command line
+    that is the recipe of this name, or some `augment` and a mix. VanillaKD's published code has the
+    same KL beside a loss of the labels, each at weight 1, which `kd` has with 1, 1 and 1.
 
     Beyer et al., "Knowledge Distillation: A Good Teacher is Patient and Consistent" (2022).
 

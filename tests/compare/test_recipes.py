@@ -3,7 +3,11 @@
 import pytest
 import torch
 
+from fkd.compare._command.named import method
+from fkd.compare._command.options import parse
 from fkd.compare.recipes import RECIPES, Training
+from fkd.data import MixUp
+from fkd.data.augmentations import named
 from fkd.methods import Context
 
 
@@ -95,6 +99,20 @@ def test_a_run_too_short_for_its_milestones_is_refused():
     training = Training("sgd", schedule="steps")
     with pytest.raises(ValueError, match="milestones: of 3 epochs the rate would fall after"):
         training.schedules(3, 10)
+
+
+def test_function_matching_is_one_word_and_its_method():
+    config = parse(["--recipe", "funmatch", "--methods", "ce", "funmatch", "--epochs", "60"])
+    assert config.training.title({}) == (
+        "AdamW 0.03, decay 0.01, norms clipped at 1, cosine, warm-up 16 epochs"
+    )
+    assert config.training.lr and config.training.weight_decay
+    # big_vision subtracts rate · Adam's direction + 0.0003 · weight, both times the schedule
+    assert config.training.lr * config.training.weight_decay == pytest.approx(0.0003)
+    _, mix = named(config.augment, config.image_size, 1000)
+    assert mix == MixUp(1000, alpha=1.0)  # Beta(1, 1), which is uniform
+    term = method("funmatch", config.recipe, config.epochs)["funmatch"]
+    assert (term.targets, term.hyper) == (("logits",), {"temperature": 1.0})
 
 
 def test_the_fields_numbers():

@@ -26,7 +26,7 @@ def test_names_come_in_the_order_they_are_given():
 def test_every_name_is_there_at_the_papers_settings():
     augment, mix = named([*AUGMENTATIONS, *MIXES], size=32, classes=7)
     assert augment == chain(Crop(4), Flip(), ResizedCrop(), Cutout(16), RandAugment())
-    assert mix == OneOf((MixUp(7, alpha=0.2), CutMix(7, alpha=1.0)))
+    assert mix == OneOf((MixUp(7, alpha=0.2), MixUp(7, alpha=1.0), CutMix(7, alpha=1.0)))
 
 
 def test_no_names_are_no_augmentation():

@@ -1,12 +1,13 @@
 """Captured steps: the same steps as one by one, on a graph that a CPU can stand in for."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import pytest
 import torch
 from torch.utils._pytree import tree_leaves
 
-from fkd.execution._capture import Captured, Recorder
+from fkd.execution._capture import Captured, Recorder, capture
 
 
 def pretend(first, function):
@@ -48,12 +49,41 @@ def test_feeds_in_parts_of_any_length_are_the_steps_one_by_one():
     run(pretend, "cpu")
 
 
+@pytest.mark.plain
+@pytest.mark.parametrize(
+    ("told", "kind", "message"),
+    [
+        (
+            "CUDA error: operation not permitted when stream is capturing\nmore",
+            ValueError,
+            r"Plan: graph must be 0 .* as this one does \(CUDA error: .* is capturing\)$",
+        ),
+        ("CUDA out of memory", RuntimeError, "^CUDA out of memory$"),
+    ],
+)
+def test_what_a_capture_cannot_take_is_told_with_the_remedy(told, kind, message, monkeypatch):
+    def waits():
+        raise RuntimeError(told)
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", object)
+    monkeypatch.setattr(torch.cuda, "graph", lambda *arguments, **named: nullcontext())
+    with pytest.raises(kind, match=message):
+        capture(waits, None)
+
+
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 
 
 @gpu
 def test_the_same_on_a_gpu():
     run(Recorder(), "cuda")
+
+
+@gpu
+def test_singular_vectors_wait_for_the_gpu():
+    feeds = [torch.rand(2, 5, 3, device="cuda")] * 2
+    with pytest.raises(ValueError, match="graph must be 0 for a step that waits for the device"):
+        Captured(lambda feed: torch.linalg.svd(feed)[1], ())(feeds)
 
 
 @gpu

@@ -105,7 +105,7 @@ def _mobilenet() -> tuple[nn.Module, nn.Module]:
 
 def _densenet() -> tuple[nn.Module, nn.Module]:
     """torchvision's, which rectifies its last map outside of all its layers."""
-    net = torchvision.models.DenseNet(4, (1, 1), 8, 2, num_classes=3)
+    net = torchvision.models.DenseNet(4, (1, 1, 1, 1), 8, 2, num_classes=3)
     return net, net.features
 
 

@@ -380,9 +380,9 @@ def test_bilinear_congruence_has_repdistillers_mean_and_its_gradient():
     student, teacher = (x[:5, :, 0, 0] for x in _maps())
     weight = torch.arange(1.0, 6.0, dtype=torch.float64)
 
-    def repdistillers(s: np.ndarray) -> np.ndarray:
+    def repdistillers(s: np.ndarray) -> float:
         d = np.abs(s - teacher.numpy())
-        return np.mean([d[i] @ d[i + 1] for i in range(4)])
+        return float(np.mean([d[i] @ d[i + 1] for i in range(4)]))
 
     def each(s: np.ndarray) -> np.ndarray:
         d = np.abs(s - teacher.numpy())
@@ -393,7 +393,7 @@ def test_bilinear_congruence_has_repdistillers_mean_and_its_gradient():
 
     value = losses.bilinear_congruence(student, teacher)
     torch.testing.assert_close(value, torch.from_numpy(each(student.numpy())))
-    torch.testing.assert_close(value.mean().item(), repdistillers(student.numpy()).item())
+    torch.testing.assert_close(value.mean().item(), repdistillers(student.numpy()))
     gradient = torch.func.grad(lambda s: weight @ losses.bilinear_congruence(s, teacher))(student)
     expected = differences(lambda s: weight.numpy() @ each(s), student)
     torch.testing.assert_close(gradient, expected, atol=1e-7, rtol=1e-6)

@@ -44,9 +44,14 @@ CASES = {
 }
 
 
-def _maps(*shapes: tuple[int, ...]) -> list[Tensor]:
+Maps = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+def _maps(*shapes: tuple[int, ...]) -> Maps:
+    """A first and a last map of the student, then of the teacher."""
     generator = torch.Generator().manual_seed(0)
-    return [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
+    one, two, three, four = (torch.randn(x, generator=generator).double() for x in shapes)
+    return one, two, three, four
 
 
 def _aligned(student: np.ndarray, teacher: np.ndarray, most: int) -> list[np.ndarray]:
@@ -94,7 +99,7 @@ def test_values_and_gradients_are_numpys(shapes, vectors):
     torch.testing.assert_close(value, torch.from_numpy(oracle(*arrays)))
     assert value.min() > 1e-4
     gradients = torch.func.grad(
-        lambda *x: losses.kdsvd(*x, vectors=vectors).sum(), tuple(range(4))
+        lambda a, b, c, d: losses.kdsvd(a, b, c, d, vectors=vectors).sum(), tuple(range(4))
     )(*maps)
     for at, gradient in enumerate(gradients):
         expected = differences(
@@ -138,7 +143,7 @@ def test_maps_without_a_vector_or_without_its_derivative_have_a_finite_gradient(
         if maps[at].shape == bad.shape:
             given = [bad if at == place else x for place, x in enumerate(maps)]
             gradients = torch.func.grad(
-                lambda *x: losses.kdsvd(*x, vectors=2).sum(), tuple(range(4))
+                lambda a, b, c, d: losses.kdsvd(a, b, c, d, vectors=2).sum(), tuple(range(4))
             )(*given)
             assert all(x.isfinite().all() and x.abs().max() < 10 for x in gradients)
 

@@ -41,7 +41,9 @@ def test_a_relu_counts_where_an_average_alone_stands_behind_it_and_none_before(b
 
 
 def test_a_teacher_whose_layers_are_outputs_ends_as_it_does_without():
-    build = features(lambda: torchvision.models.DenseNet(4, (1, 1), 8, 2), {"map": "features"})
+    build = features(
+        lambda: torchvision.models.DenseNet(4, (1, 1, 1, 1), 8, 2), {"map": "features"}
+    )
     assert rectified(build(), "classifier")
 
 
