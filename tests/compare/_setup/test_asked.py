@@ -1,5 +1,6 @@
 """What is asked of a comparison: names and seeds."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -140,7 +141,7 @@ class Fixed(nn.Module):
         return self.last(self.drop(x))
 
 
-def fixed(build=Fixed, **options) -> Comparison:
+def fixed(build: Callable[[], nn.Module] = Fixed, **options) -> Comparison:
     return Comparison(Wide, build, {"ce": methods.ce()}, vectors(), plan=EAGER, **options)
 
 
