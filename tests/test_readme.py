@@ -9,7 +9,9 @@ import torch
 from test_laws import CASES
 
 from fkd import losses, methods
+from fkd.compare._command.parser import parser
 from fkd.methods import METHODS
+from fkd.models import named
 
 TEXT = readme_tables.README.read_text()
 # The examples of one section go on from one another.
@@ -105,6 +107,33 @@ def test_every_row_of_torchs_overview_has_its_test():
     for row in rows:
         files = re.findall(r"`(tests/[^`]+)`", row.split("|")[-2])
         assert files and all((readme_tables.README.parent / file).exists() for file in files), row
+
+
+def test_every_distiller_of_other_libraries_is_found_under_its_name():
+    table = TEXT.partition("### Coming from RepDistiller")[2].partition("\n### ")[0]
+    rows = [line.strip("|").split(" | ") for line in table.splitlines() if line.startswith("| ")]
+    theirs = {word for row in rows for word in re.findall(r"`(\w+)`", row[0])}
+    # train_student.py --distill, and mdistiller/engine/cfg.py
+    repdistiller = "kd hint attention similarity correlation vid crd kdsvd fsp rkd pkt abound"
+    mdistiller = "KD AT RKD FITNET KDSVD OFD NST PKT SP VID CRD REVIEWKD DKD"
+    assert theirs >= {*f"{repdistiller} factor nst {mdistiller}".split()}
+    options = parser().format_help()
+    for row in rows[1:]:
+        assert all(option in options for option in re.findall(r"--[a-z][\w-]*", row[1])), row
+        ours = re.findall(r"`([a-z-]+)`", row[1])
+        assert all(name in METHODS for name in ours), row
+        for call in re.findall(r"`(methods\..+?)`", row[1]):
+            assert eval(call.replace("\\|", "|"), {"methods": methods})
+
+
+def test_teachers_of_other_libraries_have_the_same_tensors():
+    """Some names in RepDistiller's models/resnet.py, wrn.py and vgg.py."""
+    for name, theirs in (
+        ("resnet8x4", ["bn1.weight", "layer1.0.conv2.weight", "layer3.0.downsample.1.bias"]),
+        ("wrn-16-2", ["conv1.weight", "block3.layer.0.convShortcut.weight", "bn1.bias"]),
+        ("vgg8", ["block0.0.bias", "block4.1.running_var", "classifier.weight"]),
+    ):
+        assert named(name, 10)().state_dict().keys() >= set(theirs)
 
 
 def test_the_tables_must_have_a_place():

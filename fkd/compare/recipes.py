@@ -1,11 +1,11 @@
 """How networks are trained, in names and numbers; and the recipes of the field by one word."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import reduce
+from dataclasses import dataclass, field, replace
+from functools import partial, reduce
 from typing import Any
 
-from fkd import _check, methods, optim, schedules
+from fkd import _check, heads, methods, optim, schedules
 from fkd.compare._counted import counted
 from fkd.methods import Method
 from fkd.optim import Optimizer
@@ -165,6 +165,20 @@ def _dkd(epochs: int) -> Method:
     return methods.dkd(warmup=round(20 / 240 * epochs))  # as long as it is in 240 epochs
 
 
+def _hint(epochs: int) -> Method:
+    """A 1x1 convolution, BatchNorm and ReLU behind the second stage, where the tutorial has a 3x3
+    convolution behind the last."""
+    method = methods.hint(weight=100.0, ce=1.0, layer="f2")
+    return method | {"hint": replace(method["hint"], head=heads.rectified_connector)}
+
+
+def _each_stage(name: str, epochs: int) -> Method:
+    """The method's term for each of three stages, of the weight that it has for one."""
+    whole = methods.METHODS[name]
+    terms = {f"{name}-{layer}": whole(layer=layer)[name] for layer in ("f1", "f2", "f3")}
+    return terms | methods.ce()
+
+
 RECIPES: dict[str, Preset] = {
     # CIFAR-100's, of the table that began with Tian, Krishnan and Isola, "Contrastive
     # Representation Distillation" (2020), and that later papers took over: 240 epochs.
@@ -182,7 +196,12 @@ RECIPES: dict[str, Preset] = {
             "mean": (0.5071, 0.4867, 0.4408),
             "std": (0.2675, 0.2565, 0.2761),
         },
-        {"kd": _kd, "dkd": _dkd},
+        {
+            "kd": _kd,
+            "dkd": _dkd,
+            "hint": _hint,
+            **{name: partial(_each_stage, name) for name in ("at", "nst", "vid")},
+        },
     ),
     # ImageNet's, for ResNet-34 and ResNet-18: 100 epochs.
     "imagenet": Preset(

@@ -25,6 +25,7 @@ from fkd.compare._setup.asked import (
     check_kinds,
     check_precision,
     check_ranks,
+    check_start,
     config,
     hold_out,
     resolution_of,
@@ -82,7 +83,8 @@ class Comparison:
     `order="own"` a seed means an order of batches too, and what augments them, the same under each
     method, so that what is concluded holds for others as well; with "shared" all seeds read one. By
     default it is their own where the training source is `Resident` and the teacher's outputs are
-    kept, for otherwise each order would read the source, or ask the teacher, once more.
+    kept, for otherwise each order would read the source, or ask the teacher, once more. Seeds that
+    would all make one student, as of a pretrained network without dropout, are refused.
     `teacher_state` is the trained teacher's state_dict; without one, the teacher is first trained
     here, on the labels, for `teacher_epochs`, by default as many as the students.
 
@@ -226,7 +228,7 @@ class Comparison:
             task, notes = choose_live(task, teacher_outputs, teacher_memory)
             self.notes += notes
             task, notes = choose_order(task, order)
-            self.notes += notes
+            self.notes += notes + check_start(task)
             task, notes = choose_compiling(task, teacher_state is not None, self._accord, seconds)
             self.notes += notes
             to_train = None if teacher_state is not None else teacher_candidates(task, context)

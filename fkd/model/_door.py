@@ -161,7 +161,8 @@ def _of_dtypes(reason: str, inputs: Any, leaves: Sequence[Tensor]) -> str:
         return ""
     return (
         f"; the inputs are {' and '.join(sorted(others))}, and the parameters "
-        f"{' and '.join(sorted(map(str, own)))}: give inputs in the parameters' dtype, as x.float()"
+        f"{' and '.join(sorted(map(str, own)))}: give inputs in the parameters' dtype, as "
+        f"x.to({min(own, key=str)})"
     )
 
 

@@ -2,13 +2,15 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import nn
 
 from fkd.compare._command.named import method
 from fkd.compare._command.options import parse
 from fkd.compare.recipes import RECIPES, Training
 from fkd.data import MixUp
 from fkd.data.augmentations import named
-from fkd.methods import Context
+from fkd.methods import Context, Method
 
 
 def rates(training: Training, epochs: int, steps: int) -> list[float]:
@@ -121,3 +123,64 @@ def test_the_fields_numbers():
     assert (kd["kd"].weight, kd["ce"].weight) == (0.9, 0.1) and kd["kd"].hyper["temperature"] == 4
     steps = crd.methods["dkd"](24)["dkd"].schedules["weight"](Context(steps_per_epoch=10))
     assert float(steps(torch.tensor(0))) == pytest.approx(1 / 2)  # 2 of 24 epochs, as 20 of 240
+
+
+def staged(width: int) -> dict[str, torch.Tensor]:
+    """Maps as a ResNet has behind its stages, and logits."""
+    generator = torch.Generator().manual_seed(width)
+    sizes = {"f1": (width, 8, 8), "f2": (2 * width, 4, 4), "f3": (4 * width, 2, 2)}
+    maps = {name: torch.randn(6, *size, generator=generator) for name, size in sizes.items()}
+    return maps | {"logits": torch.randn(6, 3, generator=generator)}
+
+
+def total(method: Method, outputs: dict[str, torch.Tensor], targets: dict[str, torch.Tensor]):
+    """What is minimised, of terms without heads."""
+    values = [
+        term.weight * term.values(outputs, targets, term.hyper, None).mean()
+        for term in method.values()
+    ]
+    return torch.stack(values).sum()
+
+
+def attention(x: torch.Tensor) -> torch.Tensor:
+    return F.normalize(x.square().mean(1).flatten(1))
+
+
+def kernel(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    x, y = (F.normalize(map.flatten(2), dim=2) for map in (x, y))
+    return (x @ y.mT).square().mean()
+
+
+def test_attention_and_selectivity_are_summed_over_three_stages():
+    """RepDistiller's attention.py and NST.py, over `feat[1:-1]`, by 1000 and 50."""
+    student, teacher = staged(4), staged(5)
+    labels = torch.tensor([0, 1, 2, 2, 1, 0])
+    ce = F.cross_entropy(student["logits"], labels)
+    pairs = [(student[name], teacher[name]) for name in ("f1", "f2", "f3")]
+    expected = {
+        "at": sum(1000 * (attention(s) - attention(t)).square().mean() for s, t in pairs),
+        "nst": sum(50 * (kernel(t, t) + kernel(s, s) - 2 * kernel(s, t)) for s, t in pairs),
+    }
+    for name, value in expected.items():
+        method = RECIPES["crd"].methods[name](240)
+        whole = total(method, student, teacher | {"labels": labels})
+        torch.testing.assert_close(whole, ce + value, rtol=1e-5, atol=1e-5)
+
+
+def test_vid_bounds_each_of_three_stages():
+    method = RECIPES["crd"].methods["vid"](240)
+    assert [term.student for name, term in method.items() if name != "ce"] == ["f1", "f2", "f3"]
+    assert {term.weight for term in method.values()} == {1.0}
+
+
+def test_hint_rectifies_a_normalised_convolution_of_the_second_stage():
+    method = RECIPES["crd"].methods["hint"](240)
+    assert (method["hint"].weight, method["ce"].weight) == (100.0, 1.0)
+    student, teacher = staged(4), staged(5)
+    head = method["hint"].build_head(student, teacher, Context())
+    convolution, norm = (part for part in head.modules() if hasattr(part, "weight"))
+    assert isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+    x = F.conv2d(student["f2"], convolution.weight)
+    expected = F.mse_loss(F.batch_norm(x, None, None, training=True).relu(), teacher["f2"])
+    value = method["hint"].values(student, teacher, {}, lambda x: {"logits": head(*x)})
+    torch.testing.assert_close(value.mean(), expected)

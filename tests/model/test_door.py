@@ -160,5 +160,12 @@ def test_a_pass_that_fails_is_told_with_its_layer():
 @pytest.mark.parametrize("build", [lambda: nn.Linear(3, 2), lambda: nn.Conv1d(3, 2, 1)])
 def test_inputs_of_another_dtype_are_told_with_what_to_do(build, dtype):
     inputs = torch.ones(6, 3, 2).to(dtype) if build().weight.ndim == 3 else X.to(dtype)
-    with pytest.raises(ValueError, match=f"the inputs are {dtype}, and the parameters torch.fl"):
+    remedy = r"and the parameters torch.float32: .* as x.to\(torch.float32\)"
+    with pytest.raises(ValueError, match=f"the inputs are {dtype}, {remedy}"):
         check(functional(build), inputs)
+
+
+def test_parameters_wider_than_the_inputs_are_told_of():
+    wide = functional(lambda: nn.Linear(2, 3).double())
+    with pytest.raises(ValueError, match=r"parameters torch.float64: .* as x.to\(torch.float64\)"):
+        check(wide, torch.ones(4, 2))

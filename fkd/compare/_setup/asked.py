@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 from fkd import _check
 from fkd._random import Key
@@ -14,7 +14,7 @@ from fkd.compare._setup.task import Build, Candidates, SchedulesOf, Task
 from fkd.compare.results import DataSummary
 from fkd.data import Batch, Data, Mix, Source, Transform
 from fkd.distributed import Mesh
-from fkd.ensemble import Order, Seed, Seeds, check_order
+from fkd.ensemble import Order, Seed, Seeds, check_order, seeds_of
 from fkd.execution import PRECISIONS, Plan
 from fkd.methods import Method
 from fkd.model import Model, Tensors
@@ -248,12 +248,39 @@ def check_dropout(task: Task, candidates: Mapping[str, Candidates]) -> None:
     """Refuse members who differ in the seed of their dropout where no student draws anything."""
     if len({seed.dropout for seed in task.seeds if isinstance(seed, Seeds)}) < 2:
         return
-    inputs = tree_map(lambda leaf: leaf[:FEW].cpu(), task.recipe.batch.inputs)
-    if not any(_draws(one.network.model, inputs) for one in candidates.values()):
+    if not any(_draws(one.network.model, _first(task)) for one in candidates.values()):
         raise ValueError(
             "dropout: no student draws random numbers in its steps, so that seeds of it change "
             "nothing; leave it out, or take a network with dropout"
         )
+
+
+def check_start(task: Task) -> list[str]:
+    """Refuse seeds that all make one student, as of a pretrained network that draws nothing where
+    the order of batches is shared. Where they begin alike and differ later, a note says so."""
+    seeds = [seeds_of("seeds", seed) for seed in task.seeds]
+    inits = sorted({seed.init for seed in seeds})
+    if len(inits) < 2 or not _begin_alike(task.student.model, inits[0], inits[1]):
+        return []
+    alike = "with each seed the student begins with the same weights, as a pretrained one does"
+    orders = {seed.order for seed in seeds} if task.order == "own" else {0}
+    if len(orders) < 2 and not _draws(task.student.model, _first(task)):
+        raise ValueError(
+            f"seeds: {alike}, reads one order of batches, and draws nothing, so that all would be "
+            "one student; let each have an order of its own, or give one seed"
+        )
+    return [f"{alike.capitalize()}: what is concluded is of these"]
+
+
+def _begin_alike(model: Model, seed: int, other: int) -> bool:
+    """Whether two seeds make one network."""
+    pairs = zip(tree_leaves(model.init(seed)), tree_leaves(model.init(other)), strict=True)
+    return all(torch.equal(x, y) for x, y in pairs)
+
+
+def _first(task: Task) -> Any:
+    """The first few examples of a batch, on the CPU."""
+    return tree_map(lambda leaf: leaf[:FEW].cpu(), task.recipe.batch.inputs)
 
 
 def _draws(model: Model, inputs: Any) -> bool:

@@ -1,13 +1,17 @@
 """What is asked of a comparison: names and seeds."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from compare.small_comparisons import small, trained_elsewhere, vectors
+from compare.small_comparisons import EAGER, Narrow, Wide, small, trained_elsewhere, vectors
+from torch import Tensor, nn
 
 from fkd import methods
+from fkd.compare import Comparison, Factorial
 from fkd.compare._setup.asked import check_classes
 from fkd.data import Data, Resident
 from fkd.methods import Method
@@ -122,3 +126,42 @@ def test_a_network_that_cannot_name_every_class_is_refused():
     with pytest.raises(ValueError, match=r"^student: its logits are of 2 classes, but the data"):
         check_classes("student", {"logits": torch.zeros(4, 2)}, data)
     check_classes("student", {"logits": torch.zeros(4, 1000)}, data)
+
+
+class Fixed(nn.Module):
+    """A student that is the same whatever the seed, and draws nothing unless it drops units."""
+
+    def __init__(self, share: float = 0.0):
+        super().__init__()
+        self.drop, self.last = nn.Dropout(share), nn.Linear(4, 2)
+        nn.init.eye_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.drop(x))
+
+
+def fixed(build: Callable[[], nn.Module] = Fixed, **options) -> Comparison:
+    return Comparison(Wide, build, {"ce": methods.ce()}, vectors(), plan=EAGER, **options)
+
+
+def test_seeds_that_make_one_student_are_refused():
+    one = (
+        r"^seeds: with each seed the student begins with the same weights, .* would be one student"
+    )
+    with pytest.raises(ValueError, match=one):
+        fixed(order="shared")
+    with pytest.raises(ValueError, match=one):
+        fixed(seeds=Factorial(("init",), levels=2).seeds, order="own")
+    assert not fixed(order="shared", seeds=[3]).notes
+    assert not fixed(Narrow, order="shared").notes
+
+
+@pytest.mark.parametrize(
+    ("build", "order"), [(Fixed, "own"), (partial(Fixed, 0.5), "shared")], ids=["order", "dropout"]
+)
+def test_seeds_that_begin_alike_are_told_of(build, order):
+    assert fixed(build, order=order).notes == [
+        "With each seed the student begins with the same weights, as a pretrained one does: what "
+        "is concluded is of these"
+    ]
