@@ -32,6 +32,7 @@ from fkd.compare._setup.asked import (
 )
 from fkd.compare._setup.choices import choose_compiling, choose_live, choose_order
 from fkd.compare._setup.estimate import check_memory
+from fkd.compare._setup.forward import relative_work
 from fkd.compare._setup.oddities import odd_logits, oddities
 from fkd.compare._setup.reading import (
     example_batch,
@@ -251,10 +252,13 @@ class Comparison:
             if teacher_state is not None:
                 trained = teacher_of(task.teacher.model, teacher_state, device)
             self._config, self._teacher_state = dict(self.results.config), teacher_state
+            work = relative_work({name: one.forward for name, one in candidates.items()})
             if to_train is not None:
                 candidates[TEACHER] = to_train
             made = candidates if mesh.split is None else {}  # these are of whole batches
-            self._run = Run(task, context, made, self.results, self._accord, self.notes, trained)
+            self._run = Run(
+                task, context, made, work, self.results, self._accord, self.notes, trained
+            )
 
     @property
     def teacher(self) -> Teacher | None:

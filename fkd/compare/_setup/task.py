@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fkd import _check, methods
+from fkd.compare._setup.forward import Forward, forward
 from fkd.compare._setup.stages import Resolution
 from fkd.compare.sweep import Setting, settings
 from fkd.data import Batch, Data, Resident, Source, steps_per_epoch
@@ -94,17 +95,23 @@ class Recipe:
             context=context,
             split=split,
         )
-        return Candidates(network, distillation, self.grid(method))
+        return Candidates(network, distillation, self.grid(method), self.batch)
 
 
 @dataclass(frozen=True)
 class Candidates:
     """One method's students before they start: what they are, in what the method wraps around them,
-    how they are trained, and every setting."""
+    how they are trained, every setting, and an example `batch` of what a step reads."""
 
     network: Network
     distillation: Distillation
     grid: list[Setting]
+    batch: Batch
+
+    @cached_property
+    def forward(self) -> Forward:
+        """What the forward pass of one student takes on a whole batch."""
+        return forward(self.distillation, self.batch)
 
 
 @dataclass(frozen=True)
