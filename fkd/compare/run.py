@@ -311,7 +311,7 @@ class Comparison:
 
     @property
     def troubles(self) -> list[str]:
-        """What could not be written so far, for each time that it could not."""
+        """What could not be written so far: each once, until the reason is another or it could."""
         return self._run.troubles
 
     @property

@@ -50,9 +50,9 @@ class Run:
     to come or could not be written. `students` are those of the methods that ended last, as far as
     they are this rank's. `tracebacks` tell of the methods that failed by an error. `spent` is the
     seconds that the run took before it was gone on with, `notes` what a user should know of it,
-    `troubles` what could not be written of it, for each time that it could not, `unwritten` the
-    names of the files of results that are not written yet, and `accord` what the ranks that share
-    it agree on.
+    `troubles` what could not be written of it, `reasons` why that is so now, `unwritten` the names
+    of the files of results that are not written yet, and `accord` what the ranks that share it
+    agree on.
     """
 
     task: Task
@@ -71,6 +71,7 @@ class Run:
     tracebacks: dict[str, str] = field(default_factory=dict)
     spent: float = 0.0
     troubles: list[str] = field(default_factory=list)
+    reasons: dict[str, str] = field(default_factory=dict)
     unwritten: set[str] = field(default_factory=set)
     rounds: Rounds = field(init=False)
 
