@@ -54,9 +54,8 @@ from fkd.compare._setup.task import (
     with_numbers,
     without_teacher,
 )
-from fkd.compare._store.folder import RunFolder
 from fkd.compare._store.identity import identity
-from fkd.compare._store.keep import go_on, kept
+from fkd.compare._store.keep import kept, opened
 from fkd.compare.environment import environment, idle_cores
 from fkd.compare.results import Results
 from fkd.data import Batch, Data, Mix, Source, Transform, steps_per_epoch
@@ -288,20 +287,16 @@ class Comparison:
         all of them see, and any other number of ranks goes on from there: bit for bit as well, but
         for rounding where batches are split among another number of ranks.
 
-        Raises ValueError, before any work, where the folder holds another run or anything else, or
-        is in use, and FloatingPointError where the teacher diverges, for then nothing can be
-        compared; results, also those in the folder, say so among what failed, as `teacher`.
+        Raises ValueError, before any work, where the folder holds another run or anything else, is
+        in use, or lies on a disk with less room than the results take, and FloatingPointError where
+        the teacher diverges, for then nothing can be compared; results, also those in the folder,
+        say so among what failed, as `teacher`.
         """
         if folder is None:
             return self._run.progress()
         _check.positive("checkpoint_minutes", checkpoint_minutes=checkpoint_minutes)
         asked = identity(self._run.task, self._config, self._teacher_state)
-        place = RunFolder(folder, asked, options, self._accord)
-        try:
-            self.notes += place.notes + go_on(self._run, place)
-        except BaseException:
-            place.close()
-            raise
+        place = opened(self._run, Path(folder).expanduser(), asked, options)
         return kept(self._run, place, checkpoint_minutes)
 
     @property

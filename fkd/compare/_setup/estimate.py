@@ -3,18 +3,15 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
 from fkd.compare._setup.forward import forward
 from fkd.compare._setup.free import free_memory
-from fkd.compare._setup.task import Candidates, Task
+from fkd.compare._setup.task import Candidates, Task, size_of
 from fkd.compare.environment import ranks_here
 from fkd.data import Data, Resident, Source
-from fkd.distillation import student_of
 from fkd.distributed import Mesh
 from fkd.execution import Plan
 
@@ -130,8 +127,7 @@ def estimated(
     most = max(trainings, key=_total)
     if task.resolution is None:  # else no training has more seeds than the pilot
         return most
-    students = [student_of(one.distillation.init(0)) for one in methods.values()]
-    joined = task.resolution.max_seeds * max(map(size_of, students))
+    joined = task.resolution.max_seeds * max(one.sizes.student for one in methods.values())
     return replace(most, copy=max(most.copy, joined))
 
 
@@ -170,13 +166,13 @@ def _training(
     here = batch if mesh.split is None else mesh.split.own(batch, task.data.train.batch_size)
     states, step, logits = 0, 0, 0
     for one, count, plan in group:
-        state = one.distillation.init(0)
+        size = one.sizes
         kept = (one.forward if here is batch else forward(one.distillation, here)).kept
         if (plan.layout, plan.compile) == ("vmap", "none"):
             kept *= KEPT_BY_FUNC
-        alone = size_of((state.params, state)) + kept  # the gradient, the new state
+        alone = size.params + size.state + kept  # the gradient, the new state
         at_once = 1 if plan.layout == "loop" else min(plan.chunk or count, count)
-        states, step = states + count * size_of(state), max(step, at_once * alone)
+        states, step = states + count * size.state, max(step, at_once * alone)
         of_example = sum(
             _of_example(x) for name, x in one.network.examined.items() if name == "logits"
         )
@@ -189,11 +185,6 @@ def _training(
 
 def _resident(*sources: Source | None) -> int:
     return sum(size_of((x.inputs, x.targets)) for x in sources if isinstance(x, Resident))
-
-
-def size_of(tree: Any) -> int:
-    """The bytes of a tree's tensors."""
-    return sum(leaf.nbytes for leaf in tree_leaves(tree) if isinstance(leaf, Tensor))
 
 
 def _of_example(output: Tensor) -> int:

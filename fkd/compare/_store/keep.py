@@ -1,9 +1,10 @@
 """A run that is kept in a folder: written as it goes, and gone on with."""
 
-from collections.abc import Callable, Collection, Generator
+from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from itertools import compress
+from pathlib import Path
 from typing import Any
 
 from fkd import checkpoint
@@ -16,12 +17,30 @@ from fkd.compare._job.standing import Saved, Standing
 from fkd.compare._setup.asked import TEACHER
 from fkd.compare._setup.reading import teacher_of
 from fkd.compare._store.folder import RunFolder
+from fkd.compare._store.room import check_room
 from fkd.compare._store.saver import Saver
 from fkd.compare._store.unwritten import is_needed, needed, what_to_do
 from fkd.compare.failure import reason_of
 from fkd.compare.results import FILE
 
 TABLE, CHECKPOINT = "table.md", "the checkpoint"
+
+
+def opened(
+    run: Run, path: Path, asked: Mapping[str, Any], options: Mapping[str, Any] | None
+) -> RunFolder:
+    """The folder of a run, with what it holds of the run taken; what a user should know of that
+    goes into the run's notes. Raises ValueError, on every rank, where it is refused."""
+    with run.accord.together("the room on the disk"):
+        if run.accord.mesh.rank == 0:
+            run.notes += check_room(run, path)
+    folder = RunFolder(path, asked, options, run.accord)
+    try:
+        run.notes += folder.notes + go_on(run, folder)
+    except BaseException:
+        folder.close()
+        raise
+    return folder
 
 
 def go_on(run: Run, folder: RunFolder) -> list[str]:
