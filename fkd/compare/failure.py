@@ -54,6 +54,18 @@ class RankError(RuntimeError):
         self.failure, self.ends, self.lost, self.traceback = failure, ends, lost, traceback
 
 
+def reason_of(error: OSError | ValueError) -> str:
+    """Why something could not be written, without the name that a file had meanwhile, which is
+    another each time.
+
+    >>> reason_of(OSError(28, "No space left on device", "/runs/.x.0a1b2c3d.fkd-partial"))
+    '[Errno 28] No space left on device'
+    """
+    if isinstance(error, OSError) and error.strerror is not None:
+        return str(OSError(error.errno, error.strerror))
+    return str(error)
+
+
 def failure_of(error: Exception) -> Failure:
     """The failure that an error in a method's training is.
 

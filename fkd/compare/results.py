@@ -153,10 +153,10 @@ class Results:
     `teacher` or `student`; `failed` says of each method without results why, or of the `teacher`
     alone. `complete` is False until all have results, and `resumed` is how often the run was gone
     on with. `compiled` says whether any training was, and the `plans` of each which. `seconds`
-    holds `total` and its parts, and as `estimated_total` what that was estimated at when the pace
-    of the first students was known. `pilot` says how many of each method's first seeds were the
-    pilot of a run in two stages, whose intervals are Stein's; None in one stage. `unfinished` keeps
-    what was measured of methods that failed when new seeds were to join theirs.
+    holds `total` and its parts, and as `estimated_total` what that was estimated at when the first
+    students had ended an epoch. `pilot` says how many of each method's first seeds were the pilot
+    of a run in two stages, whose intervals are Stein's; None in one stage. `unfinished` keeps what
+    was measured of methods that failed when new seeds were to join theirs.
     """
 
     config: dict[str, Any]

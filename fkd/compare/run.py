@@ -33,6 +33,7 @@ from fkd.compare._setup.asked import (
 )
 from fkd.compare._setup.choices import choose_compiling, choose_live, choose_order
 from fkd.compare._setup.estimate import check_memory
+from fkd.compare._setup.forward import relative_work
 from fkd.compare._setup.oddities import odd_logits, oddities
 from fkd.compare._setup.reading import (
     example_batch,
@@ -54,9 +55,8 @@ from fkd.compare._setup.task import (
     with_numbers,
     without_teacher,
 )
-from fkd.compare._store.folder import RunFolder
 from fkd.compare._store.identity import identity
-from fkd.compare._store.keep import go_on, kept
+from fkd.compare._store.keep import kept, opened
 from fkd.compare.environment import environment, idle_cores
 from fkd.compare.results import Results
 from fkd.data import Batch, Data, Mix, Source, Transform, steps_per_epoch
@@ -253,10 +253,13 @@ class Comparison:
             if teacher_state is not None:
                 trained = teacher_of(task.teacher.model, teacher_state, device)
             self._config, self._teacher_state = dict(self.results.config), teacher_state
+            work = relative_work({name: one.forward for name, one in candidates.items()})
             if to_train is not None:
                 candidates[TEACHER] = to_train
             made = candidates if mesh.split is None else {}  # these are of whole batches
-            self._run = Run(task, context, made, self.results, self._accord, self.notes, trained)
+            self._run = Run(
+                task, context, made, work, self.results, self._accord, self.notes, trained
+            )
 
     @property
     def teacher(self) -> Teacher | None:
@@ -286,20 +289,16 @@ class Comparison:
         all of them see, and any other number of ranks goes on from there: bit for bit as well, but
         for rounding where batches are split among another number of ranks.
 
-        Raises ValueError, before any work, where the folder holds another run or anything else, or
-        is in use, and FloatingPointError where the teacher diverges, for then nothing can be
-        compared; results, also those in the folder, say so among what failed, as `teacher`.
+        Raises ValueError, before any work, where the folder holds another run or anything else, is
+        in use, or lies on a disk with less room than the results take, and FloatingPointError where
+        the teacher diverges, for then nothing can be compared; results, also those in the folder,
+        say so among what failed, as `teacher`.
         """
         if folder is None:
             return self._run.progress()
         _check.positive("checkpoint_minutes", checkpoint_minutes=checkpoint_minutes)
         asked = identity(self._run.task, self._config, self._teacher_state)
-        place = RunFolder(folder, asked, options, self._accord)
-        try:
-            self.notes += place.notes + go_on(self._run, place)
-        except BaseException:
-            place.close()
-            raise
+        place = opened(self._run, Path(folder).expanduser(), asked, options)
         return kept(self._run, place, checkpoint_minutes)
 
     @property
@@ -309,7 +308,7 @@ class Comparison:
 
     @property
     def troubles(self) -> list[str]:
-        """What could not be written so far, for each time that it could not."""
+        """What could not be written so far: each once, until the reason is another or it could."""
         return self._run.troubles
 
     @property

@@ -39,8 +39,7 @@ def carry_out(
 ) -> End:
     """Train all there is to train, show how far it is, and tell what failed."""
     results, accord = comparison.results, comparison.accord
-    # The library does not know of what went before it.
-    before = time.perf_counter() - begin
+    results.seconds["preparation"] = time.perf_counter() - begin  # which the library does not know
     error = None
     with Stop() as stop:
         try:
@@ -55,7 +54,6 @@ def carry_out(
         if name != TEACHER:  # which ends all, and is told as the error that it is
             errors.print(f"compare: {name}: {failure.reason}", markup=False)
     code = 0 if error is None else failed(error, errors)
-    results.seconds["total"] = results.seconds.get("total", 0.0) + before
     lost = isinstance(error, RankError) and error.lost
     return End(accord, code, lost, accord.stop or stop.signal, bool(comparison.unwritten))
 

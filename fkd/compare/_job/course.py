@@ -12,7 +12,7 @@ from fkd.compare._accord import Accord
 from fkd.compare._counted import counted
 from fkd.compare._job.forecast import Pace, left_of
 from fkd.compare._job.progress import Progress
-from fkd.compare._job.record import Exam, Record, answers_of, marks_of, timed
+from fkd.compare._job.record import Exam, Record, answers_of, marks_of, seconds_of, timed
 from fkd.compare._job.rounds import Rounds
 from fkd.compare._job.standing import Saved, Standing
 from fkd.compare._setup.asked import TEACHER
@@ -28,6 +28,8 @@ from fkd.methods import Context
 from fkd.teachers import Teacher, cached, module_of
 from fkd.train import Students, train
 
+ESTIMATE = "estimated_total"
+
 
 class Trained(NamedTuple):
     """A rank's students of a method: their state, and the place of the `first` of them among all
@@ -42,19 +44,21 @@ class Run:
     """One run of a task: what is known so far, and how it goes on.
 
     `candidates` are those of methods and teacher that are made so far, and as they would be made
-    now. `teacher` is None before it is trained here; `context` holds it as a module. `saved` are
-    the checkpoints that trainings go on from, and `spared` the numbers of those that stay whatever
-    else is saved, of trainings that are to come or could not be written. `students` are those of
-    the methods that ended last, as far as they are this rank's. `tracebacks` tell of the methods
-    that failed by an error. `spent` is the seconds that the run took before it was gone on with,
-    `notes` what a user should know of it, `troubles` what could not be written of it, for each time
-    that it could not, `unwritten` the names of the files of results that are not written yet, and
-    `accord` what the ranks that share it agree on.
+    now; `work` says how much a step of one student is, by method. `teacher` is None before it is
+    trained here; `context` holds it as a module. `saved` are the checkpoints that trainings go on
+    from, and `spared` the numbers of those that stay whatever else is saved, of trainings that are
+    to come or could not be written. `students` are those of the methods that ended last, as far as
+    they are this rank's. `tracebacks` tell of the methods that failed by an error. `spent` is the
+    seconds that the run took before it was gone on with, `notes` what a user should know of it,
+    `troubles` what could not be written of it, `reasons` why that is so now, `unwritten` the names
+    of the files of results that are not written yet, and `accord` what the ranks that share it
+    agree on.
     """
 
     task: Task
     context: Context
     candidates: dict[str, Candidates]
+    work: Mapping[str, float]
     results: Results
     accord: Accord
     notes: list[str]
@@ -67,22 +71,26 @@ class Run:
     tracebacks: dict[str, str] = field(default_factory=dict)
     spent: float = 0.0
     troubles: list[str] = field(default_factory=list)
+    reasons: dict[str, str] = field(default_factory=dict)
     unwritten: set[str] = field(default_factory=set)
     rounds: Rounds = field(init=False)
 
     def __post_init__(self) -> None:
-        self.rounds = Rounds(self.task, self.results)
+        self.rounds = Rounds(self.task, self.results, self.work)
 
     def progress(self) -> Generator[Progress]:
         """Do everything that is not done, and say how far it is."""
-        begin, results = time.perf_counter(), self.results
+        results = self.results
+        begin = time.perf_counter() - results.seconds.get("preparation", 0.0)
         if self.saved or not all(map(self.rounds.has_ended, self.task.methods)):
             with self.accord.together("the end of the run"):
                 for progress in self._progress():
                     total = self.spent + time.perf_counter() - begin
                     results.seconds["total"] = total
-                    if progress.left is not None:
-                        results.seconds.setdefault("estimated_total", total + progress.left)
+                    # Of the first students a step tells less than an epoch.
+                    early = not self.rounds.measured and progress.step <= self.task.steps
+                    if progress.left is not None and (early or ESTIMATE not in results.seconds):
+                        results.seconds[ESTIMATE] = total + progress.left
                     yield progress
         results.complete = not results.failed
         results.environment["peak_memory"] = peak_memory()
@@ -142,7 +150,7 @@ class Run:
         yield from self._train(
             TEACHER,
             task.teacher_epochs,
-            {TEACHER: self._candidates(TEACHER)},
+            {TEACHER: self.made(TEACHER)},
             {TEACHER: record},
             task.data.train,
             exam,
@@ -177,8 +185,8 @@ class Run:
         self.results.seconds["teacher_outputs"] = time.perf_counter() - begin
         return source, Exam("test", task.data.test, labels, logits)
 
-    def _candidates(self, name: str) -> Candidates:
-        """A method's, or the teacher's."""
+    def made(self, name: str) -> Candidates:
+        """The candidates of a method, or of the teacher."""
         if name not in self.candidates:
             task, context, split = self.task, self.context, self.accord.mesh.split
             if name == TEACHER:
@@ -231,7 +239,7 @@ class Run:
     ) -> Generator[Progress]:
         """Train these seeds of methods side by side, and put each into the results."""
         task = self.task
-        candidates = {name: self._candidates(name) for name in seeds}
+        candidates = {name: self.made(name) for name in seeds}
         records = {n: self._record(n, one, seeds[n]) for n, one in candidates.items()}
         members = sum(len(record.grid) * len(record.seeds) for record in records.values())
         what = f"{', '.join(seeds)} {where}: {counted(members, 'student')}"
@@ -322,10 +330,9 @@ class Run:
     ) -> Generator[Progress]:
         """Train students side by side into their records."""
         task, results = self.task, self.results
-        students, members, compiles = {}, 0, False
+        students, compiles = {}, False
         for name, record in records.items():
             each, hyper = sweep.members(record.grid, record.seeds)
-            members += len(each)
             here = slice(None) if record.own is None else record.own
             hyper = {key: values[here] for key, values in hyper.items()}
             one = candidates[name].distillation
@@ -341,7 +348,8 @@ class Run:
         first = 0 if start is None else start.epoch * start.steps + start.step
         yield self._between(what, first, total, compiles)
         evaluation = exam.source.examples / task.data.train.batch_size
-        pace = Pace(task.steps, epochs, evaluation, members)
+        size = self.rounds.size({name: one.members for name, one in students.items()})
+        pace = Pace(task.steps, epochs, evaluation, size)
         pace.see(first, seconds_of(records))
         waiting = self.rounds.to_come({name: len(own) for name, own in seeds.items()})
         known = self.rounds.costs()
@@ -379,12 +387,6 @@ class Run:
                 results.compiled = True
         if taken:
             results.seconds["first_steps"] = results.seconds.get("first_steps", 0.0) + taken
-
-
-def seconds_of(records: Mapping[str, Record]) -> dict[str, float]:
-    """What records that are trained side by side took together, by phase."""
-    each = [record.seconds for record in records.values()]
-    return {phase: sum(seconds[phase] for seconds in each) for phase in each[0]}
 
 
 def traceback_of(error: Exception) -> str:

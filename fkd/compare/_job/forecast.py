@@ -10,12 +10,23 @@ Seconds = Mapping[str, float]  # of `first_step`, `steps` and `evaluation`, as a
 
 
 @dataclass(frozen=True)
+class Size:
+    """How much a training is: its `members`, and the `work` of a step of all of them, in whatever
+    unit, for a step of one method may take many times as long as one of another."""
+
+    members: int
+    work: float
+
+
+@dataclass(frozen=True)
 class Cost:
-    """What trainings took in seconds: `once` each, whatever its members, for the first steps, which
-    compile, and `member` for each of its members."""
+    """What trainings of a `size` in all took, in seconds: `once` each, whatever its size, for the
+    first steps, which compile; all together for the other `steps` and for `evaluation`."""
 
     once: float
-    member: float
+    steps: float
+    evaluation: float
+    size: Size
 
 
 @dataclass
@@ -30,7 +41,7 @@ class Pace:
     steps: int
     epochs: int
     evaluation: float
-    members: int
+    size: Size
     _seen: list[tuple[int, dict[str, float]]] = field(default_factory=list)
 
     def see(self, step: int, seconds: Seconds) -> None:
@@ -62,7 +73,8 @@ class Pace:
         """What such a training takes from beginning to end, once the pace is known."""
         a_step, an_evaluation = self._seconds
         once = self._seen[1][1]["first_step"] - self._seen[0][1]["first_step"]
-        return Cost(once, self.epochs * (self.steps * a_step + an_evaluation) / self.members)
+        steps = self.epochs * self.steps * a_step
+        return Cost(once, steps, self.epochs * an_evaluation, self.size)
 
     @property
     def _seconds(self) -> tuple[float, float]:
@@ -75,19 +87,21 @@ class Pace:
         return a_step, (now["evaluation"] - before["evaluation"]) / evaluations
 
 
-def cost_of(seconds: Seconds, members: int, trainings: int = 1) -> Cost:
-    """What a training took that has ended, or each of several."""
-    rest = seconds["steps"] + seconds["evaluation"]
-    return Cost(seconds["first_step"] / trainings, rest / members)
+def cost_of(seconds: Seconds, size: Size, trainings: int = 1) -> Cost:
+    """What a training took that has ended, or several of so much in all."""
+    once = seconds["first_step"] / trainings
+    return Cost(once, seconds["steps"], seconds["evaluation"], size)
 
 
-def left_of(members: Sequence[int], known: Sequence[Cost]) -> float:
-    """The seconds of trainings to come, one after the other, of so many members each: each member
-    costs the mean of those known.
+def left_of(sizes: Sequence[Size], known: Sequence[Cost]) -> float:
+    """The seconds of trainings to come, one after the other, of these sizes: a unit of work and the
+    evaluation of a member each cost what they did over all that is known.
 
-    >>> left_of([8, 16], [Cost(once=2.0, member=1.0), Cost(once=4.0, member=3.0)])
-    54.0
+    >>> known = [Cost(2.0, 8.0, 1.0, Size(4, 4.0)), Cost(4.0, 12.0, 3.0, Size(4, 16.0))]
+    >>> left_of([Size(members=8, work=10.0)], known)  # 3 + 10 * 20 / 20 + 8 * 4 / 8
+    17.0
     """
     once = sum(cost.once for cost in known) / len(known)
-    member = sum(cost.member for cost in known) / len(known)
-    return len(members) * once + sum(members) * member
+    work = sum(cost.steps for cost in known) / sum(cost.size.work for cost in known)
+    member = sum(cost.evaluation for cost in known) / sum(cost.size.members for cost in known)
+    return sum(once + size.work * work + size.members * member for size in sizes)

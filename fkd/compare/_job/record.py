@@ -212,6 +212,12 @@ class Record:
         return bool(fine) and not any(all(fine[k : k + count]) for k in range(0, len(fine), count))
 
 
+def seconds_of(records: Mapping[str, Record]) -> dict[str, float]:
+    """What records that are trained side by side took together, by phase."""
+    each = [record.seconds for record in records.values()]
+    return {phase: sum(seconds[phase] for seconds in each) for phase in each[0]}
+
+
 def timed(
     training: Iterable[At], records: Collection[Record], device: torch.device
 ) -> Iterator[At]:

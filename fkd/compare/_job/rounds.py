@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from fkd.compare._accord import Accord
 from fkd.compare._counted import counted
-from fkd.compare._job.forecast import Cost, cost_of, left_of
+from fkd.compare._job.forecast import Cost, Size, cost_of, left_of
 from fkd.compare._setup.stages import duration, first_seeds, in_words, joined, needed
 from fkd.compare._setup.task import Task
 from fkd.compare.failure import Failure
@@ -17,11 +17,12 @@ class Rounds:
     """The rounds of a task, and what of them has ended, which its results say.
 
     `ends` are the numbers of seeds that each method has at the end of each round, as far as they
-    are `decided`, which is when the pilot of all methods has ended.
+    are `decided`, which is when the pilot of all methods has ended. `work` is that of a step of one
+    student of each method.
     """
 
-    def __init__(self, task: Task, results: Results):
-        self.task, self.results = task, results
+    def __init__(self, task: Task, results: Results, work: Mapping[str, float]):
+        self.task, self.results, self.work = task, results, work
         self.ends = [len(task.seeds)]
         self.decided = task.resolution is None
 
@@ -78,26 +79,31 @@ class Rounds:
         total = accord.share("how many seeds", asked.seeds if asked else pilot)[0]
         if total > pilot:
             self.ends += [*range(2 * pilot, total, pilot), total]
-        cost, members = "", self.to_come({})
-        if members:
+        cost, sizes = "", self.to_come({})
+        if sizes:
             seeds = counted(total - pilot, "more seed")
             methods = counted(len(task.methods) - len(results.failed), "method")
-            time = duration(left_of(members, self.costs()))
+            time = duration(left_of(sizes, self.costs()))
             cost = f"{seeds} of {methods}, {time}"
         return [in_words(asked, pilot, task.resolution, results.baseline, cost)]
 
-    def to_come(self, under_way: Mapping[str, int]) -> list[int]:
-        """How many students each training has that is to come behind those under way, which are of
-        so many seeds by method."""
-        members = []
+    def size(self, members: Mapping[str, int]) -> Size:
+        """That of a training of so many students of each method, or of the teacher alone."""
+        work = sum(count * self.work.get(name, 1.0) for name, count in members.items())
+        return Size(sum(members.values()), work)
+
+    def to_come(self, under_way: Mapping[str, int]) -> list[Size]:
+        """How much each training is that is to come behind those under way, which are of so many
+        seeds by method."""
+        sizes = []
         for name in self.task.methods:
             trained = self.trained(name) + under_way.get(name, 0)
             for end in self.ends:
                 if name not in self.results.failed and end > trained:
                     new = self.task.members([name]) if trained == 0 else end - trained
-                    members.append(new)
+                    sizes.append(self.size({name: new}))
                     trained = end
-        return members
+        return sizes
 
     def costs(self) -> list[Cost]:
         """What the trainings took that have ended, by method."""
@@ -105,7 +111,8 @@ class Rounds:
         for name, one in self.measured.items():
             trainings = sum(end <= len(one.seeds) for end in self.ends)
             new = len(one.seeds) - len(self.task.seeds)  # of which none is swept
-            costs.append(cost_of(one.seconds, self.task.members([name]) + new, trainings))
+            size = self.size({name: self.task.members([name]) + new})
+            costs.append(cost_of(one.seconds, size, trainings))
         return costs
 
     def place(self, seeds: Sequence[Seed]) -> int:

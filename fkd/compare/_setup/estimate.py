@@ -3,21 +3,17 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves, tree_map
 
+from fkd.compare._setup.forward import forward
 from fkd.compare._setup.free import free_memory
-from fkd.compare._setup.task import Candidates, Task
+from fkd.compare._setup.task import Candidates, Task, size_of
 from fkd.compare.environment import ranks_here
-from fkd.data import Batch, Data, Resident, Source
-from fkd.distillation import Distillation, State, student_of
+from fkd.data import Data, Resident, Source
 from fkd.distributed import Mesh
 from fkd.execution import Plan
-from fkd.model import lightly
 
 TIGHT = 0.8  # of what is free; more is told
 # Logits of a split: those of its batches, then all together, then what the scores make of them.
@@ -131,8 +127,7 @@ def estimated(
     most = max(trainings, key=_total)
     if task.resolution is None:  # else no training has more seeds than the pilot
         return most
-    students = [student_of(one.distillation.init(0)) for one in methods.values()]
-    joined = task.resolution.max_seeds * max(map(size_of, students))
+    joined = task.resolution.max_seeds * max(one.sizes.student for one in methods.values())
     return replace(most, copy=max(most.copy, joined))
 
 
@@ -171,13 +166,13 @@ def _training(
     here = batch if mesh.split is None else mesh.split.own(batch, task.data.train.batch_size)
     states, step, logits = 0, 0, 0
     for one, count, plan in group:
-        state = one.distillation.init(0)
-        kept = kept_by_autograd(one.distillation, state, here)
+        size = one.sizes
+        kept = (one.forward if here is batch else forward(one.distillation, here)).kept
         if (plan.layout, plan.compile) == ("vmap", "none"):
             kept *= KEPT_BY_FUNC
-        alone = size_of((state.params, state)) + kept  # the gradient, the new state
+        alone = size.params + size.state + kept  # the gradient, the new state
         at_once = 1 if plan.layout == "loop" else min(plan.chunk or count, count)
-        states, step = states + count * size_of(state), max(step, at_once * alone)
+        states, step = states + count * size.state, max(step, at_once * alone)
         of_example = sum(
             _of_example(x) for name, x in one.network.examined.items() if name == "logits"
         )
@@ -190,45 +185,6 @@ def _training(
 
 def _resident(*sources: Source | None) -> int:
     return sum(size_of((x.inputs, x.targets)) for x in sources if isinstance(x, Resident))
-
-
-def kept_by_autograd(distillation: Distillation, state: State, batch: Batch) -> int:
-    """The bytes that autograd keeps between the forward and the backward pass of one student's
-    step, beside its state and the batch; 0 where that cannot be found out, as of a loss that takes
-    derivatives of its own."""
-    try:
-        return lightly(partial(_kept, distillation), state, batch)
-    except Exception:  # whatever it is, a training may still run
-        return 0
-
-
-def _kept(distillation: Distillation, state: State, batch: Batch) -> int:
-    params = tree_map(lambda leaf: leaf.detach().requires_grad_(), state.params)
-    own = {_storage(leaf) for leaf in tree_leaves((params, state, batch))}
-    kept: list[Tensor] = []  # as long as they live no other has their storage
-    hooks = torch.autograd.graph.saved_tensors_hooks(partial(_keep, kept), _unchanged)
-    with torch.enable_grad(), hooks:
-        distillation.loss(params, state, batch)
-    sizes = {_storage(leaf): leaf.untyped_storage().nbytes() for leaf in kept}
-    return sum(size for storage, size in sizes.items() if storage not in own)
-
-
-def _keep(kept: list[Tensor], tensor: Tensor) -> Tensor:
-    kept.append(tensor.detach())
-    return tensor
-
-
-def _unchanged(tensor: Tensor) -> Tensor:
-    return tensor
-
-
-def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage()._cdata
-
-
-def size_of(tree: Any) -> int:
-    """The bytes of a tree's tensors."""
-    return sum(leaf.nbytes for leaf in tree_leaves(tree) if isinstance(leaf, Tensor))
 
 
 def _of_example(output: Tensor) -> int:

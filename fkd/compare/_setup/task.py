@@ -3,22 +3,24 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from fkd import _check, methods
+from fkd.compare._setup.forward import Forward, forward
 from fkd.compare._setup.stages import Resolution
 from fkd.compare.sweep import Setting, settings
 from fkd.data import Batch, Data, Resident, Source, steps_per_epoch
-from fkd.distillation import Distillation
+from fkd.distillation import Distillation, average_of, student_of
 from fkd.distillation._distill import distill_known
 from fkd.ensemble import Order, Seed
 from fkd.execution import Plan
 from fkd.methods import Context, Method
 from fkd.model import Model, Tensors, check, functional, outputs_like
-from fkd.optim import Optimizer
+from fkd.optim import AverageState, Optimizer
 from fkd.schedules import Schedule
 from fkd.split import Split
 
@@ -94,17 +96,50 @@ class Recipe:
             context=context,
             split=split,
         )
-        return Candidates(network, distillation, self.grid(method))
+        return Candidates(network, distillation, self.grid(method), self.batch)
+
+
+class Sizes(NamedTuple):
+    """The bytes of one student in training: of its `state`, and in that of its `params`; of the
+    `student` itself, and of the running `average` of its weights, if there is one."""
+
+    state: int
+    params: int
+    student: int
+    average: int
+
+
+def size_of(tree: Any) -> int:
+    """The bytes of a tree's tensors."""
+    return sum(leaf.nbytes for leaf in tree_leaves(tree) if isinstance(leaf, Tensor))
 
 
 @dataclass(frozen=True)
 class Candidates:
     """One method's students before they start: what they are, in what the method wraps around them,
-    how they are trained, and every setting."""
+    how they are trained, every setting, and an example `batch` of what a step reads."""
 
     network: Network
     distillation: Distillation
     grid: list[Setting]
+    batch: Batch
+
+    @cached_property
+    def sizes(self) -> Sizes:
+        """What one student takes."""
+        state = self.distillation.init(0)
+        averaged = isinstance(state.optimizer, AverageState)
+        return Sizes(
+            state=size_of(state),
+            params=size_of(state.params),
+            student=size_of(student_of(state)),
+            average=size_of(average_of(state)) if averaged else 0,
+        )
+
+    @cached_property
+    def forward(self) -> Forward:
+        """What the forward pass of one student takes on a whole batch."""
+        return forward(self.distillation, self.batch)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from fkd.compare._store.identity import differences
 from fkd.compare._store.moment import Moment, last_number, remove, whole_moments
 from fkd.compare._store.saver import Saver
 from fkd.compare.environment import environment
+from fkd.compare.failure import reason_of
 from fkd.compare.results import Results
 from fkd.distillation import State, average_of, student_of
 from fkd.distributed import Mesh
@@ -271,7 +272,7 @@ class RunFolder:
             try:
                 checkpoint.save_members(parts[mesh.member_rank], tree, first=first)
             except (OSError, ValueError) as error:  # all ranks are to know
-                trouble = str(error)
+                trouble = reason_of(error)
         told = self.accord.share(f"the parts of {path.name}", trouble)
         if mesh.rank == 0:
             if not any(told):
@@ -279,7 +280,7 @@ class RunFolder:
                     own = checkpoint.read(parts)
                     checkpoint.write(path, _only_first(path, members) | own, about)
                 except (OSError, ValueError) as error:
-                    trouble = str(error)
+                    trouble = reason_of(error)
             for part in parts:  # where it failed they are not to fill the disk
                 part.unlink(missing_ok=True)
         told = self.accord.share(path.name, trouble)

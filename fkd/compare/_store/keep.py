@@ -1,9 +1,10 @@
 """A run that is kept in a folder: written as it goes, and gone on with."""
 
-from collections.abc import Callable, Collection, Generator
+from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from itertools import compress
+from pathlib import Path
 from typing import Any
 
 from fkd import checkpoint
@@ -16,11 +17,30 @@ from fkd.compare._job.standing import Saved, Standing
 from fkd.compare._setup.asked import TEACHER
 from fkd.compare._setup.reading import teacher_of
 from fkd.compare._store.folder import RunFolder
+from fkd.compare._store.room import check_room
 from fkd.compare._store.saver import Saver
 from fkd.compare._store.unwritten import is_needed, needed, what_to_do
+from fkd.compare.failure import reason_of
 from fkd.compare.results import FILE
 
-TABLE = "table.md"
+TABLE, CHECKPOINT = "table.md", "the checkpoint"
+
+
+def opened(
+    run: Run, path: Path, asked: Mapping[str, Any], options: Mapping[str, Any] | None
+) -> RunFolder:
+    """The folder of a run, with what it holds of the run taken; what a user should know of that
+    goes into the run's notes. Raises ValueError, on every rank, where it is refused."""
+    with run.accord.together("the room on the disk"):
+        if run.accord.mesh.rank == 0:
+            run.notes += check_room(run, path)
+    folder = RunFolder(path, asked, options, run.accord)
+    try:
+        run.notes += folder.notes + go_on(run, folder)
+    except BaseException:
+        folder.close()
+        raise
+    return folder
 
 
 def go_on(run: Run, folder: RunFolder) -> list[str]:
@@ -212,20 +232,19 @@ def _about(run: Run, name: str) -> dict[str, Any]:
 def _share_errors(run: Run, saver: Saver) -> bool:
     """Wait until every rank's checkpoint is written; whether that of one cannot be."""
     saver.wait()
-    own = None if saver.error is None else str(saver.error)
-    saver.error = None
-    told = [
-        f"the checkpoint cannot be written: {why}" + f" (on rank {rank})" * bool(rank)
-        for rank, why in enumerate(run.accord.share("the checkpoint", own))
-        if why is not None
-    ]
-    run.troubles += told
-    return bool(told)
+    told = run.accord.share("the checkpoint", [saver.error, saver.written])
+    saver.error, saver.written = None, False
+    errors = {rank: why for rank, (why, _) in enumerate(told) if why is not None}
+    for rank, why in errors.items():
+        _tell(run, CHECKPOINT, why + f" (on rank {rank})" * bool(rank))
+    if not errors and any(written for _, written in told):
+        _tell_written(run, CHECKPOINT)
+    return bool(errors)
 
 
 def _tell_error(run: Run, saver: Saver) -> None:
     if saver.error is not None:
-        run.troubles.append(f"the checkpoint cannot be written: {saver.error}")
+        _tell(run, CHECKPOINT, saver.error)
         saver.error = None
 
 
@@ -233,14 +252,27 @@ def _attempt(run: Run, file: str, write: Callable[..., None], *arguments: Any) -
     try:
         write(*arguments)
     except (OSError, ValueError) as error:  # a full disk, or a dtype that no file holds
-        run.troubles.append(f"{file} cannot be written: {error}")
+        _tell(run, file, reason_of(error))
         run.unwritten.add(file)
     else:
+        _tell_written(run, file)
         run.unwritten.discard(file)
+
+
+def _tell(run: Run, what: str, why: str, done: str = "written") -> None:
+    """Tell why something cannot be done, unless that was told and nothing has changed since."""
+    if run.reasons.get(what) != why:
+        run.reasons[what] = why
+        run.troubles.append(f"{what} cannot be {done}: {why}")
+
+
+def _tell_written(run: Run, what: str) -> None:
+    if run.reasons.pop(what, None) is not None:
+        run.notes.append(f"{what} can be written again")
 
 
 def _remove(run: Run, remove: Callable[[Collection[int]], None]) -> None:
     try:
         remove(run.spared)
     except OSError as error:
-        run.troubles.append(f"a checkpoint that is written elsewhere cannot be removed: {error}")
+        _tell(run, "a checkpoint that is written elsewhere", reason_of(error), "removed")

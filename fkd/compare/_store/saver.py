@@ -10,6 +10,7 @@ from typing import Any
 from fkd import checkpoint
 from fkd.compare._job.standing import Standing
 from fkd.compare._store.moment import Moment, remove
+from fkd.compare.failure import reason_of
 from fkd.model import Tensors
 
 
@@ -17,15 +18,17 @@ class Saver:
     """Writes where training stands into a folder, this rank's part of it, in a thread of its own.
 
     The training is held up only while its tensors are copied. What cannot be written stops
-    nothing: the moment that was whole before stays, and `error` says why. No rank waits for
-    another. All of them save at the same steps, so that their parts are those of one moment: the
-    moments of an attempt at a run, `token`, are numbered from the one after `last` on. A moment
-    that is whole takes the place of all before it, but for those of the numbers that are `spared`.
+    nothing: the moment that was whole before stays, and `error` says why; `written` says whether
+    one was since that was last asked. No rank waits for another. All of them save at the same
+    steps, so that their parts are those of one moment: the moments of an attempt at a run, `token`,
+    are numbered from the one after `last` on. A moment that is whole takes the place of all before
+    it, but for those of the numbers that are `spared`.
     """
 
     def __init__(self, folder: Path, minutes: float, token: str = "00000000", last: int = 0):
         self.folder, self.seconds, self.token, self.last = folder, 60 * minutes, token, last
-        self.error: Exception | None = None
+        self.error: str | None = None
+        self.written = False
         self._saved = time.monotonic()
         self._thread = ThreadPoolExecutor(1, "checkpoint")
         self._writing: Future[None] | None = None
@@ -60,8 +63,9 @@ class Saver:
             self._part = moment.path(self.folder, standing.part)
             try:
                 _write(self.folder, moment, standing.part, *standing.taken(), spared)
+                self.error, self.written = None, True
             except (OSError, ValueError) as error:
-                self.error = error
+                self.error = self._why(error)
 
     def _next(self, standing: Standing) -> Moment:
         self.last += 1
@@ -72,10 +76,13 @@ class Saver:
         if self._writing is not None:
             try:
                 self._writing.result()
-                self.error = None
+                self.error, self.written = None, True
             except (OSError, ValueError) as error:  # a full disk, or a dtype that no file holds
-                self.error = error
+                self.error = self._why(error)
             self._writing = None
+
+    def _why(self, error: OSError | ValueError) -> str:
+        return reason_of(error).removeprefix(f"checkpoint {self._part}: ")
 
     def discard(self) -> None:
         """Remove this rank's part of the last moment, for that of another could not be written."""

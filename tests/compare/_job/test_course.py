@@ -147,6 +147,6 @@ def test_of_a_batch_that_is_split_students_compute_their_part():
     split, whole = (
         Comparison(Wide, Narrow, ALL, vectors(), mesh=m, **options)._run for m in (mesh, Mesh())
     )
-    assert whole._candidates("kd").distillation.reduce is None
-    assert split._candidates("kd").distillation.reduce is not None
-    assert split._candidates("kd") is split._candidates("kd")
+    assert whole.made("kd").distillation.reduce is None
+    assert split.made("kd").distillation.reduce is not None
+    assert split.made("kd") is split.made("kd")

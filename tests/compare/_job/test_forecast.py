@@ -9,7 +9,7 @@ from compare.small_comparisons import ALL, EAGER, Narrow, Wide, trained_elsewher
 
 from fkd.compare import Comparison
 from fkd.compare._job import course
-from fkd.compare._job.forecast import Cost, Pace, cost_of, left_of
+from fkd.compare._job.forecast import Cost, Pace, Size, cost_of, left_of
 from fkd.compare._job.record import timed
 
 
@@ -18,8 +18,9 @@ def seconds(first: float, steps: float, evaluation: float) -> dict[str, float]:
 
 
 def pace(*seen: tuple[int, dict[str, float]]) -> Pace:
-    """Of three epochs of four steps by two members, each evaluated on six steps' examples."""
-    made = Pace(steps=4, epochs=3, evaluation=6.0, members=2)
+    """Of three epochs of four steps by two members, each evaluated on six steps' examples; a step
+    of both is six units of work."""
+    made = Pace(steps=4, epochs=3, evaluation=6.0, size=Size(members=2, work=6.0))
     for step, each in seen:
         made.see(step, each)
     return made
@@ -34,7 +35,7 @@ def test_before_the_first_evaluation_it_is_a_forward_pass():
     assert seen.known
     # 2 s a step, 9 of 12 to go; 6 x 2 / 3 = 4 s an evaluation, three to go
     assert seen.left == pytest.approx(9 * 2 + 3 * 4)
-    assert seen.cost == Cost(30, (12 * 2 + 3 * 4) / 2)
+    assert seen.cost == Cost(30, 12 * 2, 3 * 4, Size(2, 6.0))
 
 
 def test_an_evaluation_is_what_those_behind_took():
@@ -45,7 +46,7 @@ def test_an_evaluation_is_what_those_behind_took():
         (8, seconds(30, 14, 10)),
     )
     assert seen.left == pytest.approx(4 * 2 + 1 * 5)
-    assert seen.cost == Cost(30, (12 * 2 + 3 * 5) / 2)
+    assert seen.cost == Cost(30, 12 * 2, 3 * 5, Size(2, 6.0))
 
 
 def test_a_training_that_is_gone_on_with_has_the_pace_of_now():
@@ -56,7 +57,7 @@ def test_a_training_that_is_gone_on_with_has_the_pace_of_now():
         (8, seconds(230, 502, 55)),
     )
     assert seen.left == pytest.approx(4 * 2 + 1 * 5)
-    assert seen.cost == Cost(30, (12 * 2 + 3 * 5) / 2)
+    assert seen.cost == Cost(30, 12 * 2, 3 * 5, Size(2, 6.0))
 
 
 def test_what_a_gpu_has_not_told_yet_does_not_count():
@@ -67,15 +68,20 @@ def test_what_a_gpu_has_not_told_yet_does_not_count():
     )
 
 
-def test_trainings_to_come_cost_the_mean_of_those_known():
-    ended = cost_of(seconds(4, 10, 2), members=4)
-    assert ended == Cost(4, 3)
-    assert left_of([8, 16], [Cost(2, 1), ended]) == pytest.approx(2 * 3 + 24 * 2)
+def test_trainings_to_come_cost_what_those_known_did():
+    ended = cost_of(seconds(4, 10, 2), Size(members=4, work=20.0))
+    assert ended == Cost(4, 10, 2, Size(4, 20.0))
+    assert cost_of(seconds(4, 0, 0), Size(1, 1), 2).once == 2
+    other = Cost(2, 5, 4, Size(4, 10.0))
+    # 15 s for 30 units of work, and 6 s for the evaluation of 8 members
+    expected = 2 * 3 + (8 + 64) * 15 / 30 + 24 * 6 / 8
+    assert left_of([Size(8, 8.0), Size(16, 64.0)], [other, ended]) == pytest.approx(expected)
     assert left_of([], [ended]) == 0
 
 
 def test_the_whole_comparison_is_forecast_by_a_steady_clock(monkeypatch):
-    """A clock that goes on by one second whenever it is asked."""
+    """A clock that goes on by one second whenever it is asked, whatever work a step is."""
+    monkeypatch.setattr("fkd.compare.run.relative_work", lambda each: dict.fromkeys(each, 1.0))
     clock = SimpleNamespace(perf_counter=itertools.count(0.0).__next__)
     monkeypatch.setattr("fkd.compare._job.record.time", clock)
     monkeypatch.setattr(course, "time", clock)
@@ -90,13 +96,19 @@ def test_the_whole_comparison_is_forecast_by_a_steady_clock(monkeypatch):
         plan=EAGER,
         teacher_state=trained_elsewhere(),
     )
-    told: dict[str, dict[int, float | None]] = {}
+    estimates, told = set(), dict[str, dict[int, float | None]]()
+    comparison.results.seconds["preparation"] = 1000.0
     for at in comparison.run():
         told.setdefault(at.what.partition(" ")[0], {})[at.step] = at.left
         estimated = comparison.results.seconds.get("estimated_total")
         assert (estimated is None) == all(
             left is None for of_one in told.values() for left in of_one.values()
         )
+        if estimated is not None:
+            estimates.add(estimated)
+    # After each of the first epoch's four steps but the first; then it stays.
+    assert len(estimates) == 3 and comparison.results.seconds["estimated_total"] in estimates
+    assert min(estimates) > 1000 and comparison.results.seconds["total"] > 1000
     # A step takes one second of this clock, and so does an evaluation; before the first it is
     # taken for the forward passes of three steps' examples, of a third of a second each. Two
     # members take 1 + 8 + 2 seconds from beginning to end.

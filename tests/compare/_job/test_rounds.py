@@ -12,7 +12,7 @@ from compare.small_comparisons import ALL, EAGER, Narrow, Wide, small, trained_e
 from fkd.compare import Comparison, Results
 from fkd.compare._accord import Accord
 from fkd.compare._job import course
-from fkd.compare._job.forecast import Cost
+from fkd.compare._job.forecast import Cost, Size
 from fkd.compare._job.rounds import Rounds
 from fkd.compare.failure import Failure
 from fkd.compare.results import TeacherResults
@@ -47,6 +47,11 @@ def put_pilot(rounds: Rounds, *names: str) -> None:
     rounds.put({name: pilots[name] for name in names}, {})
 
 
+def members(rounds: Rounds, **under_way: int) -> list[int]:
+    """How many students each training has that is to come."""
+    return [size.members for size in rounds.to_come(under_way)]
+
+
 def of_seeds(*seeds: int):
     return replace(method([0.5] * len(seeds)), seeds=list(seeds))
 
@@ -61,10 +66,11 @@ def test_no_round_has_more_seeds_than_the_pilot(rounds):
     assert told.endswith("; 6 more seeds of 3 methods, about 18 seconds")
     assert rounds.ends == [4, 8, 10] and rounds.decide(ALONE) == []
     assert [rounds.lacking("kd", k) for k in range(3)] == [[], [4, 5, 6, 7], [4, 5, 6, 7, 8, 9]]
-    assert rounds.to_come({}) == [4, 2] * 3 and rounds.to_come({"kd": 4}) == [4, 2, 2, 4, 2]
+    assert members(rounds) == [4, 2] * 3 and members(rounds, kd=4) == [4, 2, 2, 4, 2]
+    assert rounds.to_come({})[2] == Size(4, 4 * rounds.work["kd"])
     rounds.put({"kd": of_seeds(4, 5, 6, 7)}, {})
     assert rounds.lacking("kd") == [8, 9] and not rounds.has_ended("kd")
-    assert rounds.costs()[1] == Cost(1.0, 2.75 * 2 / 8)  # of two trainings
+    assert rounds.costs()[1] == Cost(1.0, 5.0, 0.5, rounds.size({"kd": 8}))  # of two trainings
 
 
 def test_seeds_that_are_known_stay_as_they_are_and_have_their_places(rounds):
@@ -82,7 +88,7 @@ def test_a_method_that_failed_in_the_pilot_takes_no_part(rounds):
     rounds.put({}, {"again": GAP})
     [told] = rounds.decide(ALONE)
     assert "asks for 17 to know the difference" in told and "6 more seeds of 2 methods" in told
-    assert rounds.lacking("again") == [] and rounds.to_come({}) == [4, 2] * 2
+    assert rounds.lacking("again") == [] and members(rounds) == [4, 2] * 2
 
 
 def test_a_method_that_fails_later_keeps_what_was_measured_and_the_number_stays(rounds):
@@ -93,7 +99,7 @@ def test_a_method_that_fails_later_keeps_what_was_measured_and_the_number_stays(
     assert list(results.methods) == ["ce", "again"] and list(results.unfinished) == ["kd"]
     back = Results.from_json(results.to_json())
     assert back.unfinished == results.unfinished and list(rounds.measured) == list(THREE)
-    again = Rounds(rounds.task, back)
+    again = Rounds(rounds.task, back, rounds.work)
     assert again.ends == [4] and again.decide(ALONE) and again.ends == rounds.ends
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 from compare.small_comparisons import EAGER, Narrow, Wide, trained_elsewhere, vectors
-from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from benchmarks._forked import forked
@@ -20,16 +19,11 @@ from fkd.compare._setup.estimate import (
     check_data,
     check_memory,
     estimated,
-    kept_by_autograd,
 )
 from fkd.compare._setup.task import check_methods, teacher_candidates
-from fkd.data import Batch
-from fkd.distillation import distill
 from fkd.distributed import Mesh
 from fkd.ensemble import ensemble
 from fkd.execution import Layout, Plan
-from fkd.methods import Term
-from fkd.model import functional
 
 ALONE = Mesh()
 TIMEOUT = 240.0  # seconds
@@ -131,28 +125,6 @@ def test_a_sweep_is_examined_on_the_larger_of_validation_and_test():
     own = vectors().train  # and 40
     large = estimate_of(comparison(validation=own, **swept))
     assert (small.logits, large.logits) == (3 * 6 * 30 * 2 * 4, 3 * 6 * 40 * 2 * 4)
-
-
-def test_what_autograd_keeps_by_hand():
-    net = functional(lambda: torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Sigmoid()))
-    batch = Batch(torch.ones(5, 4), {"labels": torch.zeros(5, dtype=torch.int64)})
-    one = distill(net, methods.ce(), optim.sgd(0.1), batch)
-    kept = kept_by_autograd(one, one.init(0), batch)
-    # The sigmoid [5, 8] and cross-entropy's log-softmax [5, 8], beside a few numbers an example.
-    assert 2 * 5 * 8 * 4 <= kept <= 2 * 5 * 8 * 4 + 5 * 3 * 8
-
-
-def _sum(logits: Tensor) -> Tensor:
-    return logits.sum()
-
-
-def _curved(logits: Tensor, labels: Tensor) -> Tensor:
-    return torch.func.vmap(torch.func.grad(_sum))(logits).sum(1) + logits.sum(1)
-
-
-def test_a_loss_with_derivatives_of_its_own_is_no_fault():
-    chosen = {"curved": {"curved": Term(_curved, target="labels")}}
-    assert comparison(chosen, teacher_state=trained_elsewhere()).results.baseline == "curved"
 
 
 @pytest.mark.parametrize(

@@ -109,10 +109,24 @@ def test_what_cannot_be_written_is_told_and_the_old_one_stays(error, saver, monk
         patch.setattr(checkpoint, "write", failing)
         saver.save(standing(2))
         saver.wait()
-    assert saver.error is error and steps(saver) == [1]
+    assert saver.error == str(error) and steps(saver) == [1]
+    saver.written = False
     saver.save(standing(3))
     saver.wait()
-    assert saver.error is None and steps(saver) == [3]
+    assert saver.error is None and saver.written and steps(saver) == [3]
+
+
+def test_a_reason_has_no_name_that_is_another_each_time(saver, monkeypatch):
+    def failing(path, *arguments):
+        if "-2-" in path.name.replace("0", ""):
+            raise OSError(28, "No space left on device", f"{path}.0a1b2c3d.fkd-partial")
+        raise ValueError(f"checkpoint {path}: no file holds it")
+
+    monkeypatch.setattr(checkpoint, "write", failing)
+    for save in (saver.save, saver.save_now):
+        save(standing(1))
+        saver.wait()
+        assert saver.error is not None and str(saver.folder) not in saver.error
 
 
 def test_a_mistake_of_ours_is_not_taken_for_a_full_disk(tmp_path, monkeypatch):

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from fkd import checkpoint
 from fkd.compare import Comparison, Results, _record_file
 from fkd.compare._job import course
+from fkd.compare._store.saver import Saver
 from fkd.train import train
 
 KIND = "a running average"
@@ -122,6 +123,21 @@ class Disk:
             write(path, *arguments, **options)
 
         return to_disk
+
+
+def test_a_disk_that_stays_full_is_told_once_and_when_it_has_room_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(Saver, "due", True)
+    disk, full = Disk(monkeypatch), {"kd": range(2, 5), "ce": range(2, 7)}
+    one, notes = comparison(), dict[str, list[str]]()
+    for progress in one.run(tmp_path / "run", checkpoint_minutes=ALWAYS):
+        what = progress.what[:2]
+        disk.full = progress.step in full.get(what, ())
+        notes[what] = list(one.notes)
+    reason = f"cannot be written: [Errno {errno.ENOSPC}] {os.strerror(errno.ENOSPC)}"
+    # Of ce five checkpoints in a row, of kd three.
+    assert one.troubles == [f"the checkpoint {reason}"] * 2
+    assert one.notes.count("the checkpoint can be written again") == 2
+    assert notes["ce"].count("the checkpoint can be written again") == 1
 
 
 @pytest.fixture(scope="module")
