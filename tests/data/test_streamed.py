@@ -14,7 +14,6 @@ from torch.utils.data import (
     DataLoader,
     Dataset,
     IterableDataset,
-    RandomSampler,
     SequentialSampler,
     TensorDataset,
     WeightedRandomSampler,
@@ -304,11 +303,6 @@ def _drop_one(examples: list) -> list[Tensor]:
             DataLoader(Mapped(), sampler=WeightedRandomSampler([1.0] * 11, 11)),
             {},
             "has a WeightedRandomSampler of its own",
-        ),
-        (
-            DataLoader(Mapped(), sampler=RandomSampler(Mapped(), num_samples=4)),
-            {},
-            "each example once an epoch, but the loader has a RandomSampler",
         ),
         (
             DataLoader(Mapped(), sampler=SequentialSampler(range(4))),
