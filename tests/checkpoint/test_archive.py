@@ -52,6 +52,9 @@ def test_tied_weights_and_views_come_back_apart(tmp_path):
     torch.testing.assert_close(read, tied, rtol=0, atol=0)
     storages = {x.untyped_storage().data_ptr() for x in read.values()}
     assert len(storages) == 4 and read["part"].untyped_storage().nbytes() == 8
+    torch.save({"part": large[3:5]}, tmp_path / "part.pt")  # with all of what it is a part of
+    part = checkpoint.read(tmp_path / "part.pt")["part"]
+    assert part.tolist() == [3.0, 4.0] and part.untyped_storage().nbytes() == 8
 
 
 def test_a_flipped_bit_is_found_or_changes_nothing(tmp_path):

@@ -292,6 +292,8 @@ def test_a_function_builds_a_pair_or_data():
     again = built(lambda: loaders)
     assert (again.classes, again.train.batch_size) == (CLASSES, 5)
     assert _same(again.train.batched(4), data.train)
+    alike = built(lambda: (_pair()[0], _pair()[0]))  # as torchvision's, of which both have classes
+    assert alike.classes == CLASSES
     assert built(lambda: data) is data
     assert built(lambda: data, batch_size=7).train.batch_size == 7
 

@@ -33,6 +33,12 @@ def _which(shown: Tensor, candidates: Tensor) -> Tensor:
     return same.int().argmax(1)
 
 
+def test_what_is_not_said_is_as_torchvision_has_it():
+    crop = v2.RandomResizedCrop(8)
+    assert Flip() == Flip(v2.RandomHorizontalFlip().p)
+    assert ResizedCrop() == ResizedCrop(tuple(crop.scale), tuple(crop.ratio))
+
+
 @pytest.mark.parametrize("fill", [0, (7.5, -1.0)])
 def test_a_crop_is_one_of_torchvisions_after_padding_and_each_is_as_likely(fill):
     images = _numbered(6000, 5, 4)
@@ -118,6 +124,8 @@ def test_the_boxes_are_distributed_as_torchvisions():
     [
         ((4, 40), (1.0, 1.0), (0, 18, 4, 4)),  # too wide: the middle of it
         ((40, 4), (1.0, 1.0), (18, 0, 4, 4)),  # too high
+        ((4, 40), (0.5, 2.0), (0, 16, 4, 8)),
+        ((40, 4), (0.5, 2.0), (16, 0, 8, 4)),
         ((8, 8), (0.5, 2.0), (0, 0, 8, 8)),
     ],
 )

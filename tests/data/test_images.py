@@ -6,8 +6,11 @@ import pytest
 import torch
 from torch.func import vmap
 
+from fkd._draws._stream import Stream
 from fkd._random import Key
 from fkd.data import Augmentation, Crop, Cutout, Flip, RandAugment, ResizedCrop, chain
+from fkd.data._images import draws
+from fkd.data._mix import _draws
 
 ALL = (
     Crop(padding=2),
@@ -95,9 +98,14 @@ def test_the_compiler_changes_no_pixel(augment):
 
 @every
 def test_its_draws_are_not_those_of_what_stands_beside_it(augment):
-    # neither a second one in a chain nor a student of the same seed is to meet the same numbers
     twice = chain(augment, augment)
     assert not torch.equal(twice(IMAGES, key()), augment(augment(IMAGES, key()), key()))
+
+
+def test_its_draws_are_not_those_of_a_student_of_the_same_seed_nor_of_a_mix():
+    streams = (Stream(key(), 12), draws(key(), IMAGES), _draws("MixUp", key()))
+    numbers = {tuple(stream.bits((12,)).tolist()) for stream in streams}
+    assert len(numbers) == 3
 
 
 @pytest.mark.plain
@@ -107,6 +115,7 @@ def test_its_draws_are_not_those_of_what_stands_beside_it(augment):
     [
         (torch.zeros(3, 4, 4), r"must be \[... batch channels height width\], but it is \(3, 4"),
         (torch.zeros(2, 3, 4, 4).long(), "uint8 or floating-point, but their dtype is torch.int64"),
+        (torch.zeros(2, 3, 0, 4), r"images must have pixels, but they are \(2, 3, 0, 4\)"),
         ({"pixels": torch.zeros(2, 3, 4, 4)}, "one tensor of images, but they are a dict; give"),
     ],
 )

@@ -9,9 +9,10 @@ from functools import partial
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, get_worker_info
+from torch.utils.data import DataLoader, Dataset, RandomSampler, get_worker_info
 
 from fkd.data import Streamed
+from fkd.data._loader import Rows, anew
 
 # from Python 3.12 on, a fork of a process with threads warns; torch's workers are forks on Linux
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
@@ -38,6 +39,35 @@ def test_workers_leave_a_terminals_signals_to_the_process_that_trains(name):
     batches = Streamed(loader).in_order(4)
     assert [batch.targets["labels"].tolist() for batch in batches] == [[0, 1, 2, 3], [4, 5, 6, 7]]
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) & {signal.SIGINT, signal.SIGHUP} == set()
+
+
+def test_all_else_is_read_as_the_loader_says():
+    options = {
+        "num_workers": 2,
+        "collate_fn": list,
+        "pin_memory": True,
+        "timeout": 7,
+        "multiprocessing_context": multiprocessing.get_context("spawn"),
+        "prefetch_factor": 3,
+    }
+    dataset = Interrupted(0)
+    for rows in (None, Rows([torch.tensor([0])])):
+        loader = anew(DataLoader(dataset, batch_size=5, **options), dataset, rows=rows)
+        assert {name: getattr(loader, name) for name in options} == options
+        assert loader.batch_size == (None if rows else 5)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"replacement": True}, {"num_samples": 7}, {"num_samples": 9}, {"replacement": False}],
+)
+def test_a_sampler_that_shows_an_example_twice_or_never_is_refused(options):
+    """The source would show each once all the same; that of another data set is the last."""
+    dataset = Interrupted(0)
+    shown = Interrupted(0) if options == {"replacement": False} else dataset
+    loader = DataLoader(dataset, batch_size=2, sampler=RandomSampler(shown, **options))
+    with pytest.raises(ValueError, match="the loader has a RandomSampler of its own for sampler"):
+        Streamed(loader)
 
 
 def _note(worker: int) -> None:

@@ -73,8 +73,8 @@ def check_each_reads_as_alone(source: Source, way: Callable) -> Any:
 
 @pytest.mark.parametrize("source", [resident(Flip()), streamed(Flip())])
 def test_the_feeds_of_members_are_those_of_each(source):
-    together = list(member_feeds(source, SEEDS.tolist(), epoch=1, start=1))
-    each = [list(source.feeds(seed, 1, 1)) for seed in SEEDS.tolist()]
+    together = list(member_feeds(source, SEEDS.tolist(), epoch=2, start=1))
+    each = [list(source.feeds(seed, 2, 1)) for seed in SEEDS.tolist()]
     assert len(together) == 2
     for number, feeds in enumerate(together):
         for k, feed in enumerate(each):

@@ -13,7 +13,7 @@ from torch.func import vmap
 from fkd._draws._stream import Stream
 from fkd._random import Key
 from fkd.data import CutMix, MixUp, OneOf
-from fkd.data._mix import beta
+from fkd.data._mix import _log_gamma, beta
 
 ALL = (MixUp(4), CutMix(4), OneOf((MixUp(4), CutMix(4))))
 every = pytest.mark.parametrize("mix", ALL, ids=lambda mix: type(mix).__name__)
@@ -37,6 +37,10 @@ def _below_a_half(share: np.ndarray, alpha: float) -> np.ndarray:
     return 2 * stats.beta(alpha, alpha).cdf(share)
 
 
+def test_what_is_not_said_is_as_the_papers_have_it():
+    assert (MixUp(4), CutMix(4)) == (MixUp(4, alpha=0.2), CutMix(4, alpha=1.0))
+
+
 @pytest.mark.parametrize("alpha", [0.05, 0.2, 1.0, 2.5, 40.0])
 def test_the_share_is_distributed_as_beta(alpha):
     shares = vmap(partial(_draw, alpha=alpha))(torch.arange(20_000))
@@ -47,6 +51,35 @@ def test_the_share_is_distributed_as_beta(alpha):
     low = shares[shares < 0.5].numpy()
     assert stats.binomtest(len(low), 20_000).pvalue > 1e-3
     assert stats.kstest(low, _below_a_half, (alpha,)).pvalue > 1e-3
+
+
+def _by_the_paper(
+    normal: np.ndarray, unit: np.ndarray, last: float, alpha: float
+) -> tuple[float, int]:
+    """Section 4's algorithm at α + 1, and the note for α < 1; and how many attempts it rejects."""
+    d = alpha + 1 - 1 / 3
+    for number, (x, u) in enumerate(zip(normal, unit, strict=True)):
+        v = (1 + x / np.sqrt(9 * d)) ** 3
+        if v > 0 and np.log(u) < x**2 / 2 + d - d * v + d * np.log(v):
+            return np.log(d * v) + np.log(last) / alpha, number
+    raise AssertionError
+
+
+@pytest.mark.parametrize("alpha", [0.05, 1.0])
+def test_a_gamma_number_is_the_first_attempt_that_the_paper_accepts(alpha):
+    """One attempt in twenty or in fifty is rejected, too few for a test of the distribution."""
+    rejected = 0
+    for step in range(150):
+        draws = Stream(Key(torch.tensor(4), torch.tensor(step)), 0)
+        normal = draws.normal((16,), torch.float64).numpy()
+        unit = draws.open((16,), torch.float64)[0].numpy()
+        last = float(draws.open((), torch.float64)[0])
+        expected, number = _by_the_paper(normal, unit, last, alpha)
+        ours = _log_gamma(Stream(Key(torch.tensor(4), torch.tensor(step)), 0), alpha)
+        # ours leaves out log d, which a difference of two does not hold
+        assert float(ours) + np.log(alpha + 2 / 3) == pytest.approx(expected, rel=1e-12)
+        rejected += number
+    assert rejected > 0
 
 
 def test_mixup_is_the_weighted_mean_of_neighbours_and_of_their_labels():
@@ -160,6 +193,16 @@ def test_one_of_several_is_taken_for_each_batch_and_each_as_often():
     assert stats.binomtest(int(boxes), 1000).pvalue > 1e-3
 
 
+def _filled(value: float, inputs: Tensor, targets: dict[str, Tensor], key: Key) -> Any:
+    return torch.full_like(inputs, value), targets
+
+
+def test_of_three_each_is_taken_as_often():
+    mix = OneOf(tuple(partial(_filled, value) for value in (0.0, 1.0, 2.0)))
+    counts = _of_each_step(mix, torch.zeros(2, 1), 1500)[:, 0, 0].long().bincount(minlength=3)
+    assert stats.chisquare(counts.numpy()).pvalue > 1e-3
+
+
 def _whole(inputs: Tensor, targets: dict[str, Tensor], key: Key) -> Any:
     return inputs, targets
 
@@ -203,6 +246,8 @@ def test_labels_that_do_not_fit_are_refused(mix):
     mix.check(IMAGES, targets())
     with pytest.raises(ValueError, match=r"labels must lie in \[0, 4\).* from 0 to 4"):
         mix.check(IMAGES, targets(LABELS + (LABELS == 3)))
+    with pytest.raises(ValueError, match=r"labels must lie in \[0, 4\).* from -1 to 2"):
+        mix.check(IMAGES, targets(LABELS - 1))
     with pytest.raises(ValueError, match="there must be a target 'labels'"):
         mix.check(IMAGES, {})
     soft = {"labels": torch.full((6, 4), 0.25)}

@@ -56,6 +56,7 @@ def test_what_is_held_out_is_drawn_by_the_seed():
     labels = torch.zeros(50, dtype=torch.int64)
     first, second = (data.hold_out(labels, 0.2, seed)[1] for seed in (0, 1))
     assert not torch.equal(first, second)
+    assert torch.equal(first, data.hold_out(labels, 0.2)[1])
     assert not torch.equal(first, torch.arange(10)) and not torch.equal(first, torch.arange(40, 50))
 
 

@@ -251,6 +251,8 @@ def test_a_device_and_a_batch_size_are_chosen_anew():
         ({"targets": {"labels": torch.zeros(7)}}, "labels must hold whole numbers"),
         ({"inputs": torch.zeros(7, device="meta")}, r"inputs on meta, targets\['labels'\] on cpu"),
         ({"batch_size": 0}, "batch_size must be a whole number of at least 1"),
+        ({"expand": {}}, "expand must be a function"),
+        ({"mix": 0.2}, "mix must be a function"),
     ],
 )
 def test_what_does_not_fit_is_refused(changes, message):
@@ -327,6 +329,14 @@ def test_targets_of_the_plain_examples_are_refused(target, augment, mix):
         _plain(more=target).augmented(*recipe)
     with pytest.raises(ValueError, match=message):
         _plain().augmented(*recipe).with_targets({"more": target})
+
+
+@pytest.mark.parametrize("recipe", [(Flip(),), (chain(), MixUp(3))])
+def test_labels_of_places_are_refused_where_images_are_augmented_or_mixed(recipe):
+    """They would stay where they are while the image is turned."""
+    source = Resident(_images(8), {"labels": torch.zeros(8, 4, 4).long()}, batch_size=4)
+    with pytest.raises(ValueError, match=r"'labels', torch.int64 \(8, 4, 4\); leave it out"):
+        source.augmented(*recipe)
 
 
 def test_a_second_label_may_stand_beside_augmented_images():

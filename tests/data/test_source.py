@@ -9,10 +9,43 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
-from fkd.data import Flip, Resident, Streamed
+from fkd._random import Key
+from fkd.data import Batch, Flip, Resident, Streamed
+from fkd.data._source import apart, show
 
 IMAGES = torch.randint(256, (11, 3, 2, 2), generator=torch.Generator().manual_seed(0)).byte()
 LABELS = torch.arange(11) % 4
+
+
+KEY = Key(torch.tensor(3), torch.tensor(5), first=2)
+
+
+def test_what_draws_from_one_key_draws_numbers_of_its_own():
+    """Otherwise the part of an image that is cut would say how much of it is mixed."""
+    keys = [KEY, apart(KEY, 1), apart(KEY, 2)]
+    assert len({int(key.seed) for key in keys}) == 3
+    assert {(int(key.step), key.first) for key in keys} == {(5, 2)}
+
+
+class Seen:
+    """An augmentation, a transform and a mix at once, that notes its keys' seeds."""
+
+    def __init__(self):
+        self.seeds: list[int] = []
+
+    def transform(self, inputs: Tensor, key: Key | None) -> Tensor:
+        assert key is not None
+        self.seeds.append(int(key.seed))
+        return inputs
+
+    def mix(self, inputs: Tensor, targets: Any, key: Key) -> tuple[Tensor, Any]:
+        return self.transform(inputs, key), targets
+
+
+def test_a_batch_is_augmented_transformed_and_mixed_by_three_keys():
+    seen, batch = Seen(), Batch(torch.ones(2, 1), {})
+    show(batch, KEY, seen.transform, seen.transform, seen.mix)
+    assert len(set(seen.seeds)) == 3 and seen.seeds[1] == 3  # the transform's is the step's own
 
 
 class Mapped(Dataset):

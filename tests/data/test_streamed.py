@@ -14,7 +14,6 @@ from torch.utils.data import (
     DataLoader,
     Dataset,
     IterableDataset,
-    RandomSampler,
     SequentialSampler,
     TensorDataset,
     WeightedRandomSampler,
@@ -125,6 +124,9 @@ def test_it_is_augmented_and_mixed_as_a_resident_source():
     parts = zip(ours.batched(2).in_order(4), resident.in_order(4), strict=True)
     assert all(_same(one, other) for one, other in parts)
     assert ours.batched(2).mix == MixUp(classes=4)
+    for other in (ours.batched(4), ours.to("cpu"), ours.subset(torch.arange(11))):
+        (*_, feed), rows = other.feeds(5, 1), list(theirs.feeds(5, 1))[-1]
+        assert _same(other.read(feed, key), theirs.read(rows, key))
 
 
 def test_what_cannot_be_augmented_is_refused_when_it_is_read():
@@ -304,11 +306,6 @@ def _drop_one(examples: list) -> list[Tensor]:
             DataLoader(Mapped(), sampler=WeightedRandomSampler([1.0] * 11, 11)),
             {},
             "has a WeightedRandomSampler of its own",
-        ),
-        (
-            DataLoader(Mapped(), sampler=RandomSampler(Mapped(), num_samples=4)),
-            {},
-            "each example once an epoch, but the loader has a RandomSampler",
         ),
         (
             DataLoader(Mapped(), sampler=SequentialSampler(range(4))),

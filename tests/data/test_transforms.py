@@ -97,6 +97,7 @@ RAW = _images(4, 3, 4, 4)
             "must lie in .0, 1., but they reach from 0.01[0-9]* to 1.0[0-9]*; if",
         ),
         (RAW.float() / 0, "must lie in .0, 1.,"),  # no numbers
+        (RAW / 255 - 0.1, "if they are normalised already, leave"),
         (RAW.short(), "dtype is torch.int16; divide them by the largest .* 65,535 for 16 bits"),
         (RAW.to(torch.uint16), "dtype is torch.uint16"),
     ],
@@ -111,7 +112,10 @@ def test_images_that_are_not_raw_are_refused_where_the_source_is_made(images, me
         _source(images, chain(Crop(), Normalize(*_statistics(3))))
 
 
-@pytest.mark.parametrize("images", [RAW, RAW / 255, RAW / 255 * 1.0005, RAW.to("meta")])
+RESIZED = (RAW / 255).index_fill(-1, torch.tensor(0), 1.0009).index_fill(-1, torch.tensor(1), -9e-4)
+
+
+@pytest.mark.parametrize("images", [RAW, RAW / 255, RESIZED, RAW.to("meta")])
 def test_raw_images_are_taken(images):
     assert _source(images).examples == 4
 

@@ -154,6 +154,39 @@ def test_a_teacher_whose_code_has_changed_is_told(top_k, tmp_path, monkeypatch):
         kept(teacher(), source(), tmp_path, ["logits"], top_k=top_k)
 
 
+LOGITS = torch.tensor([[4.0, 3.0, 3.0, -torch.inf, 1.0]]).expand(EXAMPLES, -1)
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, folder: Path, **options: Any) -> Any:
+    """What is kept of a network whose code gives any input the logits above and their `change`,
+    with a class that is ruled out, and what is no number."""
+
+    def ask(*change: float) -> Resident:
+        def forward(self: nn.Module, x: Tensor) -> dict[str, Tensor]:
+            logits = (LOGITS + torch.tensor(change))[: len(x)]
+            return {"logits": logits, "hidden": torch.full((len(x), 2), torch.nan)}
+
+        monkeypatch.setattr(Net, "forward", forward)
+        return kept(teacher(), source(), folder, ["logits", "hidden"], **options)
+
+    return ask
+
+
+@pytest.mark.parametrize("top_k", [None, 3])
+def test_the_rounding_of_other_hardware_is_taken_and_a_twentieth_is_not(
+    top_k, tmp_path, monkeypatch
+):
+    """Also where it is another class that is larger, where one is ruled out, and of what is no
+    number."""
+    ask = answering(monkeypatch, tmp_path, top_k=top_k)
+    first = ask(0.0, 0.01, 0.0, 0.0, 0.0)
+    again = ask(0.0, 0.0, 0.01, 0.0, 0.0)  # the second and the third change places
+    for name, target in first.targets.items():
+        torch.testing.assert_close(again.targets[name], target, rtol=0, atol=0, equal_nan=True)
+    with pytest.raises(ValueError, match="with the same tensors that says otherwise: 'logits"):
+        ask(-2.0, 0.01, 0.0, 0.0, 0.0)
+
+
 def test_a_write_that_fails_leaves_nothing(tmp_path, monkeypatch):
     def full(*_: object, **__: object) -> None:
         raise OSError("no space left")
