@@ -11,7 +11,8 @@ from fkd.heads._shapes import Arguments, check_index, check_inputs, check_shapes
 
 
 class Embeddings(nn.Module):
-    """A linear embedding of either side, both trained, for contrastive losses."""
+    """A linear embedding of either side, both trained, for contrastive losses and CC's bilinear
+    form."""
 
     def __init__(self, student: torch.Size, target: torch.Size, width: int = 128):
         super().__init__()

@@ -271,7 +271,8 @@ def _averaged(read: Tensor) -> Tensor:
 
 
 class Flows(nn.Module):
-    """FSP's two maps of the student, brought by 1x1 convolutions to the channels of the teacher's.
+    """The two maps of the student that FSP and KDSVD compare, brought by 1x1 convolutions to the
+    channels of the teacher's.
 
     Yim et al., "A Gift from Knowledge Distillation" (2017) chooses networks of equal channels.
     """
