@@ -6,11 +6,11 @@ student's dtype. Every loss runs under `torch.func.vmap` and `grad` and `torch.c
 up to rounding, but that a value is not negative holds to the last bit. A logit of −inf is a class
 of probability zero.
 
-Losses of logits [..., classes] take any number of leading axes, so that a pixel or a token has a
-value as an example has. Their `mask`, boolean [...], is True where a position counts: elsewhere the
-value and every gradient are zero, whatever stands there: NaN, or a label of −100. Relations and
-correlations over a batch take [batch, classes]; what is one batch to them, the caller says by
-flattening.
+Losses of logits [..., classes] take two classes or more, for the softmax of one number is 1, and
+any number of leading axes, so that a pixel or a token has a value as an example has. Their `mask`,
+boolean [...], is True where a position counts: elsewhere the value and every gradient are zero,
+whatever stands there: NaN, or a label of −100. Relations and correlations over a batch take
+[batch, classes]; what is one batch to them, the caller says by flattening.
 
 What does not fit raises ValueError before any work: tensors that are empty, sparse, on two devices,
 or of other dtypes than float16, bfloat16, float32 and float64, numbers that float32 cannot hold,

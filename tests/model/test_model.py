@@ -202,6 +202,23 @@ def test_frozen_parameters_are_buffers():
     assert "4.weight" in params
 
 
+def test_a_state_that_is_loaded_is_every_seeds_and_a_new_layer_its_own():
+    trained = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(3, 4)).state_dict()
+
+    def build() -> nn.Module:
+        net = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(3, 4))
+        net.load_state_dict(trained)
+        net[0].requires_grad_(False)
+        net[2] = nn.Linear(3, 5)
+        return net
+
+    one, other = (state_dict(*functional(build).init(seed)) for seed in (0, 1))
+    for name in one.keys() - {"2.weight", "2.bias"}:
+        assert torch.equal(one[name], trained[name]) and torch.equal(other[name], trained[name])
+    assert not torch.equal(one["2.weight"], other["2.weight"])
+    assert functional(build).init(0)[1].keys() >= {"0.weight", "0.bias"}  # which no step moves
+
+
 def test_the_state_dict_loads_into_the_module():
     params, buffers = functional(LightNN).init(0)
     assert list(state_dict(params, buffers)) == list(LightNN().state_dict())
