@@ -20,6 +20,7 @@ from fkd.distillation import Distillation, State
 from fkd.distillation._transformed import transformed
 from fkd.ensemble import Order, Seed, check_order, ensemble, part, seeds_of, size
 from fkd.execution import Advance, Plan, keep_freed, lay, runner, why_not_vmap
+from fkd.execution._capture import Captured
 from fkd.model import Tensors
 from fkd.model._module import check_ask
 from fkd.teachers import Ask
@@ -113,7 +114,8 @@ def train(
     What the plan leaves open each ensemble settles by its own members, so that its students are
     the same whoever trains beside them. Students that vmap cannot run, which a few examples show,
     are laid out one by one if the plan left the layout open; and if it left open whether to
-    compile, a step that the compiler cannot take goes on without it, with a warning.
+    compile, a step that the compiler cannot take goes on without it, with a warning. Steps that no
+    CUDA graph can hold, for they wait for the device, go on one by one, with a warning, too.
 
     Raises ValueError for an argument of another kind, no students, epochs below one, an
     `order_seed` outside [0, 2³²), members with a seed of their own order where the order is shared,
@@ -177,7 +179,7 @@ def train(
     }
     body = partial(_step, advances, read, teacher, order, start.states)
     graph = max(plan.graph for plan in plans.values())  # the device decides it, and has one
-    run = runner(body, start.states, graph)
+    run = runner(body, start.states, graph, fall_back=True)
     seeds = _order_seeds(students, order, order_seed)
     return _epochs(run, advances, source, seeds, order, epochs, max(graph, 1), start)
 
@@ -245,6 +247,14 @@ def _shapes(state: State) -> dict[str, tuple[int, ...]]:
     return {keystr(path): tuple(leaf.shape[1:]) for path, leaf in leaves}
 
 
+def _plans(advances: Mapping[str, Advance], run: Callable[..., Any]) -> dict[str, Plan]:
+    """How each ensemble's last step was taken."""
+    plans = {name: one.plan for name, one in advances.items()}
+    if isinstance(run, Captured) and run.gave_way:
+        return {name: replace(plan, graph=0) for name, plan in plans.items()}
+    return plans
+
+
 def _epochs(
     run: Callable[[list[Any]], dict[str, Tensors]],
     advances: Mapping[str, Advance],
@@ -262,7 +272,7 @@ def _epochs(
         later = iter(())
         while few := list(islice(feeds, at_once)):
             at = _later(at, run(few), len(few))
-            at = replace(at, plans={name: one.plan for name, one in advances.items()})
+            at = replace(at, plans=_plans(advances, run))
             if at.epoch_ended and at.epoch + 1 < epochs:
                 # While a GPU is still busy: the caller will wait for it.
                 later = _feeds(source, seeds, order, _next_epoch(at))

@@ -263,8 +263,8 @@ EXECUTION = {
     ),
     "execution.precisions": Call(execution.precisions, {"device": choice("cpu")}),
     "execution.runner": Call(
-        lambda body, graph: execution.runner(body, None, graph),
-        {"body": function(ask), "graph": whole(0, least=0)},
+        lambda body, graph, fall_back: execution.runner(body, None, graph, fall_back=fall_back),
+        {"body": function(ask), "graph": whole(0, least=0), "fall_back": flag(False)},
         nothing,
     ),
     "execution.why_not_compile": Call(

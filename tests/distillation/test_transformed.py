@@ -15,6 +15,7 @@ from fkd.distillation import distill
 from fkd.distillation._transformed import transformed
 from fkd.ensemble import Order
 from fkd.execution import Plan
+from fkd.execution._compile import Compiled
 from fkd.model import functional
 from fkd.train import Students, train
 
@@ -50,12 +51,10 @@ def test_what_is_compiled_normalises_the_images_that_it_reads(order: Order, monk
     def ask(inputs: Tensor) -> dict[str, Tensor]:
         return {"logits": inputs.flatten(1)}
 
-    def uncompiled(function, eager):
-        def step(state: Any, batch: Batch) -> Any:
+    class Uncompiled(Compiled):
+        def __call__(self, state: Any, batch: Batch) -> Any:
             seen.append(batch.inputs.dtype)
-            return function(state, batch)
-
-        return step
+            return self.function(state, batch)
 
     images = torch.randint(256, (6, 1, 4, 4), generator=torch.Generator().manual_seed(0)).byte()
     normalize = Normalize((0.4,), (0.3,))
@@ -64,7 +63,7 @@ def test_what_is_compiled_normalises_the_images_that_it_reads(order: Order, monk
     one = distill(model, methods.ce(), optim.sgd(0.1), next(data.in_order(3)))
     go = partial(train, {"ce": Students(one, [3, 5])}, data, epochs=1, order=order)
     expected = last(go(plan=Plan("vmap", compile="none")))
-    monkeypatch.setattr("fkd.execution._lay.Compiled", uncompiled)
+    monkeypatch.setattr("fkd.execution._lay.Compiled", Uncompiled)
     assert_same(last(go(plan=Plan("vmap", compile="step"))).states, expected.states)
     assert set(seen) == {torch.uint8}
     seen.clear()

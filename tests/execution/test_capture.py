@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch.utils._pytree import tree_leaves
 
-from fkd.execution._capture import Captured, Recorder, capture
+from fkd.execution._capture import CannotCapture, Captured, Recorder, capture
+from fkd.execution._run import runner
 
 
 def pretend(first, function):
@@ -55,13 +56,13 @@ def test_feeds_in_parts_of_any_length_are_the_steps_one_by_one():
     [
         (
             "CUDA error: operation not permitted when stream is capturing\nmore",
-            ValueError,
-            r"Plan: graph must be 0 .* as this one does \(CUDA error: .* is capturing\)$",
+            CannotCapture,
+            "^CUDA error: operation not permitted when stream is capturing$",
         ),
         ("CUDA out of memory", RuntimeError, "^CUDA out of memory$"),
     ],
 )
-def test_what_a_capture_cannot_take_is_told_with_the_remedy(told, kind, message, monkeypatch):
+def test_what_a_capture_cannot_take_is_told_from_other_errors(told, kind, message, monkeypatch):
     def waits():
         raise RuntimeError(told)
 
@@ -69,6 +70,37 @@ def test_what_a_capture_cannot_take_is_told_with_the_remedy(told, kind, message,
     monkeypatch.setattr(torch.cuda, "graph", lambda *arguments, **named: nullcontext())
     with pytest.raises(kind, match=message):
         capture(waits, None)
+
+
+def cannot(first, function):
+    """A capture that fails behind its warm-up, as of a step that waits for the device."""
+    first()
+    raise CannotCapture("no")
+
+
+def counting(state):
+    def body(feed):
+        state.add_(feed)
+        return state.clone()
+
+    return body
+
+
+def test_steps_that_no_graph_can_hold_go_on_one_by_one_from_where_they_stood():
+    state, feeds = torch.zeros(()), [torch.tensor(number) for number in (1.0, 2.0, 4.0)]
+    captured = Captured(counting(state), state, cannot, fall_back=True)
+    with pytest.warns(UserWarning, match=r"for they wait .* one by one: no; Plan\(graph=0\) does"):
+        assert captured(feeds).tolist() == [1.0, 3.0, 7.0]
+    assert captured.gave_way
+    assert captured(feeds[:1]).tolist() == [8.0]  # and no second warning
+
+
+def test_steps_that_no_graph_can_hold_are_refused_where_a_graph_was_demanded():
+    state = torch.zeros(())
+    captured = Captured(counting(state), state, cannot)
+    with pytest.raises(ValueError, match=r"^runner: .* for they wait .*: no; use Plan\(graph=0\)$"):
+        captured([torch.tensor(1.0)])
+    assert state == 0 and not captured.gave_way
 
 
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
@@ -80,10 +112,22 @@ def test_the_same_on_a_gpu():
 
 
 @gpu
-def test_singular_vectors_wait_for_the_gpu():
-    feeds = [torch.rand(2, 5, 3, device="cuda")] * 2
-    with pytest.raises(ValueError, match="graph must be 0 for a step that waits for the device"):
-        Captured(lambda feed: torch.linalg.svd(feed)[1], ())(feeds)
+def test_singular_vectors_wait_for_the_gpu_and_go_on_without_a_graph():
+    feeds, state = (
+        [torch.rand(2, 5, 3, device="cuda") for _ in range(3)],
+        torch.zeros((), device="cuda"),
+    )
+
+    def body(feed):
+        state.add_(1)
+        return torch.linalg.svd(feed)[1]
+
+    with pytest.raises(ValueError, match="no CUDA graph can hold the steps"):
+        runner(body, state, 3)(feeds)
+    with pytest.warns(UserWarning, match="go on one by one"):
+        values = runner(body, state, 3, fall_back=True)(feeds)
+    torch.testing.assert_close(values, torch.linalg.svdvals(torch.stack(feeds)))
+    assert state.item() == 3
 
 
 @gpu

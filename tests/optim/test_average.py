@@ -131,7 +131,7 @@ def test_steps_in_a_graph_keep_the_average(monkeypatch):
     go = partial(train, {"ce": Students(rule(), [3, 5])}, source, epochs=2)
     *_, plain = go(plan=plan)
     monkeypatch.setattr(
-        "fkd.train.runner", lambda body, states, graph: Captured(body, states, pretend)
+        "fkd.train.runner", lambda body, states, graph, fall_back: Captured(body, states, pretend)
     )
     monkeypatch.setattr(Plan, "settle", lambda *_: Plan("loop", None, "none", 2))
     *_, captured = go(plan=plan)
