@@ -316,11 +316,17 @@ def with_a_kink(student: Tensor, teacher: Tensor) -> Tensor:
     return (student - teacher).square().sum(-1).sqrt()  # at equality it has no gradient
 
 
+def _apart(pair: tuple[Tensor, ...]) -> bool:
+    """Whether no row is one of zeros, and none of the student's is the teacher's."""
+    student, teacher = pair
+    return all(bool((x != 0).any(-1).all()) for x in (student, teacher, student - teacher))
+
+
 @pytest.mark.parametrize("loss", [of_exponentials, over_the_students_size, with_a_kink])
 def test_each_of_three_extremes_breaks_the_law(loss):
     law = "extreme_and_empty_rows_stay_finite"
     with pytest.raises(AssertionError, match=f"{loss.__name__} breaks the law {law}"):
-        check(loss, CASE, law)
+        check(loss, CASE._replace(inputs=CASE.inputs.filter(_apart)), law)
 
 
 def test_a_loss_is_held_to_every_law_that_one_breaks():
