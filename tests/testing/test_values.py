@@ -56,3 +56,23 @@ def test_each_of_three_extremes_breaks_the_law(loss):
     law = "extreme_and_empty_rows_stay_finite"
     with pytest.raises(AssertionError, match=f"{loss.__name__} breaks the law {law}"):
         check(loss, CASE._replace(inputs=CASE.inputs.filter(_apart)), law)
+
+
+def below_and_above(student: Tensor, teacher: Tensor) -> Tensor:
+    return 10 * (student - teacher).sum(-1).sin()
+
+
+@pytest.mark.parametrize(("low", "high", "side"), [(None, 5.0, "above"), (-5.0, None, "below")])
+def test_either_bound_alone_breaks_the_law(low, high, side):
+    law = "values_keep_to_their_bounds"
+    with pytest.raises(AssertionError, match=f"{law}.*\n{side} "):
+        check(below_and_above, CASE._replace(low=low, high=high), law)
+    check(below_and_above, CASE._replace(low=low and -10.0, high=high and 10.0), law)
+
+
+def test_a_row_of_zeros_has_no_direction_to_be_equal_in():
+    def loss(student: Tensor, teacher: Tensor) -> Tensor:
+        return 1 - torch.nn.functional.cosine_similarity(student, teacher)
+
+    assert loss(torch.zeros(1, 2), torch.zeros(1, 2)) == 1
+    check(loss, CASE, "zero_at_equality")
