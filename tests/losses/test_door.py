@@ -74,6 +74,27 @@ def test_a_side_of_a_relation_without_features_is_refused(name, shape):
 
 
 @pytest.mark.plain
+@pytest.mark.parametrize("name", ["vid", "ofd"])
+def test_what_is_not_one_number_a_channel_is_refused(name):
+    maps = torch.zeros(2, 3, 4, 4)
+    for wrong in (torch.ones(()), torch.ones(1), torch.ones(2), torch.ones(3, 1, 1)):
+        with pytest.raises(ValueError, match=r"must be \[channels\] of student.*\(2, 3, 4, 4\)"):
+            getattr(losses, name)(maps, maps, wrong)
+    with pytest.raises(ValueError, match="must be floating-point"):
+        getattr(losses, name)(maps, maps, torch.ones(3, dtype=torch.long))
+
+
+@pytest.mark.plain
+def test_a_variance_not_above_zero_and_a_margin_above_it_are_refused():
+    maps, even = torch.zeros(2, 3), torch.tensor([1.0, 2.0, 3.0])
+    for least in (0.0, -0.5):
+        with pytest.raises(ValueError, match=f"vid: variance must be above zero.* is {least}"):
+            losses.vid(maps, maps, even.index_fill(0, torch.tensor(1), least))
+    with pytest.raises(ValueError, match=r"ofd: margin must be zero or less.* is 3\.0"):
+        losses.ofd(maps, maps, torch.tensor([-1.0, 3.0, 0.0]))
+
+
+@pytest.mark.plain
 @pytest.mark.parametrize(("name", "number"), HYPER)
 def test_a_number_on_another_device_is_refused_by_its_name(name, number):
     call = LOSSES[name]

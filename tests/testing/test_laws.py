@@ -6,7 +6,6 @@ import sys
 
 import pytest
 import torch
-from hypothesis import Phase, settings
 from torch import Tensor
 
 from fkd import losses
@@ -17,18 +16,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module i
 
 CASE = Case(strategies.logit_pairs(batch=2), divergence=True, refuses=False)
 TEMPERED = CASE._replace(hyper={"temperature": strategies.temperatures()}, refuses=True)
-
-
-@pytest.fixture(autouse=True)
-def _first_example_that_fails():
-    """Hypothesis stops at it, where it would go on to a smaller one, and draws the same always."""
-    before = settings.get_current_profile_name()
-    settings.register_profile(
-        "first", settings(), phases=[Phase.generate], derandomize=True, database=None
-    )
-    settings.load_profile("first")
-    yield
-    settings.load_profile(before)
 
 
 def jeffreys(student: Tensor, teacher: Tensor, *, temperature: float = 1.0) -> Tensor:
