@@ -52,11 +52,15 @@ class Fading(nn.Linear):
         return super().forward(input) * (self.weighs > 1e-9)
 
 
-class Undefined(nn.Linear):
+class Undefined(nn.Module):
     """Of which one output is no number, as attention's where all is masked."""
 
+    def __init__(self):
+        super().__init__()
+        self.classifier = nn.Linear(3, 2)
+
     def forward(self, input):
-        return {"logits": super().forward(input), "masked": input / 0 * 0}
+        return {"logits": self.classifier(input), "masked": input / 0 * 0}
 
 
 class Random(nn.Linear):
@@ -126,7 +130,7 @@ def test_what_a_pass_leaves_behind_is_refused(name):
     "build",
     [
         Kept,
-        lambda: Undefined(3, 2),
+        Undefined,
         lambda: nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(), nn.Linear(4, 2)),
         lambda: nn.utils.parametrizations.spectral_norm(nn.Linear(3, 2)),
         lambda: nn.GRU(3, 2, batch_first=True),
