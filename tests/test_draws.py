@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -70,6 +71,7 @@ CALLS: dict[str, Callable[[], Tensor]] = {
     "torch.normal": lambda: torch.normal(WEIGHTS, 1.0),
     "torch.normal, deviations": lambda: torch.normal(torch.zeros(3), WEIGHTS + 1),
     "torch.normal, a size": lambda: torch.normal(0.0, 1.0, (4, 3)),
+    "torch.normal, wide": lambda: torch.normal(0.0, 1.0, (4, 3), dtype=torch.float64),
     "torch.bernoulli": lambda: torch.bernoulli(ONES / 2),
     "torch.bernoulli, p": lambda: torch.bernoulli(ONES, 0.5),
     "Tensor.bernoulli": lambda: (ONES / 2).bernoulli(),
@@ -78,6 +80,7 @@ CALLS: dict[str, Callable[[], Tensor]] = {
     "bernoulli_": lambda: torch.empty(4, 9).bernoulli_(),
     "bernoulli_, of a tensor": lambda: torch.empty(4, 12).bernoulli_(ONES.reshape(4, 12) / 2),
     "uniform_": lambda: torch.empty(4, 3).uniform_(-1, 1),
+    "uniform_, alone": lambda: torch.empty(4, 3).uniform_(),
     "uniform_, by name": lambda: torch.empty(4, 3).uniform_(to=2.0),
     "normal_": lambda: torch.empty(4, 3).normal_(std=2.0),
     "log_normal_": lambda: torch.empty(4, 3).log_normal_(),
@@ -234,8 +237,16 @@ def test_a_hard_gumbel_softmax_has_the_gradient_of_the_soft_one():
 
     soft, hard = (torch.func.grad(loss)(logits, hard) for hard in (False, True))
     torch.testing.assert_close(soft, hard, rtol=0, atol=1e-12)
-    out = _answer(lambda: F.gumbel_softmax(logits, hard=True, dim=1), _key())
-    torch.testing.assert_close(out.sum(1), torch.ones(4, 2).double())
+
+
+def test_gumbel_softmax_is_hard_or_colder_by_one_noise():
+    logits = torch.randn(4, 3, 2, generator=torch.Generator().manual_seed(0)).double()
+    soft, cold, hard = (
+        _answer(partial(F.gumbel_softmax, logits, dim=1, **options), _key())
+        for options in ({}, {"tau": 0.5}, {"hard": True})
+    )
+    torch.testing.assert_close(cold, soft**2 / (soft**2).sum(1, keepdim=True))
+    torch.testing.assert_close(hard, F.one_hot(soft.argmax(1), 3).movedim(-1, 1).double())
 
 
 PARTS: dict[str, Callable[[Tensor], Tensor]] = {

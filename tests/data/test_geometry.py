@@ -36,7 +36,8 @@ def _which(shown: Tensor, candidates: Tensor) -> Tensor:
 def test_what_is_not_said_is_as_torchvision_has_it():
     crop = v2.RandomResizedCrop(8)
     assert Flip() == Flip(v2.RandomHorizontalFlip().p)
-    assert ResizedCrop() == ResizedCrop(tuple(crop.scale), tuple(crop.ratio))
+    ours = ResizedCrop()
+    assert (ours.scale, ours.ratio) == (tuple(crop.scale), tuple(crop.ratio))
 
 
 @pytest.mark.parametrize("fill", [0, (7.5, -1.0)])

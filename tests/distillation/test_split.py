@@ -71,7 +71,7 @@ def test_a_mask_counts_over_the_whole_batch():
 
 
 def dropping(student: torch.Size, target: torch.Size) -> nn.Module:
-    return nn.Sequential(nn.Linear(*student, *target), nn.Dropout(0.5))
+    return nn.Sequential(nn.Linear(student[0], target[0]), nn.Dropout(0.5))
 
 
 @pytest.mark.parametrize("whole", [True, False])
@@ -113,7 +113,7 @@ class CountingHead(nn.Linear):
     """The same of a head."""
 
     def __init__(self, student: torch.Size, target: torch.Size):
-        super().__init__(*student, *target)
+        super().__init__(student[0], target[0])
         self.register_buffer("seen", torch.zeros(()))
 
     def forward(self, input: Tensor) -> Tensor:

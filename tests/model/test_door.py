@@ -42,6 +42,27 @@ class Late(nn.Linear):
         return super().forward(input) * (self.calls < 100)
 
 
+class Fading(nn.Linear):
+    """Counts in a number that is no whole one."""
+
+    weighs = 1.0
+
+    def forward(self, input):
+        self.weighs *= 0.5
+        return super().forward(input) * (self.weighs > 1e-9)
+
+
+class Undefined(nn.Module):
+    """Of which one output is no number, as attention's where all is masked."""
+
+    def __init__(self):
+        super().__init__()
+        self.classifier = nn.Linear(3, 2)
+
+    def forward(self, input):
+        return {"logits": self.classifier(input), "masked": input / 0 * 0}
+
+
 class Random(nn.Linear):
     def __init__(self):
         super().__init__(3, 2)
@@ -83,6 +104,7 @@ IMPURE = {
     "cache": (lambda: Cached(3, 2), "'logits' depends on an earlier forward pass"),
     "count": (lambda: Counting(3, 2), "counts in its attribute 'calls'"),
     "late": (lambda: Late(3, 2), "counts in its attribute 'calls', which is 1 after one"),
+    "fading": (lambda: Fading(3, 2), "counts in its attribute 'weighs', which is 0.5 after one"),
     "attribute": (Random, "keeps the tensor 'projection' as a plain attribute"),
     "spectral norm": (
         lambda: nn.utils.spectral_norm(nn.Linear(3, 2)),
@@ -108,6 +130,7 @@ def test_what_a_pass_leaves_behind_is_refused(name):
     "build",
     [
         Kept,
+        Undefined,
         lambda: nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(), nn.Linear(4, 2)),
         lambda: nn.utils.parametrizations.spectral_norm(nn.Linear(3, 2)),
         lambda: nn.GRU(3, 2, batch_first=True),

@@ -241,6 +241,8 @@ def test_a_lazy_module_is_refused_until_it_has_run():
 
     with pytest.raises(ValueError, match=r"0\.weight is lazy.*run the module once"):
         functional(lambda: nn.Sequential(nn.LazyLinear(3)))
+    with pytest.raises(ValueError, match=r"running_mean is lazy.*run the module once"):
+        functional(lambda: nn.LazyBatchNorm1d(affine=False))
     assert functional(build).init(0)[0]["0.weight"].shape == (3, 2)
 
 
