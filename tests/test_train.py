@@ -8,7 +8,7 @@ from itertools import islice
 
 import pytest
 import torch
-from execution.test_capture import pretend
+from execution.test_capture import pretend, run_by
 from small import assert_same, batches, small
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
@@ -19,7 +19,6 @@ from fkd.data import Batch, Crop, Flip, MixUp, Resident, chain
 from fkd.distillation import Distillation, Gradient, distill, step
 from fkd.ensemble import Order, Seeds, member
 from fkd.execution import Plan
-from fkd.execution._capture import CannotCapture, Captured
 from fkd.model import functional
 from fkd.train import At, Students, train
 
@@ -266,7 +265,7 @@ def test_augmentations_of_each_member_are_the_same_in_every_layout(monkeypatch):
     go = partial(train, students, augmented(), epochs=1, order="own")
     go = partial(go, teacher=partial(seen_by_teacher, []))
     loop, wide = (copy_of(last(go(plan=Plan(x, compile="none")))) for x in ("loop", "vmap"))
-    monkeypatch.setattr("fkd.train.runner", partial(falling_back, pretend))
+    monkeypatch.setattr("fkd.train.runner", partial(run_by, pretend))
     graph = last(go(plan=Plan("loop", compile="none")))
     assert_same(wide.states, loop.states)
     assert_same(graph.states, loop.states)
@@ -306,35 +305,6 @@ def test_an_error_of_the_sources_own_comes_as_it_is(layout):
     plan, students = Plan(layout, compile="none"), {"ce": Students(rule(methods.ce()), [3, 5])}
     with pytest.raises(LookupError, match=r"^mine$"):
         next(train(students, data.augmented(refused), epochs=1, plan=plan, order="own"))
-
-
-def test_steps_in_a_graph_are_the_steps_one_by_one(monkeypatch):
-    # three steps an epoch: a graph of two and a graph of one
-    plain = copy_of(last(train(pair(), source(), epochs=2, plan=EAGER)))
-    monkeypatch.setattr("fkd.train.runner", partial(falling_back, pretend))
-    monkeypatch.setattr(Plan, "settle", lambda *_: Plan("loop", None, "none", 2))
-    stands = [(at.step, copy_of(at)) for at in train(pair(), source(), epochs=2)]
-    assert [step for step, _ in stands] == [2, 3, 2, 3]
-    assert_same(stands[-1][1].states, plain.states)
-    assert_same(stands[-1][1].metrics, plain.metrics)
-
-
-def test_steps_that_no_graph_can_hold_are_told_as_they_were_taken(monkeypatch):
-    plain = copy_of(last(train(pair(), source(), epochs=1, plan=EAGER)))
-
-    def cannot(first, function):
-        raise CannotCapture("no")
-
-    monkeypatch.setattr("fkd.train.runner", partial(falling_back, cannot))
-    monkeypatch.setattr(Plan, "settle", lambda *_: Plan("loop", None, "none", 2))
-    with pytest.warns(UserWarning, match="go on one by one"):
-        at = last(train(pair(), source(), epochs=1))
-    assert at.plans == dict.fromkeys(pair(), Plan("loop", None, "none", 0))
-    assert_same(at.states, plain.states)
-
-
-def falling_back(record, body, states, graph, *, fall_back):
-    return Captured(body, states, record, fall_back)
 
 
 def test_what_makes_no_sense_is_refused_before_the_first_step():

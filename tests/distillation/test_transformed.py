@@ -52,9 +52,10 @@ def test_what_is_compiled_normalises_the_images_that_it_reads(order: Order, monk
         return {"logits": inputs.flatten(1)}
 
     class Uncompiled(Compiled):
-        def __call__(self, state: Any, batch: Batch) -> Any:
+        def __call__(self, *inputs: Any) -> Any:
+            _, batch = inputs
             seen.append(batch.inputs.dtype)
-            return self.function(state, batch)
+            return self.function(*inputs)
 
     images = torch.randint(256, (6, 1, 4, 4), generator=torch.Generator().manual_seed(0)).byte()
     normalize = Normalize((0.4,), (0.3,))

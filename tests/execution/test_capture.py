@@ -78,6 +78,11 @@ def cannot(first, function):
     raise CannotCapture("no")
 
 
+def run_by(record, body, state, graph, *, fall_back):
+    """What `fkd.execution.runner` would return, with a graph that is recorded so."""
+    return Captured(body, state, record, fall_back)
+
+
 def counting(state):
     def body(feed):
         state.add_(feed)

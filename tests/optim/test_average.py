@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from execution.test_capture import pretend
+from execution.test_capture import pretend, run_by
 from small import assert_same
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -18,7 +18,6 @@ from fkd.distillation import Distillation, State, average_of, distill, step, stu
 from fkd.ensemble import ensemble, member
 from fkd.evaluate import predict_members
 from fkd.execution import Plan, lay
-from fkd.execution._capture import Captured
 from fkd.model import Tensors, functional
 from fkd.optim import AverageState
 from fkd.train import Students, train
@@ -130,9 +129,7 @@ def test_steps_in_a_graph_keep_the_average(monkeypatch):
     source = Resident(x, targets, batch_size=2)
     go = partial(train, {"ce": Students(rule(), [3, 5])}, source, epochs=2)
     *_, plain = go(plan=plan)
-    monkeypatch.setattr(
-        "fkd.train.runner", lambda body, states, graph, fall_back: Captured(body, states, pretend)
-    )
+    monkeypatch.setattr("fkd.train.runner", partial(run_by, pretend))
     monkeypatch.setattr(Plan, "settle", lambda *_: Plan("loop", None, "none", 2))
     *_, captured = go(plan=plan)
     assert_same(average_of(captured.states["ce"]), average_of(plain.states["ce"]))
