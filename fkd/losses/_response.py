@@ -99,9 +99,11 @@ def _no_class(labels: Tensor, classes: int) -> int | None:
 
 def at_label(labels: Tensor, classes: int) -> Tensor:
     """[..., classes], True at the label. One that is no class ends in torch's own error, also where
-    `check_labels` may not read it; a comparison would be False everywhere."""
-    nowhere = torch.zeros(*labels.shape, classes, dtype=torch.bool, device=labels.device)
-    return nowhere.scatter(-1, labels.long().unsqueeze(-1), True)
+    `check_labels` may not read it, for it is looked up: a comparison alone, as a compiler makes of
+    a scatter, would be False everywhere."""
+    places = torch.arange(classes, device=labels.device)
+    rows = places.expand(*labels.shape, classes)
+    return places == rows.gather(-1, labels.long().unsqueeze(-1))
 
 
 def _right(log_q: Tensor, labels: Tensor) -> Tensor:

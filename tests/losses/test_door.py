@@ -8,6 +8,7 @@ import torch
 from valid_losses import LOSSES, NUMBERS, OWN
 
 from fkd import losses
+from fkd.losses._response import at_label
 from losses import test_relation
 from losses.sized import arguments, size_of
 
@@ -150,6 +151,15 @@ def test_a_label_that_is_no_class_has_no_value_where_none_may_be_read(name, labe
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
     with pytest.raises((RuntimeError, IndexError), match=r"out of bounds|out of range"):
         call.function(**values | {"labels": labels})
+
+
+@pytest.mark.plain
+def test_a_compiled_look_at_labels_refuses_one_that_is_no_class():
+    right = torch.compile(at_label, fullgraph=True)
+    assert right(torch.tensor([2, 0]), 3).tolist() == [[False, False, True], [True, False, False]]
+    for label in (3, -100):
+        with pytest.raises(RuntimeError, match="out of bounds"):
+            right(torch.tensor([label, 0]), 3)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
