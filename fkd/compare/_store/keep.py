@@ -26,7 +26,7 @@ from fkd.compare.results import FILE
 TABLE, CHECKPOINT = "table.md", "the checkpoint"
 
 
-def opened(
+def open_folder(
     run: Run, path: Path, asked: Mapping[str, Any], options: Mapping[str, Any] | None
 ) -> RunFolder:
     """The folder of a run, with what it holds of the run taken; what a user should know of that
