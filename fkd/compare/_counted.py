@@ -1,4 +1,4 @@
-"""How many there are of a thing, in words that agree with the number."""
+"""How many there are of a thing, and how large it is, in words that agree with the number."""
 
 ES = ("ss", "sh", "tch")  # endings of a noun that takes -es; epoch is none
 
@@ -24,3 +24,12 @@ def singular(unit: str) -> str:
     'test image'
     """
     return unit.removesuffix("s")
+
+
+def gib(size: float) -> str:
+    """Bytes in GiB, to three figures.
+
+    >>> gib(3 * 2**29), gib(2**20)
+    ('1.5 GiB', '0.000977 GiB')
+    """
+    return f"{size / 2**30:.3g} GiB"

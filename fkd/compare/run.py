@@ -56,7 +56,7 @@ from fkd.compare._setup.task import (
     without_teacher,
 )
 from fkd.compare._store.identity import identity
-from fkd.compare._store.keep import kept, opened
+from fkd.compare._store.keep import kept, open_folder
 from fkd.compare.environment import environment, idle_cores
 from fkd.compare.results import Results
 from fkd.data import Batch, Data, Mix, Source, Transform, steps_per_epoch
@@ -298,7 +298,7 @@ class Comparison:
             return self._run.progress()
         _check.positive("checkpoint_minutes", checkpoint_minutes=checkpoint_minutes)
         asked = identity(self._run.task, self._config, self._teacher_state)
-        place = opened(self._run, Path(folder).expanduser(), asked, options)
+        place = open_folder(self._run, Path(folder).expanduser(), asked, options)
         return kept(self._run, place, checkpoint_minutes)
 
     @property

@@ -14,7 +14,16 @@ from fkd.data._mix import CutMix, MixUp, OneOf
 from fkd.data._order import hold_out, order, steps_per_epoch
 from fkd.data._randaugment import RandAugment
 from fkd.data._resident import Resident
-from fkd.data._source import Batch, Checked, Digested, Mix, Source, Transform, unchanged
+from fkd.data._source import (
+    Batch,
+    Checked,
+    Digested,
+    MemberFeeds,
+    Mix,
+    Source,
+    Transform,
+    unchanged,
+)
 from fkd.data._streamed import Split, Streamed, inputs_and_targets
 from fkd.data._transforms import Normalize, chain
 
@@ -29,6 +38,7 @@ __all__ = [
     "Data",
     "Digested",
     "Flip",
+    "MemberFeeds",
     "Mix",
     "MixUp",
     "Normalize",

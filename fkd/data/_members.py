@@ -8,10 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 from fkd._random import Key
-from fkd.data._resident import Resident
 from fkd.data._source import Batch, Source
 
 Read = Callable[[Any, Key], Batch]
@@ -20,11 +19,33 @@ members' batches, stacked, each of which is what its member reads alone."""
 
 
 def member_feeds(source: Source, seeds: Sequence[int], epoch: int, start: int) -> Iterator[Any]:
-    """The members' feeds of each step, stacked: those that `source.feeds` gives by their seeds."""
-    if type(source) is Resident:
-        return iter(source._rows(seeds, epoch, start).unbind(1))
+    """The members' feeds of each step, stacked: those that `source.feeds` gives by their seeds, or
+    the source itself at once."""
+    if at_once := _at_once(source):
+        return (_of_all(feed, len(seeds)) for feed in at_once(seeds, epoch, start))
     each = [source.feeds(seed, epoch, start) for seed in seeds]
     return (_beside(feeds) for feeds in zip(*each, strict=True))
+
+
+def _at_once(source: Any) -> Callable[[Sequence[int], int, int], Iterator[Any]] | None:
+    """A source's `member_feeds`, where its class has one of the same feeds as `feeds`."""
+    for kind in type(source).__mro__:
+        if "member_feeds" in vars(kind):
+            return source.member_feeds
+        if "feeds" in vars(kind):  # of which a class further up knows nothing
+            return None
+    return None
+
+
+def _of_all(feed: Any, members: int) -> Any:
+    """A feed of so many members; raises ValueError where it is another's."""
+    for leaf in tree_leaves(feed):
+        if leaf.ndim == 0 or len(leaf) != members:
+            raise ValueError(
+                f"train: the source's member_feeds must give leaves [{members} members, ...], but "
+                f"one is {tuple(leaf.shape)}; stack what feeds gives by each seed"
+            )
+    return feed
 
 
 def _beside(feeds: Sequence[Any]) -> Any:

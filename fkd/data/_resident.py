@@ -92,6 +92,12 @@ class Resident:
         """The rows of `order(seed, epoch, examples, batch_size)`, from step `start` on."""
         return iter(self._rows([seed], epoch, start)[0])
 
+    def member_feeds(
+        self, seeds: Sequence[int], epoch: int, start: int = 0
+    ) -> Iterator[Int[Tensor, "members batch"]]:
+        """The same of several seeds, stacked."""
+        return iter(self._rows(seeds, epoch, start).unbind(1))
+
     def _rows(
         self, seeds: Sequence[int], epoch: int, start: int
     ) -> Int[Tensor, "seeds steps batch"]:

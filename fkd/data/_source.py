@@ -1,6 +1,6 @@
 """What a source of batches is, and what every batch must hold."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -64,7 +64,7 @@ class Digested(Protocol):
 @runtime_checkable
 class Source(Protocol):
     """Where batches come from. A source is never changed: a step's batch is a pure function of it,
-    (seed, epoch, step), and the key."""
+    (seed, epoch, step), and the key. It may also have `MemberFeeds`."""
 
     @property
     def examples(self) -> int:
@@ -115,6 +115,20 @@ class Source(Protocol):
 
     def batched(self, batch_size: int) -> "Source":
         """The same source with batches of another size."""
+        ...
+
+
+class MemberFeeds(Protocol):
+    """What a source may have besides, so that members who each read their own batches are fed at
+    once: without it `feeds` is asked for each of them.
+
+    A class that has a `feeds` of its own has to have a `member_feeds` of its own, too: one that it
+    inherits is of other feeds, and is not asked.
+    """
+
+    def member_feeds(self, seeds: Sequence[int], epoch: int, start: int = 0) -> Iterator[Any]:
+        """What `feeds` gives by each of these seeds, stacked step by step: the leaves of a feed
+        have an axis of members in front."""
         ...
 
 

@@ -82,6 +82,48 @@ def test_the_feeds_of_members_are_those_of_each(source):
             assert all(map(torch.equal, of_member, tree_leaves(feed[number])))
 
 
+class AtOnce(Resident):
+    """A source of one's own, which counts how often all members were fed at once."""
+
+    asked = 0
+
+    def feeds(self, seed: int, epoch: int, start: int = 0):
+        return (rows.flip(0) for rows in super().feeds(seed, epoch, start))
+
+    def member_feeds(self, seeds, epoch: int, start: int = 0):
+        AtOnce.asked += 1
+        return (rows.flip(1) for rows in super().member_feeds(seeds, epoch, start))
+
+
+class Backwards(Resident):
+    """One with other feeds, which says nothing of many members."""
+
+    def feeds(self, seed: int, epoch: int, start: int = 0):
+        return (rows.flip(0) for rows in Resident.feeds(self, seed, epoch, start))
+
+
+class Lacking(Resident):
+    def member_feeds(self, seeds, epoch: int, start: int = 0):
+        return super().member_feeds(seeds[:-1], epoch, start)
+
+
+@pytest.mark.parametrize(("kind", "times"), [(AtOnce, 1), (Backwards, 0)])
+def test_a_source_of_ones_own_may_feed_all_members_at_once(kind, times):
+    AtOnce.asked, source = 0, kind(IMAGES, {"labels": LABELS}, batch_size=4)
+    together = list(member_feeds(source, SEEDS.tolist(), epoch=1, start=1))
+    assert AtOnce.asked == times
+    plain = resident(Flip())
+    for k, seed in enumerate(SEEDS.tolist()):
+        for feeds, rows in zip(together, plain.feeds(seed, 1, 1), strict=True):
+            assert torch.equal(feeds[k], rows.flip(0))
+
+
+def test_feeds_of_other_members_are_refused():
+    source = Lacking(IMAGES, {"labels": LABELS}, batch_size=4)
+    with pytest.raises(ValueError, match=r"member_feeds must give leaves \[3 members, .*\(2, 4\)"):
+        next(member_feeds(source, SEEDS.tolist(), epoch=0, start=0))
+
+
 @pytest.mark.parametrize("make", [resident, streamed])
 @pytest.mark.parametrize("mix", [None, MixUp(4), CutMix(4), OneOf((MixUp(4), CutMix(4)))])
 def test_each_member_reads_what_it_reads_alone(make, mix):

@@ -150,7 +150,7 @@ class Run:
         yield from self._train(
             TEACHER,
             task.teacher_epochs,
-            {TEACHER: self.made(TEACHER)},
+            {TEACHER: self.candidates_of(TEACHER)},
             {TEACHER: record},
             task.data.train,
             exam,
@@ -185,7 +185,7 @@ class Run:
         self.results.seconds["teacher_outputs"] = time.perf_counter() - begin
         return source, Exam("test", task.data.test, labels, logits)
 
-    def made(self, name: str) -> Candidates:
+    def candidates_of(self, name: str) -> Candidates:
         """The candidates of a method, or of the teacher."""
         if name not in self.candidates:
             task, context, split = self.task, self.context, self.accord.mesh.split
@@ -239,7 +239,7 @@ class Run:
     ) -> Generator[Progress]:
         """Train these seeds of methods side by side, and put each into the results."""
         task = self.task
-        candidates = {name: self.made(name) for name in seeds}
+        candidates = {name: self.candidates_of(name) for name in seeds}
         records = {n: self._record(n, one, seeds[n]) for n, one in candidates.items()}
         members = sum(len(record.grid) * len(record.seeds) for record in records.values())
         what = f"{', '.join(seeds)} {where}: {counted(members, 'student')}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from fkd.compare._counted import gib
 from fkd.compare._setup.forward import forward
 from fkd.compare._setup.free import free_memory
 from fkd.compare._setup.task import Candidates, Task, size_of
@@ -88,13 +89,13 @@ def check_memory(
         parts, free = estimate.on(place, device), free_memory(place) / sharers(place, mesh)
         need = sum(parts.values())
         told = (
-            f"the largest training (members: {estimate.members}) takes about {_gib(need)} beside "
-            f"{_gib(estimate.data)} of data, and {_gib(free)} of the {place.type}'s memory are free"
+            f"the largest training (members: {estimate.members}) takes about {gib(need)} beside "
+            f"{gib(estimate.data)} of data, and {gib(free)} of the {place.type}'s memory are free"
         )
         if need > free:
             most = max(parts, key=parts.__getitem__)
             _, argument, remedy = PARTS[most]
-            each = ", ".join(f"{PARTS[name][0]} {_gib(size)}" for name, size in parts.items())
+            each = ", ".join(f"{PARTS[name][0]} {gib(size)}" for name, size in parts.items())
             raise ValueError(f"{argument}: {told}: {each}; {remedy}")
         if need > TIGHT * free:
             notes.append(f"Memory is tight: {told}")
@@ -106,7 +107,7 @@ def check_data(data: Data, device: torch.device) -> None:
     size, free = _resident(data.train, data.test), free_memory(device)
     if device != data.train.device and size > free:
         raise ValueError(
-            f"memory: the data take {_gib(size)}, and {_gib(free)} of the {device.type}'s memory "
+            f"memory: the data take {gib(size)}, and {gib(free)} of the {device.type}'s memory "
             "are free; allow less than they take, and images are read from disk"
         )
 
@@ -189,7 +190,3 @@ def _resident(*sources: Source | None) -> int:
 
 def _of_example(output: Tensor) -> int:
     return math.prod(output.shape[1:]) * output.itemsize
-
-
-def _gib(size: float) -> str:
-    return f"{size / 2**30:.3g} GiB"

@@ -5,11 +5,11 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
+from fkd.compare._counted import gib
 from fkd.compare._job.course import Run
 from fkd.compare._setup.asked import TEACHER
 from fkd.compare.results import FILE
 
-GIB = 2**30
 BITS = 8 * 3 / 4  # a byte of base64 holds six
 
 
@@ -33,16 +33,16 @@ def check_room(run: Run, folder: Path) -> list[str]:
     pictures, of some MiB, are not counted.
     """
     free, room = free_room(folder), room_of(run, folder)
-    told = f"{folder} is to hold {_gib(room.results)} of results, and {_gib(free)} are free there"
+    told = f"{folder} is to hold {gib(room.results)} of results, and {gib(free)} are free there"
     if room.results > free:
         raise ValueError(
             f"folder: {told}; make room, give a folder on another disk, or choose fewer seeds or "
             "methods"
         )
     if sum(room) > free:
-        beside = f"{_gib(room.checkpoints)} of checkpoints"
+        beside = f"{gib(room.checkpoints)} of checkpoints"
         if room.more:
-            beside += f" and {_gib(room.more)} of seeds that may join"
+            beside += f" and {gib(room.more)} of seeds that may join"
         return [
             f"The disk is nearly full: {told}, which may not be enough for {beside} as well; where "
             "a checkpoint cannot be written, a run that is stopped loses what is under way"
@@ -72,14 +72,16 @@ def room_of(run: Run, folder: Path) -> Room:
     results = max(seeds * answers * len(task.methods) - _there(folder / FILE), 0)
     more, states = 0, []
     for name in task.methods:
-        one = run.made(name).sizes
+        one = run.candidates_of(name).sizes
         files = [folder / f"{what}-{name}.safetensors" for what in ("students", "averages")]
         results += max(seeds * (one.student + one.average) - sum(map(_there, files)), 0)
         more += (most - seeds) * (one.student + one.average + answers)
     for names in task.groups:
-        states.append(sum(task.members([name]) * run.made(name).sizes.state for name in names))
+        states.append(
+            sum(task.members([name]) * run.candidates_of(name).sizes.state for name in names)
+        )
     if run.teacher is None:
-        one = run.made(TEACHER).sizes
+        one = run.candidates_of(TEACHER).sizes
         results += max(one.student - _there(folder / f"{TEACHER}.safetensors"), 0)
         states.append(one.state)
     return Room(results, more, 2 * max(states))
@@ -88,7 +90,3 @@ def room_of(run: Run, folder: Path) -> Room:
 def _there(path: Path) -> int:
     """The bytes of a file that is there already."""
     return path.stat().st_size if path.exists() else 0
-
-
-def _gib(size: float) -> str:
-    return f"{size / GIB:.3g} GiB"

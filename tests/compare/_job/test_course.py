@@ -147,6 +147,6 @@ def test_of_a_batch_that_is_split_students_compute_their_part():
     split, whole = (
         Comparison(Wide, Narrow, ALL, vectors(), mesh=m, **options)._run for m in (mesh, Mesh())
     )
-    assert whole.made("kd").distillation.reduce is None
-    assert split.made("kd").distillation.reduce is not None
-    assert split.made("kd") is split.made("kd")
+    assert whole.candidates_of("kd").distillation.reduce is None
+    assert split.candidates_of("kd").distillation.reduce is not None
+    assert split.candidates_of("kd") is split.candidates_of("kd")
