@@ -1,9 +1,9 @@
 """Comparisons: which method helps, and how sure are we?
 
-    from fkd.compare import compare, files
+    from fkd.compare import compare
     results = compare(teacher, student, {"ce": methods.ce(), "kd": methods.kd()}, data)
-    files.write(folder, results)
-    files.draw(folder, results)
+    results.write(folder)
+    results.draw(folder)
 
 `python -m fkd.compare` is the command line. What is not used here is not loaded: results are read
 without torch's compiler, and written without matplotlib.

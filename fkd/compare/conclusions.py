@@ -6,7 +6,6 @@ accuracy lie in [0, 1] and are told in points, 100 times as much.
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -17,7 +16,6 @@ from fkd.compare._difference import (
     surely_above,
     without_rounding,
 )
-from fkd.compare._json import with_null
 from fkd.compare._sentence import words
 from fkd.compare.results import LARGEST, MethodResults, Results
 from fkd.ensemble import Seed
@@ -31,7 +29,6 @@ __all__ = [
     "epochs",
     "sentence",
     "setting",
-    "to_json",
     "variances",
 ]
 
@@ -177,17 +174,6 @@ def setting(results: Results, method: str) -> Choice | None:
 def sentence(results: Results) -> str:
     """What may be concluded about test accuracy, in words: for all methods at once, at 95 %."""
     return words(results, differences(results), best(results))
-
-
-def to_json(results: Results) -> dict[str, Any]:
-    """The structure of results.json, where None stands for a number that is not finite: what was
-    measured, and each method's `differences` by metric and the `sentence` beside it."""
-    entry = results.to_json()
-    for metric in METRICS:
-        for name, one in differences(results, metric).items():
-            told = entry["methods"][name].setdefault("differences", {})
-            told[metric] = with_null(one.to_json())
-    return entry | {"sentence": sentence(results)}
 
 
 def _table(results: Results, metric: str) -> dict[str, np.ndarray]:

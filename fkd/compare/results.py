@@ -1,4 +1,4 @@
-"""What a comparison measured: a record, which reads itself back."""
+"""What a comparison measured: a record that writes itself, reads itself back and draws itself."""
 
 from __future__ import annotations
 
@@ -248,11 +248,17 @@ class Results:
     def to_json(self) -> dict[str, Any]:
         """The structure of results.json, where None stands for a number that is not finite.
 
-        What is concluded of it stands beside it there: see `fkd.compare.conclusions`.
+        Beside what is read back it holds what is concluded: see `fkd.compare.conclusions`.
         """
+        from fkd.compare import conclusions  # which takes Results
+
         methods = {name: self._method_to_json(name) for name in self.methods}
+        for metric in conclusions.METRICS:
+            for name, one in conclusions.differences(self, metric).items():
+                methods[name].setdefault("differences", {})[metric] = one.to_json()
         unfinished = {name: _measured(one) for name, one in self.unfinished.items()}
         entry = asdict(self) | {"methods": methods, "unfinished": unfinished}
+        entry["sentence"] = conclusions.sentence(self)
         optional = [(entry, name) for name in ("networks", "failed", "pilot", "unfinished")]
         for part, name in [*optional, (entry["teacher"] or {}, "plans")]:
             if not part.get(name):
@@ -297,15 +303,39 @@ class Results:
             unfinished={name: _method(one) for name, one in entry.get("unfinished", {}).items()},
         )
 
+    def write(self, folder: str | Path) -> None:
+        """Write results.json and table.md in UTF-8, each whole or not at all.
+
+        Raises OSError where the folder cannot be written.
+        """
+        self.write_numbers(folder)
+        self.write_table(folder)
+
+    def write_numbers(self, folder: str | Path) -> None:
+        """Write results.json alone, of which all else can be made again."""
+        _record_file.write(Path(folder) / FILE, self.to_json())
+
+    def write_table(self, folder: str | Path) -> None:
+        """Write table.md alone."""
+        from fkd.compare.presentation import table  # rich is loaded only for this
+
+        _record_file.write(Path(folder) / "table.md", table.markdown(self))
+
     @classmethod
     def read(cls, folder: str | Path) -> Results:
-        """The record in a folder that `files.write` wrote, now or in an earlier version.
+        """The record in a folder that `write` wrote, now or in an earlier version.
 
         Raises ValueError where there is no results.json, or one that is not a comparison's, or
         that does not agree with itself.
         """
         what = "the results of a comparison"
         return _record_file.read("Results.read", Path(folder) / FILE, what, cls.from_json)
+
+    def draw(self, folder: str | Path) -> None:
+        """Draw accuracy.png, curves.png, and sweep-METHOD.png for each method that was swept."""
+        from fkd.compare.presentation import figures  # matplotlib is loaded only for this
+
+        figures.write(Path(folder), self)
 
 
 def _teacher(entry: dict[str, Any]) -> TeacherResults:

@@ -182,14 +182,30 @@ class Teachers(OverRuns):
             **_over_runs.from_json(entry),
         )
 
+    def write(self, folder: str | Path) -> None:
+        """Write teachers.json and teachers.md in UTF-8, each whole or not at all.
+
+        Raises OSError where the folder cannot be written.
+        """
+        from fkd.compare.presentation import teachers_table  # rich is loaded only for this
+
+        _record_file.write(Path(folder) / FILE, self.to_json())
+        _record_file.write(Path(folder) / "teachers.md", teachers_table.markdown(self))
+
     @classmethod
     def read(cls, folder: str | Path) -> "Teachers":
-        """The record in a folder that `files.write` wrote.
+        """The record in a folder that `write` wrote.
 
         Raises ValueError where there is no teachers.json, or one that is not of such comparisons.
         """
         what = "the results of several teachers"
         return _record_file.read("Teachers.read", Path(folder) / FILE, what, cls.from_json)
+
+    def draw(self, folder: str | Path) -> None:
+        """Draw teachers.png: each method's difference from the baseline with each teacher."""
+        from fkd.compare.presentation import teachers_figures  # matplotlib is loaded only for this
+
+        teachers_figures.write(Path(folder), self)
 
 
 def differs(bounds: Bounds) -> bool:

@@ -124,14 +124,30 @@ class Variance(OverRuns):
         factorial = Factorial(tuple(entry["sources"]), entry["levels"])
         return cls(factorial=factorial, **_over_runs.from_json(entry))
 
+    def write(self, folder: str | Path) -> None:
+        """Write variance.json and variance.md in UTF-8, each whole or not at all.
+
+        Raises OSError where the folder cannot be written.
+        """
+        from fkd.compare.presentation import variance_table  # rich is loaded only for this
+
+        _record_file.write(Path(folder) / FILE, self.to_json())
+        _record_file.write(Path(folder) / "variance.md", variance_table.markdown(self))
+
     @classmethod
     def read(cls, folder: str | Path) -> "Variance":
-        """The record in a folder that `files.write` wrote.
+        """The record in a folder that `write` wrote.
 
         Raises ValueError where there is no variance.json, or one that is not a factorial's.
         """
         what = "the variances of a factorial run"
         return _record_file.read("Variance.read", Path(folder) / FILE, what, cls.from_json)
+
+    def draw(self, folder: str | Path) -> None:
+        """Draw variance.png: the deviation that each source brings."""
+        from fkd.compare.presentation import variance_figures  # matplotlib is loaded only for this
+
+        variance_figures.write(Path(folder), self)
 
 
 def deviation(variance: float) -> float:

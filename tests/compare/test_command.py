@@ -16,7 +16,7 @@ from compare.small_images import run, tiny
 from PIL import Image
 
 from fkd import checkpoint, methods
-from fkd.compare import Results, command, files
+from fkd.compare import Results, command
 from fkd.models import DeepNN
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "compare_methods.py"
@@ -156,7 +156,7 @@ def test_a_teacher_is_trained_kept_and_can_be_given_again(images):
 
 def written(results: Results, folder: Path, errors: Any) -> int:
     """In place of all that is written: the results alone."""
-    files.write(folder, results)
+    results.write(folder)
     return 0
 
 

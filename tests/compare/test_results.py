@@ -16,7 +16,7 @@ from compare.comparison_records import method, record, results_of_any_numbers, s
 from hypothesis import given, settings
 from scipy import stats
 
-from fkd.compare import environment, files
+from fkd.compare import environment
 from fkd.compare.conclusions import differences
 from fkd.compare.results import Failure, Results
 
@@ -49,7 +49,7 @@ def test_there_are_committed_results():
 def test_committed_results_are_read_and_written_as_they_are(path, tmp_path):
     entry = json.loads(path.read_text())
     results = Results.read(path.parent)
-    files.write(tmp_path, results)
+    results.write(tmp_path)
     again = json.loads((tmp_path / "results.json").read_text())
     assert close(again, entry)
     assert Results.read(tmp_path) == results
@@ -66,7 +66,7 @@ def test_results_of_an_earlier_version_are_read_and_drawn(path, tmp_path):
     (tmp_path / "results.json").write_text(json.dumps(entry))
     results = Results.read(tmp_path)
     assert results.data.validation == 0 and results.teacher and not results.teacher.live
-    files.write(tmp_path, results)
+    results.write(tmp_path)
     assert "Adam 0.001, fp32; teacher" in (tmp_path / "table.md").read_text()
 
 
@@ -104,7 +104,7 @@ def test_a_record_reads_itself_back(tmp_path):
     results = swept({"lr": (1.0, 2.0, 3.0), "kd.weight": (0.1, 0.2)}, diverged=5)
     results.failed = {"hint": Failure("disk", "the disk is full")}
     results.resumed = 2
-    files.write(tmp_path, results)
+    results.write(tmp_path)
     assert Results.read(tmp_path) == results
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["results.json", "table.md"]
 
@@ -120,7 +120,7 @@ def test_answers_tests_of_settings_and_a_pilot_are_read_back(tmp_path):
     swept_and_tested = replace(one.sweep, settings=settings)
     results.methods["kd"] = replace(one, curves=curves, sweep=swept_and_tested, answers=answers)
     results.pilot = 2
-    files.write(tmp_path, results)
+    results.write(tmp_path)
     again = Results.read(tmp_path)
     assert again == results and again.pilot == 2
     back = again.methods["kd"].answers
@@ -141,7 +141,7 @@ def test_divergence_as_an_earlier_version_wrote_it_is_read(tmp_path):
 def test_numbers_that_are_not_finite_are_null_and_read_back_as_nan(tmp_path):
     results = record({"ce": method([0.5, 0.6])})
     results.methods["ce"].curves["loss"] = [[0.5, math.inf], [math.nan, 0.25]]
-    files.write(tmp_path, results)
+    results.write(tmp_path)
     entry = json.loads((tmp_path / "results.json").read_text())
     assert entry["methods"]["ce"]["curves"]["loss"] == [[0.5, None], [None, 0.25]]
     again = Results.read(tmp_path).methods["ce"].curves["loss"]
@@ -152,7 +152,7 @@ def test_numbers_that_are_not_finite_are_null_and_read_back_as_nan(tmp_path):
 @settings(deadline=None)
 def test_any_results_are_written_and_read_back(results):
     with TemporaryDirectory() as folder:
-        files.write(folder, results)
+        results.write(folder)
         again = Results.read(folder)
         assert again.to_json() == results.to_json()
         assert sorted(os.listdir(folder)) == ["results.json", "table.md"]
@@ -174,9 +174,8 @@ def test_a_mean_of_what_is_not_finite_is_none():
 WRITE = """
 import sys
 from compare.comparison_records import method, record
-from fkd.compare import files
 names = "ce", "gr\\u00f6\\u00dfe \\udce9"
-files.write(sys.argv[1], record({name: method([0.5, 0.6]) for name in names}))
+record({name: method([0.5, 0.6]) for name in names}).write(sys.argv[1])
 """
 
 
@@ -216,7 +215,7 @@ def test_a_folder_in_the_place_of_results_is_refused(tmp_path):
 
 
 def test_reading_loads_neither_pictures_nor_tables(tmp_path):
-    files.write(tmp_path, record({"ce": method([0.5, 0.6])}))
+    record({"ce": method([0.5, 0.6])}).write(tmp_path)
     program = (
         "import sys; from fkd.compare import Results; "
         f"Results.read({str(tmp_path)!r}); "

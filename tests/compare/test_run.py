@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from fkd import checkpoint, losses, methods, optim
-from fkd.compare import Comparison, Results, compare, files
+from fkd.compare import Comparison, Results, compare
 from fkd.compare._setup.oddities import SEEN
 from fkd.compare.conclusions import differences
 from fkd.data import Data, Resident, Streamed
@@ -69,7 +69,7 @@ def test_a_comparison_of_ones_own_networks_and_data(data):
 @pytest.mark.plain
 def test_what_it_returns_writes_and_reads_itself(data, tmp_path):
     results = small(data)
-    files.write(tmp_path, results)
+    results.write(tmp_path)
     assert Results.read(tmp_path) == results
     text = (tmp_path / "table.md").read_text()
     assert "\n| ce " in text and "\n| kd " in text

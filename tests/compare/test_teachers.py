@@ -7,7 +7,7 @@ import pytest
 from compare.comparison_records import method, record
 from scipy import stats
 
-from fkd.compare import Results, Teachers, files
+from fkd.compare import Results, Teachers
 from fkd.compare.failure import Failure
 from fkd.compare.presentation import teachers_table
 from fkd.compare.teachers import differs
@@ -61,13 +61,13 @@ def test_seeds_whose_means_are_the_same_are_too_few_to_tell(tmp_path):
     over = told.over("kd")
     assert over.mean == pytest.approx(0.03) and not over.known
     assert not differs(over.on_these) and not differs(over.on_like_these)
-    files.write(tmp_path, told)
+    told.write(tmp_path)
     of_file = json.loads((tmp_path / "teachers.json").read_text())["differences"]["kd"]
     assert of_file["on_these"]["low"] is None and of_file["on_like_these"]["high"] is None
     assert teachers_table.of_methods(told)["kd"] == ["53.00", "+3.00", "–", "–"]
     text = (tmp_path / "teachers.md").read_text(encoding="utf-8").splitlines()[0]
     assert text.endswith("; 2 seeds with the same means are too few to tell how sure kd's is.")
-    files.draw(tmp_path, told)
+    told.draw(tmp_path)
     # Another seed that differs, and both are known.
     assert above(np.array([[1.0, 3.0, 2.0], [5.0, 3.0, 2.0]]) / 100).over("kd").known
 
@@ -112,7 +112,7 @@ def test_each_interval_covers_what_it_is_for():
 def test_a_record_reads_itself_back(tmp_path):
     told = above(BY_HAND)
     told.failed["hint"] = Failure("error", "it fell")
-    files.write(tmp_path, told)
+    told.write(tmp_path)
     again = Teachers.read(tmp_path)
     assert again.to_json() == told.to_json()
     assert again.teacher_seeds == [42, 43] and again.seeds == [0, 1, 2]
@@ -157,7 +157,7 @@ def test_a_method_that_failed_or_has_not_ended_with_a_teacher_is_left_out(tmp_pa
     del made[1].methods["kd"]
     told = Teachers.of(made)
     assert list(told.accuracy) == ["ce"] and told.waiting == ["kd"] and not told.whole
-    files.write(tmp_path, told)
+    told.write(tmp_path)
     text = (tmp_path / "teachers.md").read_text(encoding="utf-8")
     assert text.startswith("No difference from ce is known with every teacher")
     assert "INCOMPLETE: kd is not trained yet with all teachers. mine:" in text
@@ -175,7 +175,7 @@ def test_of_a_run_that_was_stopped_there_are_the_teachers_that_have_ended(tmp_pa
     told = Teachers.of(made)
     assert told.teacher_seeds == [42, 43] and list(told.accuracy) == ["ce", "kd"]
     assert told.waiting == [] and not told.whole
-    files.write(tmp_path, told)
+    told.write(tmp_path)
     assert Teachers.read(tmp_path).teachers_asked == 4
     assert "; 2 of 4 teachers have ended." in (tmp_path / "teachers.md").read_text().splitlines()[0]
     # From Python nothing but the runs says how many there were to be.
@@ -188,5 +188,5 @@ def test_what_is_not_finite_has_no_difference(tmp_path):
     told = above(BY_HAND)
     told.accuracy["kd"][0, 0] = np.nan
     assert told.compared == []
-    files.write(tmp_path, told)
+    told.write(tmp_path)
     assert np.isnan(Teachers.read(tmp_path).accuracy["kd"][0, 0])

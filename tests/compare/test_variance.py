@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from compare.comparison_records import method, record
 
-from fkd.compare import Factorial, Results, Variance, files
+from fkd.compare import Factorial, Results, Variance
 from fkd.compare.failure import Failure
 from fkd.statistics import components
 
@@ -88,7 +88,7 @@ def test_the_width_covers_what_a_shared_order_hides():
 def test_a_record_reads_itself_back(tmp_path):
     variance = Variance.of(PLAN, runs(random("ce", "kd")))
     variance.failed["hint"] = Failure("error", "it fell")
-    files.write(tmp_path, variance)
+    variance.write(tmp_path)
     again = Variance.read(tmp_path)
     assert again.to_json() == variance.to_json()
     assert again.factorial == PLAN and again.failed == variance.failed
@@ -120,7 +120,7 @@ def test_a_run_that_was_stopped_has_the_methods_that_have_ended(tmp_path):
     variance = Variance.of(PLAN, made)
     assert list(variance.accuracy) == ["ce", "kd"] and variance.waiting == ["hint"]
     assert not variance.whole
-    files.write(tmp_path, variance)
+    variance.write(tmp_path)
     again = Variance.read(tmp_path)
     assert again.waiting == ["hint"] and again.compared == ["kd"]
     told = (tmp_path / "variance.md").read_text(encoding="utf-8")
@@ -136,7 +136,7 @@ def test_accuracies_that_are_not_finite_have_no_components(tmp_path):
     variance = Variance.of(PLAN, runs(random("ce", "kd")))
     variance.accuracy["kd"][0, 0, 0] = np.nan
     assert variance.compared == []
-    files.write(tmp_path, variance)
+    variance.write(tmp_path)
     again = Variance.read(tmp_path)
     assert again.finite == ["ce"] and np.isnan(again.accuracy["kd"][0, 0, 0])
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fkd import checkpoint
-from fkd.compare import files, sweep
+from fkd.compare import sweep
 from fkd.compare._counted import counted
 from fkd.compare._job.course import Run
 from fkd.compare._job.progress import Progress
@@ -145,7 +145,7 @@ def kept(run: Run, folder: RunFolder, minutes: float) -> Generator[Progress]:
         try:
             # Not at each method's end, for it takes all statistics anew.
             if _is_measured(run) and run.accord.mesh.rank == 0:
-                _attempt(run, TABLE, files.write_table, folder.path, run.results)
+                _attempt(run, TABLE, run.results.write_table, folder.path)
             run.troubles += what_to_do(run, folder)
         finally:
             folder.close()
@@ -185,7 +185,7 @@ def _write_ends(
         for name, traceback in run.tracebacks.items():
             _attempt(run, f"error-{name}.txt", folder.save_error, name, traceback)
         if _is_measured(run):
-            _attempt(run, FILE, files.write_numbers, folder.path, run.results)
+            _attempt(run, FILE, run.results.write_numbers, folder.path)
     if standing is not None and _is_unwritten(run, folder, standing):
         saver.save_now(standing, run.spared)  # its end, before which nothing is trained again
         if _share_errors(run, saver):

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fkd.compare import results, teachers, variance
-from fkd.compare.files import Record
 from fkd.compare.results import Results
 from fkd.compare.teachers import Teachers
 from fkd.compare.variance import Variance
 from fkd.compare.vary import Factorial
+
+Record = Results | Variance | Teachers
 
 
 def read(folder: Path) -> Record:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from fkd.compare import files
 from fkd.compare._command.console import READER_GONE, consoles, reader_gone
 from fkd.compare._command.parser import Format, Parser, read
 from fkd.compare._command.paths import path_of
@@ -50,8 +49,8 @@ def write_all(record: Record, folder: Path, errors: Console) -> int:
     others; return 1 where one cannot be, or 130 where Ctrl-C stopped that."""
     again = f"and train nothing anew: python -m fkd.compare --resume {shlex.quote(str(folder))}"
     writers = {
-        "the results": partial(files.write, folder, record),
-        "the pictures": partial(files.draw, folder, record),
+        "the results": partial(record.write, folder),
+        "the pictures": partial(record.draw, folder),
         "the report": partial(write, folder / FILE, {folder.name: record}),
     }
     code = 0

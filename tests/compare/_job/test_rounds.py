@@ -9,7 +9,7 @@ from compare._store.test_keep import comparison, measured, students
 from compare.comparison_records import method
 from compare.small_comparisons import ALL, EAGER, Narrow, Wide, small, trained_elsewhere, vectors
 
-from fkd.compare import Comparison, Results, files
+from fkd.compare import Comparison, Results
 from fkd.compare._accord import Accord
 from fkd.compare._job import course
 from fkd.compare._job.forecast import Cost, Size
@@ -107,8 +107,8 @@ def test_where_one_method_has_more_seeds_than_another_they_are_written_and_drawn
     put_pilot(rounds, "ce", "kd")
     rounds.put({"ce": of_seeds(4, 5)}, {})
     rounds.results.teacher = TeacherResults(0.9)
-    files.write(tmp_path, rounds.results)
-    files.draw(tmp_path, rounds.results)
+    rounds.results.write(tmp_path)
+    rounds.results.draw(tmp_path)
     back = Results.read(tmp_path).methods
     assert [len(one.seeds) for one in back.values()] == [6, 4]
 

@@ -9,7 +9,6 @@ from compare.comparison_records import method, record, results_of_any_numbers, s
 from hypothesis import given, settings
 from PIL import Image
 
-from fkd.compare import files
 from fkd.compare.conclusions import differences
 from fkd.compare.presentation import figures
 from fkd.compare.presentation._drawable import percent
@@ -30,7 +29,7 @@ def names(folder):
 
 @pytest.mark.parametrize("results", [few(), many()], ids=["few", "many"])
 def test_every_comparison_has_its_two_pictures(results, tmp_path):
-    files.draw(tmp_path, results)
+    results.draw(tmp_path)
     assert names(tmp_path) == ["accuracy.png", "curves.png"]
     for name in names(tmp_path):
         pixels = np.asarray(Image.open(tmp_path / name).convert("L"))
@@ -121,7 +120,7 @@ def test_of_many_methods_who_failed_has_a_panel_with_the_reason():
 def test_where_all_failed_the_pictures_say_why(number, tmp_path):
     results = few()
     results.methods, results.failed = {}, {f"m{k}": LONG for k in range(number)}
-    files.draw(tmp_path, results)
+    results.draw(tmp_path)
     assert names(tmp_path) == ["accuracy.png", "curves.png"]
     for name in names(tmp_path):
         pixels = np.asarray(Image.open(tmp_path / name).convert("L"))
@@ -132,13 +131,13 @@ def test_where_all_failed_the_pictures_say_why(number, tmp_path):
 
 def test_a_baseline_that_failed_is_drawn_nowhere_but_as_failed(tmp_path):
     results = record({"kd": method([0.5, 0.6])}, baseline="ce", failed={"ce": LONG})
-    files.draw(tmp_path, results)
+    results.draw(tmp_path)
     first, second = figures.curves_apart(results).axes
     assert len(first.lines) == 1 and len(second.lines) == 0
 
 
 def test_a_picture_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
-    files.draw(tmp_path, few())
+    few().draw(tmp_path)
     before = (tmp_path / "accuracy.png").read_bytes()
 
     def torn(figure, path, **options):
@@ -147,7 +146,7 @@ def test_a_picture_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
 
     monkeypatch.setattr(figures.Figure, "savefig", torn)
     with pytest.raises(KeyboardInterrupt):
-        files.draw(tmp_path, few())
+        few().draw(tmp_path)
     assert (tmp_path / "accuracy.png").read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 2
 
@@ -155,19 +154,19 @@ def test_a_picture_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
 def test_a_name_that_is_no_file_name_has_its_picture(tmp_path):
     results = swept({"lr": (1.0, 2.0)})
     results.methods = {"a/b": results.methods["kd"]}
-    files.draw(tmp_path, results)
+    results.draw(tmp_path)
     assert names(tmp_path) == ["accuracy.png", "curves.png", "sweep-a%2Fb.png"]
 
 
 def test_pictures_are_drawn_anew_from_a_folder(tmp_path):
     results = swept({"lr": (1.0, 2.0)})
-    files.write(tmp_path, results)
+    results.write(tmp_path)
     figures.main([str(tmp_path)])
     assert names(tmp_path) == ["accuracy.png", "curves.png", "sweep-kd.png"]
 
 
 def test_a_sweep_of_one_setting_has_no_picture(tmp_path):
-    files.draw(tmp_path, swept({"lr": (1.0,)}))
+    swept({"lr": (1.0,)}).draw(tmp_path)
     assert names(tmp_path) == ["accuracy.png", "curves.png"]
 
 
@@ -175,7 +174,7 @@ def test_what_is_not_finite_is_left_out_of_a_picture(tmp_path):
     results = few()
     for name, value in (("ce", np.nan), ("kd", np.inf)):
         results.methods[name].curves["test_accuracy"][-1][0] = value
-    files.draw(tmp_path, results)
+    results.draw(tmp_path)
     left, _ = figures.accuracy(results).axes
     seeds = np.ma.filled(left.collections[0].get_offsets(), np.nan)[:, 0]
     assert np.array_equal(seeds, [np.nan, 50], equal_nan=True)
@@ -187,5 +186,5 @@ def test_what_is_not_finite_is_left_out_of_a_picture(tmp_path):
 @settings(max_examples=settings().max_examples // 2 or 1)
 def test_any_results_are_drawn(results):
     with TemporaryDirectory() as folder:
-        files.draw(folder, results)
+        results.draw(folder)
         assert {"accuracy.png", "curves.png"} <= set(os.listdir(folder))

@@ -4,7 +4,6 @@ import numpy as np
 from compare.test_teachers import BY_HAND, above
 from PIL import Image
 
-from fkd.compare import files
 from fkd.compare.presentation import teachers_figures
 
 
@@ -24,8 +23,8 @@ def test_teachers_and_intervals_stand_at_their_places():
 
 def test_any_record_is_drawn(tmp_path):
     record = above(BY_HAND)
-    files.draw(tmp_path, record)
+    record.draw(tmp_path)
     pixels = np.asarray(Image.open(tmp_path / "teachers.png").convert("L"))
     assert pixels.shape[1] > 700 and pixels.std() > 10
     record.accuracy.clear()
-    files.draw(tmp_path, record)
+    record.draw(tmp_path)

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import Collection
 from PIL import Image
 
-from fkd.compare import Variance, files
+from fkd.compare import Variance
 from fkd.compare.presentation import variance_figures
 
 # By hand in tests of the record, here in hundredths: init √(26 / 3), order √(2 / 3), rest 1.
@@ -52,11 +52,11 @@ def test_a_source_that_is_not_seen_is_hollow():
 
 def test_any_record_is_drawn(tmp_path):
     variance = Variance.of(PLAN, runs(random("ce", "kd")))
-    files.draw(tmp_path, variance)
+    variance.draw(tmp_path)
     pixels = np.asarray(Image.open(tmp_path / "variance.png").convert("L"))
     assert pixels.shape[1] > 1000 and pixels.std() > 10
     for values in variance.accuracy.values():  # nothing varies, and nothing is known
         values[:] = 0.5
-    files.draw(tmp_path, variance)
+    variance.draw(tmp_path)
     variance.accuracy.clear()
-    files.draw(tmp_path, variance)
+    variance.draw(tmp_path)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from compare.comparison_records import method, record
 
-from fkd.compare import command, files
+from fkd.compare import command
 from fkd.compare._command.console import consoles
 from fkd.compare.report import _file
 from fkd.compare.report.command import write_all
@@ -19,7 +19,7 @@ def runs(tmp_path, monkeypatch) -> Path:
     for name in ("a", "b"):
         folder = tmp_path / name / "run"
         folder.mkdir(parents=True)
-        files.write(folder, record({"ce": method([0.4, 0.5]), "kd": method([0.5, 0.6])}))
+        record({"ce": method([0.4, 0.5]), "kd": method([0.5, 0.6])}).write(folder)
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     told = "<!DOCTYPE html>\n" + _file.MARK + '1">\n'
@@ -72,10 +72,10 @@ def test_a_disk_that_is_full_is_told(runs, monkeypatch, capsys):
 
 
 def test_a_drawing_that_is_stopped_says_what_is_kept(tmp_path, monkeypatch, capsys):
-    def stopped(folder: Path, record: Results) -> None:
+    def stopped(record: Results, folder: Path) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(files, "draw", stopped)
+    monkeypatch.setattr(Results, "draw", stopped)
     measured = record({"ce": method([0.4, 0.5]), "kd": method([0.5, 0.6])})
     (tmp_path / "my run").mkdir()
     assert write_all(measured, tmp_path / "my run", consoles()[1]) == 130
@@ -85,10 +85,10 @@ def test_a_drawing_that_is_stopped_says_what_is_kept(tmp_path, monkeypatch, caps
 
 
 def test_a_picture_that_cannot_be_written_keeps_no_other_file(tmp_path, monkeypatch, capsys):
-    def full(folder: Path, record: Results) -> None:
+    def full(record: Results, folder: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files, "draw", full)
+    monkeypatch.setattr(Results, "draw", full)
     measured = record({"ce": method([0.4, 0.5]), "kd": method([0.5, 0.6])})
     assert write_all(measured, tmp_path, consoles()[1]) == 1
     names = ["report.html", "results.json", "table.md"]

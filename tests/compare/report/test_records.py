@@ -12,7 +12,7 @@ from compare.test_teachers import runs as of_teachers
 from compare.test_variance import PLAN, random
 from compare.test_variance import runs as of_factorial
 
-from fkd.compare import Results, Teachers, Variance, files
+from fkd.compare import Results, Teachers, Variance
 from fkd.compare.report import _records
 
 
@@ -22,7 +22,7 @@ def folder(path: Path, runs: list[Results]) -> Path:
         run.config["teacher_seed"] = 99 + k  # of which names are not in the order of numbers
         place = path / f"teacher-{99 + k}"
         place.mkdir(parents=True)
-        files.write(place, run)
+        run.write(place)
     return path
 
 
@@ -35,7 +35,7 @@ def factorial() -> list[Results]:
 
 
 def test_a_comparison_is_its_results(tmp_path):
-    files.write(tmp_path, record({"ce": method([0.5])}))
+    record({"ce": method([0.5])}).write(tmp_path)
     assert isinstance(_records.read(tmp_path), Results)
     with pytest.raises(ValueError, match=r"there is no file .*gone"):
         _records.read(tmp_path / "gone")
@@ -51,15 +51,15 @@ def test_a_factorial_that_was_stopped_is_told_from_its_runs(tmp_path):
     # The record beside them may be of a moment before.
     expected.waiting = ["kd", "hint"]
     del expected.accuracy["kd"]
-    files.write(tmp_path, expected)
+    expected.write(tmp_path)
     assert _records.read(tmp_path).waiting == ["hint"]
 
 
 def test_a_record_alone_is_read(tmp_path):
-    files.write(tmp_path, Variance.of(PLAN, factorial()))
+    Variance.of(PLAN, factorial()).write(tmp_path)
     assert isinstance(_records.read(tmp_path), Variance)
     (tmp_path / "variance.json").unlink()
-    files.write(tmp_path, Teachers.of(of_teachers({"ce": BY_HAND})))
+    Teachers.of(of_teachers({"ce": BY_HAND})).write(tmp_path)
     assert isinstance(_records.read(tmp_path), Teachers)
 
 
