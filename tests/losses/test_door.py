@@ -127,6 +127,7 @@ WHOLE = [
 ]
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize("name", LABELLED)
 def test_labels_of_any_whole_dtype_are_as_good_with_a_mask_and_without(name):
     call = LOSSES[name]

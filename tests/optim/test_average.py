@@ -184,3 +184,11 @@ def test_what_keeps_no_average_or_cannot_is_refused():
         optim.averaged(optim.averaged(optim.sgd()))
     with pytest.raises(ValueError, match=r"let averaged\(\) stand outermost"):
         optim.chain(optim.clip_by_norm(1.0), optim.averaged(optim.sgd()))
+
+
+@pytest.mark.plain
+def test_what_is_no_optimizer_and_a_decay_in_a_tensor_are_refused():
+    with pytest.raises(ValueError, match="averaged: optimizer must be"):
+        optim.averaged(optim.sgd)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="averaged: decay must be a number of Python's"):
+        optim.averaged(optim.sgd(), torch.tensor(0.9))  # pyright: ignore[reportArgumentType]

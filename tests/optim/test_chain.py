@@ -97,6 +97,13 @@ def test_heads_learn_by_numbers_of_their_own_swept_and_scheduled(scheduled):
 
 
 @pytest.mark.plain
+def test_whether_it_is_a_matrix_is_asked_of_a_name_and_a_tensor():
+    for name, leaf in ((3, torch.ones(2, 2)), ("weight", [[1.0]])):
+        with pytest.raises(ValueError, match=r"is_matrix: (name|leaf) must be"):
+            optim.is_matrix(name, leaf)  # type: ignore[arg-type]
+
+
+@pytest.mark.plain
 def test_the_state_of_another_optimizer_is_refused():
     params = {"weight": torch.ones(1)}
     one, other = optim.sgd(0.1), optim.adam()

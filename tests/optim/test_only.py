@@ -226,3 +226,28 @@ def test_complex_parameters_with_sgd_are_torchs():
         nn.utils.clip_grad_norm_(model.parameters(), 0.5)
         theirs.step()
     assert_is(state, model)
+
+
+TREE = {"a": {"x": 1, "y": 2}, "b": 3}
+
+
+@pytest.mark.plain
+def test_leaves_are_merged_where_the_tree_has_them_and_nowhere_else():
+    assert optim.merge(TREE, {"a": {"y": 4}}) == {"a": {"x": 1, "y": 4}, "b": 3}
+    for few in ({"c": 3}, {"a": 3}, {"b": {"x": 1}}, {"a": {"z": 1}}):
+        with pytest.raises(ValueError, match="merge: few must hold leaves of the tree alone"):
+            optim.merge(TREE, few)
+    for tree, few in ((3, {}), (TREE, [3])):
+        with pytest.raises(ValueError, match=r"merge: (tree|few) must be a dict"):
+            optim.merge(tree, few)
+
+
+@pytest.mark.plain
+def test_what_is_no_optimizer_no_paths_and_no_dict_is_refused():
+    for optimizer, paths in ((3, frozenset()), (optim.sgd(), [("a",)]), (optim.sgd(), {"a"})):
+        with pytest.raises(ValueError, match=r"only: (optimizer|paths) must be"):
+            optim.only(optimizer, paths)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="only: path must be a tuple"):
+        optim.only(optim.sgd(), frozenset({"a"}))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="by_path: tree must be a dict"):
+        optim.by_path(3)

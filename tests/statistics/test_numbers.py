@@ -108,6 +108,7 @@ def test_whole_numbers_and_float32_are_numbers():
         assert statistics.mean_ranks(x.astype(dtype)).mean.tolist() == [2.0, 2.5, 1.5]
 
 
+@pytest.mark.plain
 def test_rows_of_numpys_are_as_good_as_lists():
     a, b = [0.5, 0.25, 0.75], [0.5, 0.5, 0.25]
     assert statistics.interval(np.array(a)) == statistics.interval(a)  # type: ignore[arg-type]
