@@ -90,6 +90,8 @@ ATTRIBUTES: list[Any] = [
     Mode.TWO,
     np.array([1.0, 2.0]),
     np.array([1.0, 3.0]),
+    np.array([1.0, 3.0]).view(np.int64),  # the same bytes
+    np.array([[1.0, 3.0]]),
     np.float32(1.0),
     {"a": 1.0, "b": 2.0},
     {"b": 1.0, "a": 2.0},

@@ -27,6 +27,14 @@ def test_keys_stay_in_range_and_differ_with_the_data(seed, data):
     assert int(one) != int(other)
 
 
+@given(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))
+def test_a_key_of_a_key_is_the_hash_of_both_hashes(key, data):
+    """The two constants are the golden ratio's and MurmurHash3's; a run that goes on needs them."""
+    total = _mix((data + 0x9E3779B9) % 2**32) + _mix((key + 0x85EBCA6B) % 2**32)
+    for number in (data, torch.tensor(data)):
+        assert int(_random.fold(torch.tensor(key), number)) == _mix(total % 2**32)
+
+
 def test_bits_are_uniform():
     x = _random.bits(_random.fold(torch.tensor(7), 3), (200_000,)).double() / 2**32
     assert stats.kstest(x.numpy(), "uniform").pvalue > 1e-3

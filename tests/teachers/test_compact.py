@@ -111,6 +111,8 @@ def test_what_does_not_fit_is_refused():
         top_k(torch.zeros(2, 5).long(), 1)
     with pytest.raises(ValueError, match=r"k must lie in \[1, 2\], but it is 3"):
         spread(*cut, 2)
+    with pytest.raises(ValueError, match=r"indices must lie in \[0, 3\], but it is 4"):
+        spread(*top_k(torch.tensor([0.0, 1, 2, 3, 4]), 3), 4)
     with pytest.raises(ValueError, match=r"tail is \(1,\) and a_value is \(2,\)"):
         spread(cut.values, cut.indices, cut.tail[:1], 5)
     with pytest.raises(ValueError, match=r"values is \(2, 2\) and indices is \(2, 3\)"):

@@ -82,6 +82,7 @@ def test_without_a_mean_the_outputs_of_each_go_by_its_name():
     assert both["big.hidden"] is hidden
     assert torch.equal(both["small.logits"], B.outputs["logits"])
     assert list(Several(teachers, None, names=["small.logits"])(None)) == ["small.logits"]
+    assert list(Several(teachers, names=["logits"])(None)) == ["logits"]
 
 
 def test_no_gradient_goes_to_any_teacher():
