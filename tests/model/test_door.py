@@ -192,3 +192,16 @@ def test_parameters_wider_than_the_inputs_are_told_of():
     wide = functional(lambda: nn.Linear(2, 3).double())
     with pytest.raises(ValueError, match=r"parameters torch.float64: .* as x.to\(torch.float64\)"):
         check(wide, torch.ones(4, 2))
+
+
+def test_a_lazy_module_is_refused_until_it_has_run():
+    def build():
+        module = nn.Sequential(nn.LazyLinear(3))
+        module(torch.ones(1, 2))
+        return module
+
+    with pytest.raises(ValueError, match=r"0\.weight is lazy.*run the module once"):
+        functional(lambda: nn.Sequential(nn.LazyLinear(3)))
+    with pytest.raises(ValueError, match=r"running_mean is lazy.*run the module once"):
+        functional(lambda: nn.LazyBatchNorm1d(affine=False))
+    assert functional(build).init(0)[0]["0.weight"].shape == (3, 2)

@@ -233,19 +233,6 @@ def test_a_module_instead_of_its_class_is_refused():
         functional(nn.Linear(2, 2))
 
 
-def test_a_lazy_module_is_refused_until_it_has_run():
-    def build():
-        module = nn.Sequential(nn.LazyLinear(3))
-        module(torch.ones(1, 2))
-        return module
-
-    with pytest.raises(ValueError, match=r"0\.weight is lazy.*run the module once"):
-        functional(lambda: nn.Sequential(nn.LazyLinear(3)))
-    with pytest.raises(ValueError, match=r"running_mean is lazy.*run the module once"):
-        functional(lambda: nn.LazyBatchNorm1d(affine=False))
-    assert functional(build).init(0)[0]["0.weight"].shape == (3, 2)
-
-
 def test_the_inputs_are_left_as_they_are():
     class Adding(nn.Module):
         def forward(self, x):
