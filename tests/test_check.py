@@ -1,5 +1,7 @@
 """When an error may depend on a tensor's values, and what is shown of a value in an error."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor
@@ -89,3 +91,24 @@ def test_a_leaf_of_the_state_is_held_to_its_range_as_a_number_is(value):
     for given in (value, torch.tensor(value)):
         with pytest.raises(ValueError, match="f: x must be above zero and finite, but it is"):
             _check.positive("f", x=given)
+
+
+STEP = 2.0**-20
+
+
+@pytest.mark.plain
+@pytest.mark.parametrize(
+    ("check", "taken", "refused"),
+    [
+        (partial(_check.between, "f", -1, 2), (-1.0, 2.0), (-1 - STEP, 2 + STEP)),
+        (partial(_check.share, "f"), (0.0, 1 - STEP), (-STEP, 1.0)),
+        (partial(_check.not_negative, "f"), (0.0, 3e38), (-STEP, float("inf"))),
+    ],
+)
+@pytest.mark.parametrize("form", [float, torch.tensor])
+def test_a_range_holds_its_ends(check, taken, refused, form):
+    for number in taken:
+        check(x=form(number))
+    for number in refused:
+        with pytest.raises(ValueError, match="f: x must "):
+            check(x=form(number))
