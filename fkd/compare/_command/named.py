@@ -21,7 +21,16 @@ def method_name(text: str) -> str:
 
     >>> method_name("mypackage.mymodule:my_method")
     'my-method'
+    >>> method_name("ce,kd")
+    Traceback (most recent call last):
+        ...
+    ValueError: --methods: a space stands between names, and no comma, but it is 'ce,kd'; ...
     """
+    if "," in text:
+        raise ValueError(
+            f"--methods: a space stands between names, and no comma, but it is {text!r}; give "
+            f"--methods {' '.join(text.replace(',', ' ').split())}"
+        )
     name = name_of(text)
     if name == text:
         _check.known("--methods", "method", text, [*METHODS, "all", "mypackage.mymodule:function"])
