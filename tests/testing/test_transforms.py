@@ -25,8 +25,8 @@ class Shared(torch.autograd.Function):
         pass
 
     @staticmethod
-    def vmap(info: Any, in_dims: Any, student: Tensor, teacher: Tensor) -> tuple[Tensor, int]:
-        sides = zip((student, teacher), in_dims, strict=True)
+    def vmap(info: Any, in_dims: Any, *args: Tensor) -> tuple[Tensor, int]:
+        sides = zip(args, in_dims, strict=True)
         one = [x if axis is None else x.select(axis, 0) for x, axis in sides]
         return distance(*one).expand(info.batch_size, -1), 0
 
