@@ -16,9 +16,8 @@ from fkd.distillation import Distillation, State
 from fkd.model import lightly
 
 # What a processor computes while it moves a byte, and moves while it begins an operator: roughly,
-# for processors differ. By these and ce's steps those of all 54 methods come to 469 seconds where
-# they took 431, half of them to within 9 %; as many times ce's to 325
-# (benchmarks/results/digits-all-cpu).
+# for processors differ. By these all 57 methods were told to take 376 seconds, as soon as those of
+# the first were known for an epoch, and took 402 (benchmarks/results/digits-all-cpu).
 FLOPS_PER_BYTE = 4
 BYTES_PER_OPERATOR = 2**16
 
