@@ -1,5 +1,6 @@
 """States after a few steps on a mesh of ranks, against those of one process."""
 
+import os
 from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import islice
@@ -109,6 +110,8 @@ def errors(
     of this rank's members are from those of one process."""
     rows = []
     with started() as world:
+        # More threads than cores, that wait for each other, take several times longer.
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // world.ranks))
         sizes = [size for size in (2, 4) if size <= world.ranks]
         groups = {1: ""} | {size: _groups(world, size) for size in sizes}
         each = list(islice(batches(), steps))
