@@ -82,9 +82,9 @@ def kdsvd(
     map. It jumps where another vector becomes the nearest or a sign turns, and the gradient grows
     as one over the distance of singular values; between those that are equal it is left out, and a
     vector whose singular value is zero counts as zero. Only the first derivative is there: a
-    second takes the decomposition as constant. On a GPU that waits for the device, so that a CUDA
-    graph cannot hold it: train with Plan(graph=0). Raises ValueError for axes, shapes, dtypes, or
-    `vectors` < 1. Memory: 8 × [batch, channels, channels] + 5 × maps.
+    second takes the decomposition as constant. A GPU has to be waited for there, which steps in a
+    CUDA graph may not do: `train` takes them one by one then. Raises ValueError for axes, shapes,
+    dtypes, or `vectors` < 1. Memory: 8 × [batch, channels, channels] + 5 × maps.
 
     Lee, Kim and Song, "Self-supervised Knowledge Distillation using Singular Value Decomposition"
     (2018). The authors' code has half of it times the root of `vectors`, and turns the teacher's

@@ -50,3 +50,13 @@ def several_layers(
             f"but they are {', '.join(students)} and {', '.join(teachers)}"
         )
     return students, teachers
+
+
+def two_layers(
+    where: str, layers: Sequence[str], teacher_layers: Sequence[str] | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """As `several_layers`; raises ValueError for other than two, too."""
+    students, teachers = several_layers(where, layers, teacher_layers)
+    if len(students) != 2:
+        raise ValueError(f"{where}: it takes two layers, but they are {', '.join(students)}")
+    return students, teachers

@@ -7,7 +7,13 @@ from torch import Tensor
 
 from fkd import heads, losses
 from fkd.heads import align
-from fkd.methods._asked import check_temperature, check_weights, layer_names, several_layers
+from fkd.methods._asked import (
+    check_temperature,
+    check_weights,
+    layer_names,
+    several_layers,
+    two_layers,
+)
 from fkd.methods._term import Method, Term, labels, one_layer, warmup_over
 
 __all__ = ["at", "cwd", "fsp", "ickd", "nst", "pkd", "review"]
@@ -50,9 +56,7 @@ def fsp(
 
     Yim et al., "A Gift from Knowledge Distillation" (2017).
     """
-    students, teachers = several_layers("fsp", layers, teacher_layers)
-    if len(students) != 2:
-        raise ValueError(f"fsp: it takes two layers, but they are {', '.join(students)}")
+    students, teachers = two_layers("fsp", layers, teacher_layers)
     check_weights("fsp", weight=weight)
     term = Term(
         losses.fsp,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from fkd import heads, losses
 from fkd.heads import align
-from fkd.methods._asked import check_weights, several_layers
+from fkd.methods._asked import check_weights, two_layers
 from fkd.methods._term import Method, Term, labels
 
 __all__ = ["kdsvd"]
@@ -26,9 +26,7 @@ def kdsvd(
     Lee, Kim and Song, "Self-supervised Knowledge Distillation using Singular Value Decomposition"
     (2018).
     """
-    students, teachers = several_layers("kdsvd", layers, teacher_layers)
-    if len(students) != 2:
-        raise ValueError(f"kdsvd: it takes two layers, but they are {', '.join(students)}")
+    students, teachers = two_layers("kdsvd", layers, teacher_layers)
     check_weights("kdsvd", weight=weight)
     term = Term(
         losses.kdsvd,

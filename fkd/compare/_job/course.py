@@ -3,7 +3,7 @@
 import time
 import traceback
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import InitVar, dataclass, field, replace
 from typing import NamedTuple
 
 from fkd import evaluate
@@ -44,21 +44,21 @@ class Run:
     """One run of a task: what is known so far, and how it goes on.
 
     `candidates` are those of methods and teacher that are made so far, and as they would be made
-    now; `work` says how much a step of one student is, by method. `teacher` is None before it is
-    trained here; `context` holds it as a module. `saved` are the checkpoints that trainings go on
-    from, and `spared` the numbers of those that stay whatever else is saved, of trainings that are
-    to come or could not be written. `students` are those of the methods that ended last, as far as
-    they are this rank's. `tracebacks` tell of the methods that failed by an error. `spent` is the
-    seconds that the run took before it was gone on with, `notes` what a user should know of it,
-    `troubles` what could not be written of it, `reasons` why that is so now, `unwritten` the names
-    of the files of results that are not written yet, and `accord` what the ranks that share it
-    agree on.
+    now; `work`, which `rounds` keeps, says how much a step of one student is, by method. `teacher`
+    is None before it is trained here; `context` holds it as a module. `saved` are the checkpoints
+    that trainings go on from, and `spared` the numbers of those that stay whatever else is saved,
+    of trainings that are to come or could not be written. `students` are those of the methods that
+    ended last, as far as they are this rank's. `tracebacks` tell of the methods that failed by an
+    error. `spent` is the seconds that the run took before it was gone on with, `notes` what a user
+    should know of it, `troubles` what could not be written of it, `reasons` why that is so now,
+    `unwritten` the names of the files of results that are not written yet, and `accord` what the
+    ranks that share it agree on.
     """
 
     task: Task
     context: Context
     candidates: dict[str, Candidates]
-    work: Mapping[str, float]
+    work: InitVar[Mapping[str, float]]
     results: Results
     accord: Accord
     notes: list[str]
@@ -75,8 +75,8 @@ class Run:
     unwritten: set[str] = field(default_factory=set)
     rounds: Rounds = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.rounds = Rounds(self.task, self.results, self.work)
+    def __post_init__(self, work: Mapping[str, float]) -> None:
+        self.rounds = Rounds(self.task, self.results, work)
 
     def progress(self) -> Generator[Progress]:
         """Do everything that is not done, and say how far it is."""

@@ -81,5 +81,5 @@ def test_the_work_of_methods_is_relative():
 def test_steps_that_do_more_are_more_work():
     chosen = {"ce": methods.ce(), "kd": methods.kd(), "rkd": methods.rkd(layer="hidden")}
     made = Comparison(Wide, Narrow, chosen, vectors(), teacher_state=trained_elsewhere())
-    work = made._run.work
+    work = made._run.rounds.work
     assert work["ce"] < work["kd"] < work["rkd"]
